@@ -1,0 +1,80 @@
+"""Atomic file writing: a reader sees the old file or the new one, never half of one.
+
+Every function writes a hidden temporary file next to the target and renames it. The rename is atomic because
+both names are on the same file system; a process killed before it leaves only the hidden file behind.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from treg_exp.ranges import to_uint8
+
+TEMPORARY_SUFFIX = ".tmp"
+
+
+def write_bytes(path: str | Path, data: bytes) -> Path:
+    """Write ``data`` to ``path`` in one atomic step; missing folders are made. Returns the path."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Not tempfile.mkstemp: it makes files that only their owner can read, which breaks shared run folders.
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}{TEMPORARY_SUFFIX}")
+    try:
+        temporary.write_bytes(data)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def write_text(path: str | Path, text: str) -> Path:
+    """Write ``text`` as UTF-8, line ends as given; see :func:`write_bytes`."""
+    return write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path: str | Path, value: Any) -> Path:
+    """Write ``value`` as indented JSON with a final newline; see :func:`write_bytes`.
+
+    Non-finite numbers become ``null``: ``NaN`` is no JSON, and most readers refuse the file because of it.
+    """
+    return write_text(path, json.dumps(finite(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def finite(value: Any) -> Any:
+    """A copy of a JSON-like value with None in place of every NaN and infinity."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return value
+
+
+def save_png(x: Tensor, path: str | Path) -> Path:
+    """Save one image as an 8-bit PNG; see :func:`write_bytes`.
+
+    Args:
+        x: (3, H, W) RGB or (1, H, W) grey, in [-1, 1]; values outside are clamped, nothing is rescaled.
+        path: file to write, usually ``*.png``.
+
+    Raises:
+        ValueError: the tensor does not have the shape of an image.
+    """
+    from PIL import Image
+
+    if x.ndim != 3 or x.shape[0] not in (1, 3):
+        raise ValueError(f"a PNG needs a (3, H, W) or (1, H, W) tensor, got {tuple(x.shape)} for {path}")
+    pixels = to_uint8(x.detach().float()).cpu().permute(1, 2, 0).contiguous().numpy()
+    image = Image.fromarray(pixels[:, :, 0] if x.shape[0] == 1 else pixels)
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG")
+    return write_bytes(path, buffer.getvalue())
