@@ -1,0 +1,179 @@
+"""The contract of a linear forward operator, and what every operator inherits from it.
+
+A new operator implements ``_A`` and ``_adjoint``; proximal step, pseudo-inverse, norm, fingerprint, selection
+of samples and moving between devices come from here. Operators are frozen: nothing that changes their output
+happens between measuring and solving.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from functools import cached_property
+from typing import ClassVar, Self
+
+import torch
+from torch import Tensor
+
+from treg_exp.noise import generator
+from treg_exp.operators.cg import conjugate_gradients, damped_least_squares, largest_eigenvalue
+from treg_exp.operators.methods import CG, EXACT, ProxMethod
+from treg_exp.operators.precision import full_precision
+
+
+class Operator(ABC):
+    """A linear map from images to measurements, y = A x.
+
+    Public attributes set by a constructor are the operator's parameters: they make its fingerprint. Names
+    starting with an underscore are for values derived from them.
+
+    Attributes:
+        image_shape: (3, H, W) of one image.
+        measurement_shape: shape of one measurement.
+        per_sample: names of the tensor attributes with a leading axis of 1 (shared) or B (one entry per
+            sample).
+        exact_iterations: upper limit of iterations where ``Exact`` has no closed form.
+        exact_tolerance: fall of the gradient norm at which these iterations stop.
+    """
+
+    per_sample: ClassVar[tuple[str, ...]] = ()
+    exact_iterations: int = 500
+    exact_tolerance: float = 1e-6
+
+    def __init__(self, image_shape: Sequence[int], measurement_shape: Sequence[int]) -> None:
+        """Stores the shapes; (3, H, W) and the shape of one measurement."""
+        self.image_shape = check_image_shape(image_shape)
+        self.measurement_shape = tuple(int(n) for n in measurement_shape)
+
+    @abstractmethod
+    def _A(self, x: Tensor) -> Tensor:
+        """A of a checked float32 batch (B, 3, H, W)."""
+
+    @abstractmethod
+    def _adjoint(self, y: Tensor) -> Tensor:
+        """Adjoint (transpose) of ``_A`` for a checked float32 batch (B, *measurement_shape)."""
+
+    def _solve(self, residual: Tensor, lam: float) -> Tensor:
+        """argmin_d ||residual - A d||^2 + lam ||d||^2; override where it has a closed form."""
+        limits = (self.exact_iterations, self.exact_tolerance)
+        return damped_least_squares(self._A, self._adjoint, residual, lam, *limits)
+
+    @property
+    def norm_sq(self) -> float:
+        """||A||^2, the largest squared singular value (power iteration unless an operator knows it)."""
+        return self._norm_sq
+
+    @cached_property
+    def _norm_sq(self) -> float:
+        start = torch.randn(1, *self.image_shape, generator=generator("operator norm")).to(self._device())
+        first = self[0]
+        return largest_eigenvalue(lambda x: first.adjoint(first.A(x)), start)
+
+    def A(self, x: Tensor) -> Tensor:
+        """(B, 3, H, W) images in [-1, 1] units -> (B, *measurement_shape) measurements, float32."""
+        x = self._checked("x", x, self.image_shape)
+        with full_precision(x.device):
+            return self._A(x)
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        """(B, *measurement_shape) -> (B, 3, H, W), the transpose of ``A``, float32."""
+        y = self._checked("y", y, self.measurement_shape)
+        with full_precision(y.device):
+            return self._adjoint(y)
+
+    def prox(self, y: Tensor, x0: Tensor, lam: float, method: ProxMethod = EXACT) -> Tensor:
+        """The proximal step argmin_x ||y - A x||^2 + lam ||x - x0||^2.
+
+        Args:
+            y: (B, *measurement_shape) measurements.
+            x0: (B, 3, H, W) images to stay close to.
+            lam: weight >= 0, in units of ``norm_sq``; 0 is the projection x0 + pinv(y - A x0).
+            method: ``Exact()`` or ``CG(iterations, tolerance)``.
+
+        Returns:
+            (B, 3, H, W) float32.
+        """
+        if not lam >= 0:
+            raise ValueError(f"lam={lam}: must be >= 0")
+        y = self._checked("y", y, self.measurement_shape)
+        x0 = self._checked("x0", x0, self.image_shape)
+        with full_precision(y.device):
+            if isinstance(method, CG):
+                return self._prox_cg(y, x0, lam, method)
+            return x0 + self._solve(y - self._A(x0), lam)
+
+    def _prox_cg(self, y: Tensor, x0: Tensor, lam: float, method: CG) -> Tensor:
+        def normal(x: Tensor) -> Tensor:
+            return self._adjoint(self._A(x)) + lam * x
+
+        b = self._adjoint(y) + lam * x0
+        return conjugate_gradients(normal, b, x0, method.iterations, method.tolerance)
+
+    def pinv(self, y: Tensor) -> Tensor:
+        """The image of least norm that fits y best, (B, *measurement_shape) -> (B, 3, H, W)."""
+        y = self._checked("y", y, self.measurement_shape)
+        with full_precision(y.device):
+            return self._solve(y, 0.0)
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same operator on another device; the original stays where it is."""
+        moved = copy.copy(self)
+        for name, value in vars(self).items():
+            if isinstance(value, Tensor):
+                setattr(moved, name, value.to(device))
+        return moved
+
+    def __getitem__(self, index: int | slice) -> Self:
+        """The operator of some samples; an int keeps a batch of one. Shared parameters stay shared."""
+        part = slice(index, index + 1 or None) if isinstance(index, int) else index
+        selected = copy.copy(self)
+        for name in self.per_sample:
+            value = getattr(self, name)
+            if len(value) > 1:
+                setattr(selected, name, value[part])
+        return selected
+
+    def fingerprint(self, i: int = 0) -> str:
+        """12 hexadecimal digits that identify the class and the parameters of sample ``i``."""
+        one = self[i]
+        digest = hashlib.sha256(type(self).__name__.encode())
+        for name, value in sorted(vars(one).items()):
+            if not name.startswith("_"):
+                digest.update(f"\x1f{name}=".encode())
+                digest.update(_content(value))
+        return digest.hexdigest()[:12]
+
+    def _device(self) -> torch.device:
+        tensors = (value for value in vars(self).values() if isinstance(value, Tensor))
+        return next((t.device for t in tensors), torch.device("cpu"))
+
+    def _checked(self, name: str, value: Tensor, shape: tuple[int, ...]) -> Tensor:
+        """``value`` in float32 after a check of its shape and of its batch size."""
+        if tuple(value.shape[1:]) != shape or value.dim() != len(shape) + 1:
+            raise ValueError(
+                f"{name}: shape {tuple(value.shape)} does not fit {type(self).__name__}, which "
+                f"needs (B, {', '.join(map(str, shape))})"
+            )
+        for parameter in self.per_sample:
+            entries = len(getattr(self, parameter))
+            if entries not in (1, len(value)):
+                raise ValueError(f"{name}: {len(value)} samples, but {parameter} has {entries} entries")
+        return value.to(torch.float32)
+
+
+def check_image_shape(image_shape: Sequence[int]) -> tuple[int, int, int]:
+    """``image_shape`` as a tuple (3, H, W), or a ValueError that says what is wrong."""
+    shape = tuple(int(n) for n in image_shape)
+    if len(shape) != 3 or shape[0] != 3 or min(shape) < 1:
+        raise ValueError(f"image_shape={shape}: must be (3, H, W) with H, W >= 1")
+    return shape
+
+
+def _content(value: object) -> bytes:
+    """Bytes that stand for a parameter in a fingerprint: shape and values of a tensor, else its repr."""
+    if isinstance(value, Tensor):
+        array = value.detach().cpu().contiguous()
+        return f"{tuple(array.shape)}{array.dtype}".encode() + array.numpy().tobytes()
+    return repr(value).encode()
