@@ -1,0 +1,95 @@
+"""What a solver may ask of a diffusion prior."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from torch import Tensor
+
+from treg_exp.schedule import Point, Schedule
+
+
+class ImageTextEncoder(Protocol):
+    """A CLIP-like pair of towers whose features share one space."""
+
+    width: int
+
+    def image_features(self, x: Tensor) -> Tensor:
+        """(B, 3, H, W) in [-1, 1] -> (B, F), L2-normalised, differentiable."""
+        ...
+
+    def text_features(self, prompts: Sequence[str]) -> Tensor:
+        """(B, F), L2-normalised."""
+        ...
+
+
+class Prior(Protocol):
+    """A frozen latent diffusion model. Precision and memory policy are its own business: results are float32.
+
+    Attributes:
+        schedule: noise schedule of the network.
+        image_size: native height and width in pixels.
+        text_width: width D of the text embedding.
+        clip: image and text features in one space, or None where the prior has none.
+    """
+
+    schedule: Schedule
+    image_size: int
+    text_width: int
+    clip: ImageTextEncoder | None
+
+    def encode(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
+        """(B, 3, H, W) in [-1, 1] -> (B, c, h, w): the posterior mean, or a sample made from ``noise``."""
+        ...
+
+    def decode(self, z: Tensor) -> Tensor:
+        """(B, c, h, w) -> (B, 3, H, W), about [-1, 1], not clamped."""
+        ...
+
+    def predict(self, z_t: Tensor, point: Point, text: Tensor) -> Tensor:
+        """Noise estimate eps, (B, c, h, w), for text embeddings (B, L, D)."""
+        ...
+
+    def embed(self, prompts: Sequence[str]) -> Tensor:
+        """(B, L, D) text embeddings."""
+        ...
+
+    def empty_latent(self, batch_size: int, image_shape: tuple[int, int, int]) -> Tensor:
+        """A (B, c, h, w) tensor that stands for the latent's shape, device and dtype.
+
+        Raises:
+            ValueError: the image size does not fit the autoencoder.
+        """
+        ...
+
+
+class Counted:
+    """A prior that counts network evaluations, one per row of the batch (a guided step counts 2 per sample)."""
+
+    def __init__(self, prior: Prior) -> None:
+        self.prior = prior
+        self.evaluations = 0
+        self.schedule, self.image_size = prior.schedule, prior.image_size
+        self.text_width, self.clip = prior.text_width, prior.clip
+
+    def encode(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
+        """See :class:`Prior`."""
+        return self.prior.encode(x, noise)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """See :class:`Prior`."""
+        return self.prior.decode(z)
+
+    def predict(self, z_t: Tensor, point: Point, text: Tensor) -> Tensor:
+        """See :class:`Prior`."""
+        self.evaluations += z_t.shape[0]
+        return self.prior.predict(z_t, point, text)
+
+    def embed(self, prompts: Sequence[str]) -> Tensor:
+        """See :class:`Prior`."""
+        return self.prior.embed(prompts)
+
+    def empty_latent(self, batch_size: int, image_shape: tuple[int, int, int]) -> Tensor:
+        """See :class:`Prior`."""
+        return self.prior.empty_latent(batch_size, image_shape)

@@ -1,0 +1,52 @@
+"""Image and text features from the CLIP towers that lie in a prior's folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from treg_exp.ranges import from_unit
+
+
+class FolderClip:
+    """``image_encoder/`` (CLIPVisionModelWithProjection) beside the text encoder of the same training.
+
+    The text feature is the encoder's pooled output itself (text projection = identity), so image features and
+    the token embeddings that the denoiser attends to share one space: adaptive negation compares like with like.
+    """
+
+    def __init__(self, image_encoder: Any, text_encoder: Any, tokenizer: Any, mean: Sequence[float], std: Sequence[float]):
+        self.image_encoder = image_encoder.eval().requires_grad_(False)
+        self.text_encoder, self.tokenizer = text_encoder, tokenizer
+        self.size: int = image_encoder.config.image_size
+        self.width: int = image_encoder.config.projection_dim
+        # Statistics are stated for [0, 1] images, as in every CLIP preprocessor; here images are in [-1, 1].
+        self.mean = from_unit(torch.tensor(mean)).view(1, 3, 1, 1)
+        self.std = 2 * torch.tensor(std).view(1, 3, 1, 1)
+
+    def to(self, device: torch.device) -> FolderClip:
+        """Move both towers."""
+        self.image_encoder.to(device)
+        self.mean, self.std = self.mean.to(device), self.std.to(device)
+        return self
+
+    def image_features(self, x: Tensor) -> Tensor:
+        """See ``ImageTextEncoder``."""
+        if x.shape[-2:] != (self.size, self.size):
+            x = F.interpolate(x, size=(self.size, self.size), mode="bicubic", antialias=True)
+        features: Tensor = self.image_encoder(pixel_values=(x - self.mean) / self.std).image_embeds
+        return F.normalize(features.float(), dim=-1)
+
+    @torch.no_grad()
+    def text_features(self, prompts: Sequence[str]) -> Tensor:
+        """See ``ImageTextEncoder``."""
+        length = self.tokenizer.model_max_length
+        tokens = self.tokenizer(
+            list(prompts), padding="max_length", truncation=True, max_length=length, return_tensors="pt"
+        )
+        ids = tokens.input_ids.to(self.text_encoder.device)
+        return F.normalize(self.text_encoder(ids).pooler_output.float(), dim=-1)

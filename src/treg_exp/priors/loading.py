@@ -1,0 +1,105 @@
+"""Load a prior from a folder in diffusers layout: the shipped one, Stable Diffusion, or a user's own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from treg_exp.priors.clip import FolderClip
+from treg_exp.priors.latent import LatentDiffusion
+from treg_exp.priors.precision import check_precision
+from treg_exp.schedule import Schedule
+
+WEIGHTS = "diffusion_pytorch_model.safetensors"
+REQUIRED = {
+    "vae": ("config.json", WEIGHTS),
+    "unet": ("config.json", WEIGHTS),
+    "text_encoder": ("config.json", "model.safetensors"),
+    "tokenizer": ("tokenizer_config.json",),
+    "scheduler": ("scheduler_config.json",),
+}
+
+
+def prior_path(path: str) -> Path:
+    """The folder that a name or path means.
+
+    Args:
+        path: a folder, or the name of a prior that ships with the package (``emoji64``).
+
+    Raises:
+        ValueError: no such folder, or files are missing from it; the message lists them.
+    """
+    shipped = Path(str(files("treg_exp") / "assets" / path))
+    folder = shipped if (shipped / "model_index.json").is_file() else Path(path).expanduser()
+    if not folder.is_dir():
+        raise ValueError(
+            f"path={path}: no such folder; give a folder in diffusers layout "
+            f"({', '.join(f'{name}/' for name in REQUIRED)}) or the name of a shipped prior (emoji64)"
+        )
+    missing = [f"{part}/{file}" for part, names in REQUIRED.items() for file in names if not (folder / part / file).is_file()]
+    if missing:
+        raise ValueError(f"path={path}: not a complete diffusers folder, missing {', '.join(missing)}")
+    return folder
+
+
+def load_prior(
+    path: str = "emoji64", precision: str = "auto", device: str | torch.device = "cpu", image_encoder: bool = True
+) -> LatentDiffusion:
+    """A frozen latent diffusion prior.
+
+    Only safetensors are read, never pickles.
+
+    Args:
+        path: a folder in diffusers layout, or the name of a shipped prior.
+        precision: number format of the networks: ``auto`` (bf16 where the hardware has it), ``fp32``, ``bf16``, ``fp16``.
+        device: where the networks run.
+        image_encoder: load ``image_encoder/`` where there is one (text alignment and adaptive negation need it).
+
+    Raises:
+        ValueError: the folder is missing or incomplete, or the precision is unknown.
+    """
+    folder, device = prior_path(path), torch.device(device)
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from transformers import CLIPTextModel, CLIPTokenizer
+
+    text_encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32, use_safetensors=True)
+    tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
+    with_clip = image_encoder and (folder / "image_encoder" / "config.json").is_file()
+    return LatentDiffusion(
+        vae=AutoencoderKL.from_pretrained(folder / "vae", torch_dtype=torch.float32, use_safetensors=True),
+        unet=UNet2DConditionModel.from_pretrained(folder / "unet", torch_dtype=torch.float32, use_safetensors=True),
+        text_encoder=text_encoder,
+        tokenizer=tokenizer,
+        schedule=load_schedule(folder / "scheduler" / "scheduler_config.json"),
+        clip=load_clip(folder / "image_encoder", text_encoder, tokenizer).to(device) if with_clip else None,
+        precision=check_precision(precision),
+        device=device,
+    )
+
+
+def load_clip(folder: Path, text_encoder: Any, tokenizer: Any) -> FolderClip:
+    """The image tower of ``folder`` beside the given text tower."""
+    from transformers import CLIPVisionModelWithProjection
+
+    tower = CLIPVisionModelWithProjection.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
+    statistics = json.loads((folder / "preprocessor_config.json").read_text())
+    return FolderClip(tower, text_encoder, tokenizer, statistics["image_mean"], statistics["image_std"])
+
+
+def load_schedule(file: Path) -> Schedule:
+    """The training schedule of a diffusers scheduler configuration, whatever its sampler class."""
+    from diffusers import DDIMScheduler
+
+    config: Mapping[str, Any] = json.loads(file.read_text())
+    scheduler = DDIMScheduler.from_config(config)
+    return Schedule(
+        alphas_cumprod=tuple(scheduler.alphas_cumprod.double().tolist()),
+        final_alpha=float(scheduler.final_alpha_cumprod),
+        prediction=scheduler.config.prediction_type,
+        steps_offset=scheduler.config.steps_offset,
+    )

@@ -1,0 +1,39 @@
+"""Baselines without a prior: what the measurement alone says."""
+
+from __future__ import annotations
+
+import torch
+
+from treg_exp.noise import Noise
+from treg_exp.priors.base import Prior
+from treg_exp.solvers.base import OnStep, Solver, ignore
+from treg_exp.text.policy import TextPolicy
+from treg_exp.types import Problem, Restoration
+
+
+class PseudoInverse(Solver):
+    """x = pinv(A) y, the least-norm image that explains the measurement (noise included)."""
+
+    steps = 0
+    uses_text = False
+
+    @torch.no_grad()
+    def solve(
+        self, problem: Problem, prior: Prior, policy: TextPolicy, noise: Noise, on_step: OnStep = ignore
+    ) -> Restoration:
+        """See :class:`Solver`."""
+        return Restoration(problem.operator.pinv(problem.y))
+
+
+class Adjoint(Solver):
+    """x = A^T y / ||A||^2, one normalised back-projection."""
+
+    steps = 0
+    uses_text = False
+
+    @torch.no_grad()
+    def solve(
+        self, problem: Problem, prior: Prior, policy: TextPolicy, noise: Noise, on_step: OnStep = ignore
+    ) -> Restoration:
+        """See :class:`Solver`."""
+        return Restoration(problem.operator.adjoint(problem.y) / problem.operator.norm_sq)

@@ -1,0 +1,166 @@
+"""TReg: regularisation by texts for latent diffusion inverse solvers."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from treg_exp.noise import Noise
+from treg_exp.operators import Exact, ProxMethod
+from treg_exp.priors.base import Prior
+from treg_exp.schedule import Step
+from treg_exp.solvers.base import OnStep, Solver, check_steps, ignore
+from treg_exp.text.policy import TextPolicy
+from treg_exp.types import Problem, Restoration, StepInfo, TextCondition
+
+Encoder = Literal["mean", "sample"]
+Blend = Literal["alpha_bar_prev", "data_only"]
+Renoise = Literal["stochastic", "ddim"]
+OffWindow = Literal["ddim", "dps"]
+
+
+@dataclass(frozen=True)
+class DataSteps:
+    """The set Gamma of steps k that look at the measurement.
+
+    Attributes:
+        every: period in steps; steps with k % every == 0 (released code: 3).
+        start: first step, as a fraction of the run in [0, 1].
+        stop: end (exclusive), as a fraction of the run in [0, 1].
+        stop_index: end (exclusive) as an absolute step index whatever the number of steps, or None (released
+            code: 170, of 200 steps).
+    """
+
+    every: int = 3
+    start: float = 0.0
+    stop: float = 1.0
+    stop_index: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.every < 1:
+            raise ValueError(f"data_steps.every={self.every}: must be >= 1")
+        if not 0 <= self.start <= self.stop <= 1:
+            raise ValueError(
+                f"data_steps.start={self.start}, stop={self.stop}: must be fractions with 0 <= start <= stop <= 1"
+            )
+
+    def contains(self, index: int, steps: int) -> bool:
+        """Whether step ``index`` of ``steps`` is in Gamma."""
+        end = self.stop * steps if self.stop_index is None else self.stop_index
+        return index % self.every == 0 and self.start * steps <= index < end
+
+
+@dataclass(frozen=True)
+class TReg(Solver):
+    """Regularization by Texts (Kim, Park, Chung, Ye, arXiv 2311.15658).
+
+    On data steps the Tweedie estimate is decoded, moved to the measurement by a proximal step in image space,
+    encoded and blended with the text's estimate; elsewhere the run is plain guided DDIM. Defaults are ours where
+    ``docs/treg.md`` says so; ``conf/solver/treg_compat.yaml`` gathers the released code's values.
+
+    z_t, z_0, z_y: (B, c, h, w) latents. x: (B, 3, H, W) images in [-1, 1]. y: what the operator returns.
+
+    Attributes:
+        steps: sampling steps (released code: 200).
+        data_steps: the set Gamma.
+        lam: ridge of the proximal step; None takes the measurement's, which follows sigma and the operator's norm
+            (released code: 1e-4 for every task).
+        prox: ``Exact()`` or ``CG(iterations, tolerance)`` (released code: CG, 5 iterations, 1e-4).
+        encoder: ``mean`` of the autoencoder's posterior, or a ``sample`` of it (released code).
+        blend: weight of z_y: ``alpha_bar_prev`` (paper), or ``data_only`` for 1.
+        renoise: ``stochastic``, eta^2 sigma^2 = ab_prev (1 - ab_prev) (paper), or ``ddim``.
+        off_window: outside Gamma: guided ``ddim``, or ``dps``, the gradient step of the full algorithm
+            with the null text alone.
+        dps_scale: step size rho of ``dps``; None is sqrt(ab_prev) (released code).
+        final_projection: one last proximal step in image space: the autoencoder's round trip alone leaves a residual.
+        alpha_shift: 1 shifts the alpha table against the timestep as the released code does, see ``Schedule.steps``.
+    """
+
+    steps: int = 50
+    data_steps: DataSteps = field(default_factory=DataSteps)
+    lam: float | None = None
+    prox: ProxMethod = field(default_factory=Exact)
+    encoder: Encoder = "mean"
+    blend: Blend = "alpha_bar_prev"
+    renoise: Renoise = "stochastic"
+    off_window: OffWindow = "ddim"
+    dps_scale: float | None = None
+    final_projection: bool = True
+    alpha_shift: int = 0
+
+    def __post_init__(self) -> None:
+        check_steps(self.steps)
+        if self.lam is not None and self.lam < 0:
+            raise ValueError(f"lam={self.lam}: must be >= 0")
+        for name, kind in (("encoder", Encoder), ("blend", Blend), ("renoise", Renoise), ("off_window", OffWindow)):
+            if getattr(self, name) not in get_args(kind):
+                raise ValueError(f"{name}={getattr(self, name)}: allowed are {', '.join(get_args(kind))}")
+        if self.alpha_shift not in (0, 1):
+            raise ValueError(f"alpha_shift={self.alpha_shift}: must be 0 or 1")
+
+    @torch.no_grad()
+    def solve(
+        self, problem: Problem, prior: Prior, policy: TextPolicy, noise: Noise, on_step: OnStep = ignore
+    ) -> Restoration:
+        """See :class:`Solver`."""
+        text = problem.text
+        z_t = noise.normal("start", like=problem.latent_like(prior))
+        for step in prior.schedule.steps(self.steps, self.alpha_shift):
+            if self.data_steps.contains(step.index, self.steps):
+                eps, eps_renoise = policy.predict(prior, z_t, step, text)
+                z_0 = step.tweedie(z_t, eps)
+                x_y = self.project(problem, prior.decode(z_0))
+                z_y = self.encode(prior, x_y, step, noise)
+                text = policy.update(prior, text, x_y)  # adaptive negation, used from the next step on
+                z_t = self.move(step, torch.lerp(z_0, z_y, self.weight(step)), eps_renoise, noise)
+            elif self.off_window == "dps":
+                z_0, z_t = self.dps(problem, prior, step, z_t, text)
+            else:
+                eps, eps_renoise = policy.predict(prior, z_t, step, text)
+                z_0 = step.tweedie(z_t, eps)
+                z_t = step.ddim(z_0, eps_renoise)
+            on_step(StepInfo(step, self.steps, z_0))
+        x = prior.decode(z_0)  # the last Tweedie estimate, before any blend
+        return Restoration(self.project(problem, x) if self.final_projection else x)
+
+    def project(self, problem: Problem, x: Tensor) -> Tensor:
+        """Proximal step in image space: argmin ||y - A x_y||^2 + lam ||x_y - x||^2."""
+        lam = problem.measurement.lam if self.lam is None else self.lam
+        return problem.operator.prox(problem.y, x, lam, self.prox)
+
+    def encode(self, prior: Prior, x_y: Tensor, step: Step, noise: Noise) -> Tensor:
+        """Latent of the data-consistent image."""
+        if self.encoder == "mean":
+            return prior.encode(x_y)
+        like = prior.empty_latent(x_y.shape[0], tuple(x_y.shape[1:]))
+        return prior.encode(x_y, noise.normal("encode", step.index, like=like))
+
+    def weight(self, step: Step) -> float:
+        """How much of z_y enters the blend z = w z_y + (1 - w) z_0."""
+        return step.alpha_bar_prev if self.blend == "alpha_bar_prev" else 1.0
+
+    def move(self, step: Step, z: Tensor, eps: Tensor, noise: Noise) -> Tensor:
+        """To the next noise level after a data step."""
+        if self.renoise == "ddim":
+            return step.ddim(z, eps)
+        return step.renoise(z, eps, noise.normal("renoise", step.index, like=z))
+
+    def dps(
+        self, problem: Problem, prior: Prior, step: Step, z_t: Tensor, text: TextCondition
+    ) -> tuple[Tensor, Tensor]:
+        """Off-window step of the full algorithm: DDIM with the null text, minus rho * grad ||y - A D(z_0)||.
+
+        The norm is per sample and not squared; the gradient runs through the network and the decoder.
+        """
+        with torch.enable_grad():
+            z = z_t.detach().requires_grad_()
+            eps = prior.predict(z, step, text.null)
+            z_0 = step.tweedie(z, eps)
+            residual = problem.y - problem.operator.A(prior.decode(z_0))
+            (gradient,) = torch.autograd.grad(residual.flatten(1).norm(dim=1).sum(), z)
+        rho = math.sqrt(step.alpha_bar_prev) if self.dps_scale is None else self.dps_scale
+        return z_0.detach(), step.ddim(z_0, eps).detach() - rho * gradient

@@ -1,0 +1,34 @@
+"""A small random prior: the model of the reference vectors and its stand-in for CLIP."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from treg_exp.priors import LatentDiffusion, load_prior
+
+
+class LinearFeatures:
+    """x averaged to 8x8, flattened in C, H, W order, times a fixed matrix, L2-normalised."""
+
+    def __init__(self, matrix: np.ndarray):
+        self.matrix = torch.from_numpy(matrix)
+        self.width = matrix.shape[1]
+
+    def image_features(self, x: Tensor) -> Tensor:
+        return F.normalize(F.adaptive_avg_pool2d(x, 8).flatten(1) @ self.matrix, dim=-1)
+
+    def text_features(self, prompts: Sequence[str]) -> Tensor:
+        rows = [torch.randn(self.width, generator=torch.Generator().manual_seed(len(p))) for p in prompts]
+        return F.normalize(torch.stack(rows), dim=-1)
+
+
+def tiny_prior(folder: Path) -> LatentDiffusion:
+    prior = load_prior(str(folder / "tiny_model"), precision="fp32")
+    prior.clip = LinearFeatures(np.load(folder / "image_feature_matrix.npy"))
+    return prior
