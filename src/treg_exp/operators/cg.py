@@ -52,12 +52,12 @@ def conjugate_gradients(apply: Linear, b: Tensor, start: Tensor, iterations: int
     active, steepest = energy > 0, torch.zeros_like(energy)
     for _ in range(iterations):
         image = apply(direction)
-        curvature = dot(direction, image) / dot(direction,
-        direction).clamp(min=torch.finfo(energy.dtype).tiny) steepest = steepest.maximum(curvature)
-        # A direction that apply() maps to rounding errors lies in the null space; a step along it has no
-        # limit.
+        bend = dot(direction, image)
+        curvature = _ratio(bend, dot(direction, direction), active)
+        steepest = steepest.maximum(curvature)
+        # A direction that apply() maps to rounding errors lies in the null space: a step has no limit there.
         active = active & (curvature > 10 * torch.finfo(torch.float32).eps * steepest)
-        step = _ratio(energy, dot(direction, image), active)
+        step = _ratio(energy, bend, active)
         x = x + _like(step, x) * direction
         residual = residual - _like(step, x) * image
         previous, energy = energy, dot(residual, residual)
