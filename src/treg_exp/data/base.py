@@ -1,0 +1,80 @@
+"""What a data set is to the framework, and how a part of one is taken."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from treg_exp.types import Sample
+
+
+class Source(Protocol):
+    """A data set whose listing is cheap and whose pixels are read on access.
+
+    Attributes:
+        ids: one unique, folder-safe name per sample, in order.
+    """
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """Sample names; known without opening an image."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Sample: ...
+
+    def captions(self, index: int) -> Mapping[str, str]:
+        """Texts of one sample by role; known without opening an image."""
+        ...
+
+
+class Subset:
+    """The samples ``[start, stop)`` of another source; see :func:`subset`."""
+
+    def __init__(self, source: Source, start: int, stop: int) -> None:
+        self.source = source
+        self.indices = range(start, stop)
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """See :class:`Source`."""
+        return self.source.ids[self.indices.start : self.indices.stop]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> Sample:
+        return self.source[self.indices[index]]
+
+    def captions(self, index: int) -> Mapping[str, str]:
+        """See :class:`Source`."""
+        return self.source.captions(self.indices[index])
+
+
+def subset(source: Source, limit: int | None = None, offset: int = 0) -> Source:
+    """``limit`` samples of ``source`` after the first ``offset``; fewer where the source ends earlier.
+
+    Args:
+        source: the whole data set.
+        limit: number of samples, None for all.
+        offset: number of samples to leave out at the start.
+
+    Raises:
+        ValueError: nothing would be left, named after the setting (``data.limit``, ``data.offset``).
+    """
+    total = len(source)
+    if limit is not None and limit < 1:
+        raise ValueError(f"data.limit={limit}: it must be at least 1, or null for all {total} samples")
+    if not 0 <= offset < total:
+        raise ValueError(
+            f"data.offset={offset}: it must be in [0, {total - 1}], the data has {total} samples"
+        )
+    if limit is None and offset == 0:
+        return source
+    return Subset(source, offset, total if limit is None else min(total, offset + limit))
+
+
+def text_table(source: Source) -> list[tuple[str, Mapping[str, str]]]:
+    """(id, captions) of every sample: what a prompt needs, without opening an image."""
+    return [(sample_id, source.captions(index)) for index, sample_id in enumerate(source.ids)]

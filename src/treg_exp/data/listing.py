@@ -1,0 +1,82 @@
+"""Which files of a folder are samples, and what they are called."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
+NAMED_AT_MOST = 5
+
+
+def sample_id_of(relative: str | Path) -> str:
+    """Folder-safe id of a file: its relative path without suffix; ``/`` -> ``__``, other characters -> ``_``.
+
+    >>> sample_id_of("cats/grey tabby.png")
+    'cats__grey_tabby'
+    """
+    stem = Path(relative).with_suffix("").as_posix()
+    return UNSAFE.sub("_", stem.replace("/", "__"))
+
+
+def some(names: Sequence[str]) -> str:
+    """The first few names, for an error message."""
+    rest = len(names) - NAMED_AT_MOST
+    return ", ".join(names[:NAMED_AT_MOST]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def list_files(folder: str | Path, extensions: Sequence[str]) -> dict[str, Path]:
+    """sample_id -> file for all files below ``folder``, sorted by relative path; hidden ones are left out.
+
+    Raises:
+        FileNotFoundError: the folder does not exist.
+        ValueError: it is no folder, holds no file of these kinds, or two files get the same id.
+    """
+    root = Path(folder).expanduser()
+    if not root.exists():
+        raise FileNotFoundError(f"data.path={str(folder)!r} does not exist (looked at {root.absolute()})")
+    if not root.is_dir():
+        raise ValueError(f"data.path={str(folder)!r} is a file; give the folder that holds it")
+    relative = sorted(
+        path.relative_to(root)
+        for path in root.rglob("*")
+        if path.suffix.lower() in extensions and path.is_file()
+    )
+    visible = [path for path in relative if not any(part.startswith(".") for part in path.parts)]
+    if not visible:
+        kinds = ", ".join(extension.removeprefix(".") for extension in extensions)
+        raise ValueError(f"data.path={str(folder)!r} holds no file with one of the extensions {kinds}")
+    return {sample_id: root / path for sample_id, path in unique_ids(visible).items()}
+
+
+def unique_ids(relative: Sequence[Path]) -> dict[str, Path]:
+    """sample_id -> relative path; raises ValueError naming both files where two would share an id."""
+    files: dict[str, Path] = {}
+    for path in relative:
+        sample_id = sample_id_of(path)
+        if sample_id in files:
+            first, second = files[sample_id].as_posix(), path.as_posix()
+            raise ValueError(f"{first} and {second} would both be sample {sample_id!r}; rename one of them")
+        files[sample_id] = path
+    return files
+
+
+def check_files(folder: str | Path, files: Sequence[Path], reason: Callable[[Path], str | None]) -> None:
+    """Raise one ValueError that names the unusable files.
+
+    Args:
+        folder: where the files are, for the message.
+        files: what to check.
+        reason: why a file cannot be used, or None.
+    """
+    broken = [
+        f"{path.relative_to(Path(folder).expanduser())} ({why})"
+        for path in files
+        if (why := reason(path)) is not None
+    ]
+    if broken:
+        raise ValueError(
+            f"{len(broken)} of {len(files)} files in {folder} cannot be used: {some(broken)}. "
+            "Repair them or take them out of the folder."
+        )

@@ -1,0 +1,113 @@
+"""Image files of any common kind -> RGB pictures -> (3, H, W) tensors in [-1, 1].
+
+The order is fixed: EXIF rotation, 16 bit to 8 bit, transparency onto a background, RGB, then size. Colours
+are taken as stored: embedded ICC profiles are not applied, CMYK is converted by Pillow's plain formula.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from treg_exp.ranges import from_uint8
+
+EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+Fit = Literal["crop", "pad", "stretch"]
+
+
+def check_fit(fit: str) -> None:
+    """Raise ValueError, naming the choices, for an unknown way to make an image square."""
+    if fit not in get_args(Fit):
+        raise ValueError(f"data.fit={fit!r} is unknown; choose one of: {', '.join(get_args(Fit))}")
+
+
+def check_header(path: Path) -> str | None:
+    """Why the file cannot be used as an image, or None; reads the header and checksums, not the pixels."""
+    try:
+        with Image.open(path) as image:
+            refuse_float(image)
+            image.verify()
+    except Exception as error:  # Pillow raises nearly any type for a broken file
+        return str(error) or type(error).__name__
+    return None
+
+
+def read_rgb(path: Path, background: str | None = "white") -> Image.Image:
+    """The picture as 8-bit RGB, upright, at its own size.
+
+    Args:
+        path: file of a kind in :data:`EXTENSIONS`; of several frames or pages the first is read.
+        background: colour under transparent pixels; None refuses transparency.
+
+    Raises:
+        ValueError: the file cannot be decoded, or is of a kind that has no defined range.
+    """
+    try:
+        with Image.open(path) as stored:
+            refuse_float(stored)
+            return opaque(to_8_bit(ImageOps.exif_transpose(stored)), background)
+    except Exception as error:
+        raise ValueError(f"cannot read the image {path}: {error}. Re-export it, or take it out.") from error
+
+
+def refuse_float(image: Image.Image) -> None:
+    """Raise ValueError for pixel types whose white level is unknown (32-bit integer or float)."""
+    # Old files of 16 bit may open as mode "I"; only PNG guarantees that their white is 65535.
+    if image.mode == "F" or (image.mode == "I" and image.format != "PNG"):
+        raise ValueError("32-bit pixels have no defined white; save it with 8 or 16 bits per channel")
+
+
+def to_8_bit(image: Image.Image) -> Image.Image:
+    """Scale 16-bit grey by 255/65535 (Pillow's own conversion clips at 255); other modes stay as they are."""
+    if not image.mode.startswith("I"):
+        return image
+    values = np.asarray(image, dtype=np.float64)
+    return Image.fromarray(np.rint(values * (255 / 65535)).astype(np.uint8))
+
+
+def opaque(image: Image.Image, background: str | None) -> Image.Image:
+    """RGB with transparent pixels laid over ``background``; None refuses any that are not fully opaque."""
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    layer = image.convert("RGBA")
+    if background is not None:
+        return Image.alpha_composite(Image.new("RGBA", layer.size, background), layer).convert("RGB")
+    if np.asarray(layer)[..., 3].min() < 255:
+        raise ValueError("it has transparent pixels, which have no value as a measurement")
+    return layer.convert("RGB")
+
+
+def resize(image: Image.Image, size: int, fit: Fit = "crop", background: str = "white") -> Image.Image:
+    """A square RGB picture of ``size`` pixels by antialiased Lanczos resampling.
+
+    Args:
+        image: RGB picture. One that already has the wanted size is not resampled.
+        size: side of the result in pixels.
+        fit: ``crop`` keeps the centre square, ``pad`` keeps everything and fills up with ``background``,
+            ``stretch`` ignores the aspect ratio.
+        background: fill colour of ``pad``.
+    """
+    lanczos = Image.Resampling.LANCZOS
+    width, height = image.size
+    if fit == "stretch":
+        return image.resize((size, size), lanczos)
+    if fit == "crop":
+        side = min(width, height)
+        left, top = (width - side) // 2, (height - side) // 2
+        return image.crop((left, top, left + side, top + side)).resize((size, size), lanczos)
+    scale = size / max(width, height)
+    inner = (max(1, round(width * scale)), max(1, round(height * scale)))
+    canvas = Image.new("RGB", (size, size), background)
+    canvas.paste(image.resize(inner, lanczos), ((size - inner[0]) // 2, (size - inner[1]) // 2))
+    return canvas
+
+
+def to_tensor(image: Image.Image) -> Tensor:
+    """RGB -> (3, H, W), grey ("L") -> (1, H, W); float32 in [-1, 1]."""
+    pixels = torch.from_numpy(np.array(image))
+    return from_uint8(pixels[None] if pixels.ndim == 2 else pixels.permute(2, 0, 1)).contiguous()
