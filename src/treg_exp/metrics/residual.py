@@ -1,0 +1,36 @@
+"""Consistency with the measurement: does A(x) explain y up to the noise?"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from treg_exp.metrics.base import MetricInput, Values
+from treg_exp.metrics.fidelity import per_sample
+from treg_exp.types import Measurement
+
+
+def residual(image: Tensor, measurement: Measurement) -> Tensor:
+    """RMSE(y - A x) / sigma per sample, (B,); the plain RMSE where sigma is 0.
+
+    About 1 means that the image explains the measurement up to its noise; far below 1, that it also explains
+    the noise. The image is clamped to [-1, 1] first: this judges the picture that the user gets, and a solver
+    that leaves the range to fit y does not profit.
+
+    Args:
+        image: (B, 3, H, W) in [-1, 1] units.
+        measurement: y (B, ...) in the units of the operator's output (images in [-1, 1]) and its sigma.
+    """
+    error = measurement.y - measurement.operator.A(image.clamp(-1, 1))
+    rmse = error.double().square().flatten(1).mean(1).sqrt()
+    return rmse / measurement.sigma if measurement.sigma > 0 else rmse
+
+
+class Residual:
+    """See :func:`residual`."""
+
+    names = ("residual",)
+    higher_is_better = False
+
+    def __call__(self, inp: MetricInput) -> Values:
+        """See :class:`~treg_exp.metrics.base.Metric`."""
+        return {"residual": per_sample(residual(inp.image, inp.measurement), len(inp.image))}

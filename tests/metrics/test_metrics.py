@@ -1,0 +1,194 @@
+"""Metrics against figures worked out by hand, against other implementations, and across batch sizes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from treg_exp.metrics import PSNR, SSIM, MetricInput, Residual, TextAlignment, evaluate, psnr, residual, ssim
+from treg_exp.types import Measurement
+
+
+class Halve:
+    """A x = x / 2, enough of an operator for a metric."""
+
+    def A(self, x: Tensor) -> Tensor:
+        return x / 2
+
+
+class Clip:
+    """Features: mean colour of an image; a text is the colour it names."""
+
+    colours: Mapping[str, tuple[float, ...]] = {"red": (1.0, 0.0, 0.0), "green": (0.0, 1.0, 0.0)}
+
+    def image_features(self, x: Tensor) -> Tensor:
+        return torch.nn.functional.normalize((x.mean((2, 3)) + 1) / 2, dim=1)
+
+    def text_features(self, prompts: Sequence[str]) -> Tensor:
+        return torch.tensor([self.colours[prompt] for prompt in prompts])
+
+
+def batch(size: int = 4, **changes: Any) -> MetricInput:
+    g = torch.Generator().manual_seed(0)
+    target = torch.rand(size, 3, 24, 20, generator=g) * 2 - 1
+    image = target + 0.3 * torch.randn(target.shape, generator=g)
+    y = target / 2 + 0.1 * torch.randn(target.shape, generator=g)
+    measurement = Measurement(y=y, operator=Halve(), sigma=0.1, lam=1.0)  # type: ignore[arg-type]
+    captions = [
+        {"caption": "red", "counterfactual": "green"} if i % 2 else {"caption": "red"} for i in range(size)
+    ]
+    fields = {
+        "image": image,
+        "target": target,
+        "measurement": measurement,
+        "prior": SimpleNamespace(clip=Clip()),
+        "captions": captions,
+    }
+    return MetricInput(**(fields | changes))
+
+
+METRICS = {"psnr": PSNR(), "ssim": SSIM(), "residual": Residual(), "text_alignment": TextAlignment()}
+
+
+def test_psnr_by_hand() -> None:
+    black = -torch.ones(3, 3, 4, 4)
+    image = black.clone()
+    image[0] += 0.2  # 0.1 on the [0, 1] scale: 20 dB
+    image[1] += 2  # white: 0 dB
+    image[2] += 20  # clamped to white before it is compared
+    assert psnr(image, black).tolist() == pytest.approx([20, 0, 0], abs=1e-5)
+    assert psnr(black, black).tolist() == [100.0] * 3
+
+
+def test_psnr_is_per_image_not_of_the_batch() -> None:
+    target = torch.zeros(2, 3, 4, 4)
+    image = target + torch.tensor([0.02, 0.2]).reshape(2, 1, 1, 1)
+    assert psnr(image, target).tolist() == pytest.approx([40, 20], abs=1e-4)
+
+
+def windows(x: np.ndarray) -> np.ndarray:
+    """Gaussian 11-tap mean (sigma 1.5) of an (H, W) picture with reflected borders, written out."""
+    taps = np.exp(-((np.arange(11) - 5) ** 2) / (2 * 1.5**2))
+    taps /= taps.sum()
+    padded = np.pad(x, 5, mode="reflect")
+    rows = sum(t * padded[:, i : i + x.shape[1]] for i, t in enumerate(taps))
+    return np.asarray(sum(t * rows[i : i + x.shape[0]] for i, t in enumerate(taps)))
+
+
+def test_ssim_against_the_formula() -> None:
+    inp = batch(2)
+    assert inp.target is not None
+    a, b = (((x.double().numpy() + 1) / 2).clip(0, 1) for x in (inp.image, inp.target))
+    expected = []
+    for i in range(2):
+        maps = []
+        for c in range(3):
+            x, y = a[i, c], b[i, c]
+            mx, my = windows(x), windows(y)
+            vx, vy, cov = windows(x * x) - mx**2, windows(y * y) - my**2, windows(x * y) - mx * my
+            maps.append((2 * mx * my + 1e-4) * (2 * cov + 9e-4) / ((mx**2 + my**2 + 1e-4) * (vx + vy + 9e-4)))
+        expected.append(np.mean(maps))
+    values = ssim(inp.image, inp.target)
+    assert values is not None
+    assert values.tolist() == pytest.approx(expected, abs=1e-9)
+
+
+def test_ssim_of_one_and_of_small_images() -> None:
+    image = torch.linspace(-1, 1, 3 * 11 * 11).reshape(1, 3, 11, 11)
+    values = ssim(image, image)
+    assert values is not None
+    assert values.tolist() == pytest.approx([1.0])
+    assert ssim(image[..., :10], image[..., :10]) is None
+    y = Measurement(y=image[..., :10], operator=Halve(), sigma=0.0, lam=1.0)  # type: ignore[arg-type]
+    small = batch(1, image=image[..., :10], target=image[..., :10], measurement=y)
+    assert SSIM()(small) == {"ssim": [None]}
+
+
+def test_residual_in_units_of_the_noise() -> None:
+    x = torch.full((2, 3, 4, 4), 0.5)
+    y = x / 2 + torch.tensor([0.1, 0.3]).reshape(2, 1, 1, 1)
+    noisy = Measurement(y=y, operator=Halve(), sigma=0.1, lam=1.0)  # type: ignore[arg-type]
+    assert residual(x, noisy).tolist() == pytest.approx([1, 3], rel=1e-5)
+    clean = Measurement(y=y, operator=Halve(), sigma=0.0, lam=1.0)  # type: ignore[arg-type]
+    assert residual(x, clean).tolist() == pytest.approx([0.1, 0.3], rel=1e-5)
+    bright = Measurement(y=torch.ones(1, 3, 4, 4), operator=Halve(), sigma=0.0, lam=1.0)  # type: ignore[arg-type]
+    assert residual(torch.full((1, 3, 4, 4), 2.0), bright).tolist() == [
+        0.5
+    ]  # the image counts as 1, not as 2
+
+
+def test_true_image_has_a_residual_of_one() -> None:
+    inp = batch(4)
+    assert inp.target is not None
+    assert residual(inp.target, inp.measurement).tolist() == pytest.approx([1] * 4, abs=0.06)
+
+
+def test_alignment_where_there_is_a_text() -> None:
+    image = -torch.ones(3, 3, 4, 4)
+    image[0, 0] = 1  # red
+    image[1, 0] = image[1, 1] = 1  # yellow, half way between red and green
+    image[2, 1] = 1  # green
+    captions = [
+        {"caption": "red"},
+        {"caption": "red", "counterfactual": "green"},
+        {"counterfactual": "green"},
+    ]
+    y = Measurement(y=image, operator=Halve(), sigma=0.0, lam=1.0)  # type: ignore[arg-type]
+    inp = batch(3, image=image, target=None, measurement=y, captions=captions)
+    half = math.sqrt(0.5)
+    values = TextAlignment()(inp)
+    assert values["align_own"] == [pytest.approx(1), pytest.approx(half), None]
+    assert values["align_counterfactual"] == [None, pytest.approx(half), pytest.approx(1)]
+    assert TextAlignment({"x": "style"})(inp) == {"x": [None] * 3}
+
+
+def test_nothing_to_compare_with_gives_none() -> None:
+    inp = batch(2, target=None, prior=SimpleNamespace(clip=None))
+    rows = evaluate(METRICS, inp)
+    assert [sorted(row) for row in rows] == [
+        ["align_counterfactual", "align_own", "psnr", "residual", "ssim"]
+    ] * 2
+    assert all(row[name] is None for row in rows for name in row if name != "residual")
+    assert all(isinstance(row["residual"], float) for row in rows)
+
+
+def test_values_do_not_depend_on_the_batch() -> None:
+    inp = batch(4)
+    assert inp.target is not None
+    together = evaluate(METRICS, inp)
+    for i in range(4):
+        y = Measurement(y=inp.measurement.y[i : i + 1], operator=Halve(), sigma=0.1, lam=1.0)  # type: ignore[arg-type]
+        single = batch(
+            1,
+            image=inp.image[i : i + 1],
+            target=inp.target[i : i + 1],
+            measurement=y,
+            captions=inp.captions[i : i + 1],
+        )
+        (row,) = evaluate(METRICS, single)
+        for name, value in together[i].items():
+            assert row[name] == (None if value is None else pytest.approx(value, rel=1e-6)), name
+
+
+def test_mistakes_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"differ in shape: \(4, 3, 24, 20\) and \(4, 3, 24, 1\)"):
+        batch(4, target=torch.zeros(4, 3, 24, 1))
+    with pytest.raises(ValueError, match="1 captions for 4 images"):
+        batch(4, captions=[{}])
+    with pytest.raises(
+        ValueError, match=r"metrics\.again fills a column that another metric has filled: psnr"
+    ):
+        evaluate({"psnr": PSNR(), "again": PSNR()}, batch())
+
+
+def test_names_are_the_columns() -> None:
+    for metric in METRICS.values():
+        assert tuple(metric(batch())) == tuple(metric.names)
+        assert metric.higher_is_better is not isinstance(metric, Residual)
