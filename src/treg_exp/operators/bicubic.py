@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from treg_exp.operators.base import check_image_shape
-from treg_exp.operators.boundary import mirrored
+from treg_exp.operators.boundary import filter_matrix
 from treg_exp.operators.separable import Axis, SeparableOperator
 
 
@@ -37,8 +37,7 @@ def bicubic_matrix(factor: int, size: int) -> Tensor:
     taps = first[:, None] + torch.arange(4 * factor)
     weights = keys_kernel((taps - centre[:, None]) / factor)
     weights = weights / weights.sum(1, keepdim=True)
-    matrix = torch.zeros(outputs, size, dtype=torch.float64)
-    return matrix.scatter_add_(1, mirrored(taps, size), weights)
+    return filter_matrix(taps, weights, size, "symmetric")
 
 
 @lru_cache(maxsize=32)

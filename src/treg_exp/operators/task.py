@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from inspect import signature
 
 import torch
 from torch import Tensor
@@ -29,12 +30,13 @@ class Task:
     """One inverse problem, for images of any size.
 
     Attributes:
-        operator: makes the forward operator, called as ``operator(image_shape=(3, H, W))``.
+        operator: makes the forward operator, called as ``operator(image_shape=(3, H, W))``; one with random
+            parameters also takes ``sample_ids`` and ``seed``, and gets one entry per sample.
         noise: noise model of the measurement.
         name: short name for tables and folders.
         tau: expected root mean square error of the solver's current estimate, in the units of the
             measurement.
-        seed: seed of the measurement noise; independent of the solver's seeds.
+        seed: seed of the measurement (noise and random operators); independent of the solver's seeds.
     """
 
     operator: Callable[..., Operator]
@@ -53,8 +55,12 @@ class Task:
         if not callable(self.operator):
             raise ValueError("operator: must be callable with image_shape=... (in YAML: _partial_: true)")
 
+    def __getstate__(self) -> dict[str, object]:
+        """Everything but the operators built so far: a pickled task builds its own."""
+        return {**vars(self), "_built": {}}
+
     def build(self, image_shape: Sequence[int], sample_ids: Sequence[str]) -> Operator:
-        """The operator of a batch, on the CPU; built once per image shape."""
+        """The operator of a batch, on the CPU; built once per image shape unless it is random."""
         return self._operator(image_shape, sample_ids, torch.device("cpu"))
 
     def measure(self, x: Tensor, sample_ids: Sequence[str]) -> Measurement:
@@ -87,6 +93,9 @@ class Task:
         self, image_shape: Sequence[int], sample_ids: Sequence[str], device: torch.device
     ) -> Operator:
         shape = check_image_shape(image_shape)
+        if "sample_ids" in signature(self.operator).parameters:
+            drawn = self.operator(image_shape=shape, sample_ids=tuple(sample_ids), seed=self.seed)
+            return drawn.to(device)
         key = (shape, str(device))
         if key not in self._built:
             self._built[key] = self.operator(image_shape=shape).to(device)
