@@ -1,7 +1,7 @@
 """Atomic file writing: a reader sees the old file or the new one, never half of one.
 
-Every function writes a hidden temporary file next to the target and renames it. The rename is atomic because
-both names are on the same file system; a process killed before it leaves only the hidden file behind.
+``write_*`` and ``save_*`` write a hidden temporary file next to the target and rename it. The rename is
+atomic because both names are on the same file system; a process killed before it leaves only the hidden file.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import os
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
@@ -46,6 +47,23 @@ def write_json(path: str | Path, value: Any) -> Path:
     Non-finite numbers become ``null``: ``NaN`` is no JSON, and most readers refuse the file because of it.
     """
     return write_text(path, json.dumps(finite(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def append_json_line(path: str | Path, value: Any) -> Path:
+    """Append ``value`` as one line of JSON; a reader may see a torn last line, but never a mixed one.
+
+    A line that a killed process left unfinished is closed first, so that it cannot swallow the new one. There
+    is one writer per file. Non-finite numbers become ``null``.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    line = json.dumps(finite(value), ensure_ascii=False, allow_nan=False).encode() + b"\n"
+    with path.open("a+b") as file:
+        if file.tell() > 0:
+            file.seek(-1, os.SEEK_END)
+            line = line if file.read(1) == b"\n" else b"\n" + line
+        file.write(line)  # append mode: always at the end; one call, flushed by the close
+    return path
 
 
 def finite(value: Any) -> Any:

@@ -46,6 +46,14 @@ def test_files_follow_the_umask(tmp_path: Path) -> None:
     assert files.write_text(tmp_path / "atomic", "").stat().st_mode == plain.stat().st_mode
 
 
+def test_append_closes_a_torn_line(tmp_path: Path) -> None:
+    path = files.append_json_line(tmp_path / "rows" / "r.jsonl", {"a": 1})
+    with path.open("a") as file:
+        file.write('{"a": 2, "b')
+    files.append_json_line(path, {"a": math.nan})
+    assert path.read_text() == '{"a": 1}\n{"a": 2, "b\n{"a": null}\n'
+
+
 def test_png_values_are_rounded_and_clamped_not_stretched(tmp_path: Path) -> None:
     x = torch.tensor([-2.0, -1.0, 0.0, 0.5, 1.0, 3.0]).reshape(1, 1, 6)
     grey = np.asarray(Image.open(files.save_png(x, tmp_path / "g.png")))

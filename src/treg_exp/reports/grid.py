@@ -1,0 +1,159 @@
+"""The picture of a run: target, measurement, pseudo-inverse and one restoration per variant."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from PIL import Image, ImageDraw
+
+from treg_exp.files import write_bytes
+from treg_exp.reports.columns import variant_label
+from treg_exp.reports.lettering import draw, shorten, width, wrap
+from treg_exp.reports.rows import Row, read_rows
+
+CELL = 192  # pixels: a whole multiple of small image sizes, so that nearest neighbours stay square
+GAP, GROUP_GAP, ROW_GAP, TEXT_GAP, MARGIN = 12, 32, 18, 7, 28
+TITLE, HEADING, PROMPT, NUMBER = 26, 18, 15, 14  # letter sizes in pixels
+INK, FAINT, EMPTY, FRAME = "#1a1a1a", "#6b6b6b", "#f3f3f3", "#d9d9d9"
+INPUTS = (("target", "target"), ("measurement", "measurement"), ("pseudo_inverse", "pseudo-inverse"))
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One picture of the grid and the text below it."""
+
+    path: Path
+    prompt: str = ""
+    numbers: str = ""
+    nearest: bool = False  # show its pixels instead of smoothing them
+
+    def image(self) -> Image.Image | None:
+        """A square RGB picture of ``CELL`` pixels, or None where there is no file."""
+        if not self.path.is_file():
+            return None
+        filter_ = Image.Resampling.NEAREST if self.nearest else Image.Resampling.LANCZOS
+        with Image.open(self.path) as stored:
+            scale = CELL / max(stored.size)
+            size = (max(1, round(stored.width * scale)), max(1, round(stored.height * scale)))
+            return stored.convert("RGB").resize(size, filter_)
+
+    def prompt_lines(self) -> list[str]:
+        """The prompt in at most two lines."""
+        return wrap(self.prompt, PROMPT, CELL, lines=2)
+
+
+def write_grid(
+    run_dir: str | Path, variants: Sequence[str], out: str | Path, max_rows: int = 8, title: str = ""
+) -> Path:
+    """Draw the first images of a run as a PNG.
+
+    Args:
+        run_dir: run folder with ``rows/`` and ``samples/``.
+        variants: names of the variants, in the order of their columns.
+        out: PNG file to write.
+        max_rows: number of images shown.
+        title: line above the grid, such as task, prior and solver.
+
+    Returns:
+        ``out``.
+
+    Raises:
+        ValueError: the run has no restoration yet.
+    """
+    run_dir = Path(run_dir)
+    rows = read_rows(run_dir)
+    samples = list(dict.fromkeys(row["sample_id"] for row in rows if row["variant"] in variants))[:max_rows]
+    if not samples:
+        raise ValueError(f"{run_dir} has no restoration of the variants {', '.join(variants)} to draw")
+    inputs = [
+        (name, label)
+        for name, label in INPUTS
+        if any((run_dir / "samples" / sample / f"{name}.png").is_file() for sample in samples)
+    ]
+    headings = [label for _, label in inputs] + [variant_label(variant) for variant in variants]
+    first_row = {(row["sample_id"], row["variant"]): row for row in reversed(rows)}
+    panels = []
+    for sample in samples:
+        folder = run_dir / "samples" / sample
+        line = [Panel(folder / f"{name}.png", nearest=name == "measurement") for name, _ in inputs]
+        line += [restored(folder, v, first_row.get((sample, v))) for v in variants]
+        if inputs:
+            line[0] = replace(line[0], prompt=sample)  # the first picture of a row names the image
+        panels.append(line)
+    buffer = io.BytesIO()
+    compose(panels, headings, len(inputs), title).save(buffer, format="PNG", optimize=True)
+    return write_bytes(out, buffer.getvalue())
+
+
+def restored(folder: Path, variant: str, row: Row | None) -> Panel:
+    """The panel of one restoration; of several draws, the first one that the run finished."""
+    path = folder / variant / "reconstruction.png"
+    if row is not None and not path.is_file():
+        path = folder / variant / f"draw_{int(row.get('draw', 0)):03d}" / "reconstruction.png"
+    if row is None:
+        return Panel(path)
+    psnr, residual = row.get("psnr"), row.get("residual")
+    parts = [] if psnr is None else [f"PSNR {psnr:.1f} dB"]
+    parts += [] if residual is None else [f"residual {residual:.2f}"]
+    prompt = str(row.get("prompt") or "").strip()
+    return Panel(path, f'"{prompt}"' if prompt else "(empty prompt)", ", ".join(parts))
+
+
+def compose(
+    panels: Sequence[Sequence[Panel]], headings: Sequence[str], inputs: int, title: str
+) -> Image.Image:
+    """The whole picture.
+
+    Args:
+        panels: rows of panels, one per heading.
+        headings: labels of the columns.
+        inputs: number of columns before the restorations; a wider gap follows them.
+        title: line above, or nothing.
+    """
+    lefts = [
+        MARGIN + i * (CELL + GAP) + (GROUP_GAP - GAP if i >= inputs > 0 else 0) for i in range(len(headings))
+    ]
+    lines = [max(len(panel.prompt_lines()) for panel in row) for row in panels]
+    heights = [CELL + TEXT_GAP + count * line_height(PROMPT) + line_height(NUMBER) for count in lines]
+    top = MARGIN + (TITLE * 2 if title else 0)
+    first = top + HEADING * 2 - 6
+    total = first + sum(heights) + ROW_GAP * (len(panels) - 1) + MARGIN
+    canvas = Image.new("RGB", (lefts[-1] + CELL + MARGIN, total), "white")
+    draw(canvas, (MARGIN, MARGIN), shorten(title, TITLE, canvas.width - 2 * MARGIN), TITLE, INK)
+    for left, heading in zip(lefts, headings, strict=True):
+        draw(canvas, (left + (CELL - width(heading, HEADING)) / 2, top), heading, HEADING, INK)
+    y = first
+    for row, count, height in zip(panels, lines, heights, strict=True):
+        for left, panel in zip(lefts, row, strict=True):
+            place_picture(canvas, panel, left, y)
+            place_text(canvas, panel, left, y + CELL + TEXT_GAP, count)
+        y += height + ROW_GAP
+    return canvas
+
+
+def line_height(size: int) -> int:
+    """Distance of two baselines."""
+    return round(size * 1.3)
+
+
+def place_picture(canvas: Image.Image, panel: Panel, left: int, top: int) -> None:
+    """Draw one picture in a thin frame (white pictures need one), or an empty field."""
+    image = panel.image()
+    frame = (left - 1, top - 1, left + CELL, top + CELL)
+    ImageDraw.Draw(canvas).rectangle(frame, fill=EMPTY if image is None else "white", outline=FRAME)
+    if image is None:
+        indent = (CELL - width("no result", PROMPT)) / 2
+        draw(canvas, (left + indent, top + CELL / 2 - PROMPT), "no result", PROMPT, FAINT)
+    else:
+        canvas.paste(image, (left + (CELL - image.width) // 2, top + (CELL - image.height) // 2))
+
+
+def place_text(canvas: Image.Image, panel: Panel, left: int, top: int, prompt_lines: int) -> None:
+    """Draw prompt and numbers; the numbers of a row stand on one line, below its longest prompt."""
+    for i, text in enumerate(panel.prompt_lines()):
+        draw(canvas, (left, top + i * line_height(PROMPT)), text, PROMPT, INK)
+    numbers = shorten(panel.numbers, NUMBER, CELL)
+    draw(canvas, (left, top + prompt_lines * line_height(PROMPT)), numbers, NUMBER, FAINT)

@@ -1,0 +1,71 @@
+"""Means of every number per variant, with the uncertainty that comes from the choice of images."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from treg_exp.reports.columns import IDENTITY
+from treg_exp.reports.rows import Row, columns_of, variants_of
+
+RESAMPLES = 2000
+CHUNK = 100  # resamples drawn at once: bounds the memory on large data sets
+SEED = 0
+
+
+def summarise(rows: Sequence[Row]) -> dict[str, Any]:
+    """Statistics of a run, ready for ``summary.json``.
+
+    Returns:
+        ``{"restorations": N, "samples": S, "variants": {name: {"restorations": ..., "samples": ...,
+        "metrics": {column: {"mean": ..., "low": ..., "high": ..., "n": ...}}}}}``. ``n`` counts the images
+        that have the number; ``low`` and ``high`` bound the mean with 95 % confidence (None below 2 images).
+        A column without any number is left out.
+    """
+    variants = {}
+    for variant in variants_of(rows):
+        own = [row for row in rows if row["variant"] == variant]
+        found = {name: statistics(values) for name in columns_of(own) if (values := per_image(own, name))}
+        samples = len({row["sample_id"] for row in own})
+        variants[variant] = {"restorations": len(own), "samples": samples, "metrics": found}
+    return {
+        "restorations": len(rows),
+        "samples": len({row["sample_id"] for row in rows}),
+        "variants": variants,
+    }
+
+
+def per_image(rows: Sequence[Row], name: str) -> list[float]:
+    """One number per image, ordered by sample_id: the mean over its draws (no independent images)."""
+    if name in IDENTITY:
+        return []
+    values = defaultdict(list)
+    for row in rows:
+        value = row.get(name)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            values[row["sample_id"]].append(float(value))
+    return [sum(values[sample_id]) / len(values[sample_id]) for sample_id in sorted(values)]
+
+
+def statistics(values: Sequence[float]) -> dict[str, float | int | None]:
+    """Mean, 95 % interval of the mean and number of values."""
+    low, high = interval(values)
+    return {"mean": float(np.mean(values)), "low": low, "high": high, "n": len(values)}
+
+
+def interval(values: Sequence[float]) -> tuple[float | None, float | None]:
+    """Percentile bootstrap interval of the mean (2000 resamples, fixed seed), (None, None) below 2 values.
+
+    The seed is the same for every variant and column: with the same images they are resampled together.
+    """
+    if len(values) < 2:
+        return None, None
+    array = np.asarray(values)
+    rng = np.random.default_rng(SEED)
+    chunks = [rng.integers(0, len(array), (CHUNK, len(array))) for _ in range(RESAMPLES // CHUNK)]
+    means = np.concatenate([array[chunk].mean(axis=1) for chunk in chunks])
+    low, high = np.percentile(means, [2.5, 97.5])
+    return float(low), float(high)
