@@ -1,0 +1,217 @@
+"""Reports from a run folder: what counts as a row, the figures, the table and the picture."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from treg_exp.files import append_json_line, save_png, write_json
+from treg_exp.reports import read_rows, render, summarise, write_grid, write_results
+from treg_exp.reports.grid import CELL
+from treg_exp.reports.lettering import plain, width, wrap
+from treg_exp.reports.summary import interval
+
+VARIANTS = ["none", "own", "counterfactual"]
+
+
+def row(sample: int, variant: str, psnr: float | None, draw: int = 0, **more: Any) -> dict[str, Any]:
+    prompt = "" if variant == "none" else f"prompt {sample}"
+    return {
+        "sample_id": f"s{sample}",
+        "variant": variant,
+        "draw": draw,
+        "prompt": prompt,
+        "psnr": psnr,
+        **more,
+    }
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """Three images, three variants, rows of two processes, all pictures."""
+    for sample in range(3):
+        folder = tmp_path / "samples" / f"s{sample}"
+        for name, size in (("target", 64), ("measurement", 8), ("pseudo_inverse", 64)):
+            save_png(torch.full((3, size, size), sample / 4), folder / f"{name}.png")
+        for i, variant in enumerate(VARIANTS):
+            values = {"residual": 1.0, "align_own": 0.25, "seconds": 1.5, "nfe": 200}
+            append_json_line(
+                tmp_path / "rows" / f"rank-{sample % 2}.jsonl",
+                row(sample, variant, 20.0 + sample - i, **values),
+            )
+            save_png(torch.zeros(3, 64, 64), folder / variant / "reconstruction.png")
+    return tmp_path
+
+
+def test_rows_skip_torn_lines_and_repeats(run: Path) -> None:
+    rows = run / "rows" / "rank-1.jsonl"
+    with rows.open("ab") as file:
+        file.write('{"sample_id": "s7", "prompt": "grün'.encode()[:-1])  # inside of a character
+    assert len(read_rows(run)) == 9
+    append_json_line(rows, row(1, "own", 99.0))  # repeated: the first counts
+    append_json_line(rows, row(1, "own", 31.0, draw=1))
+    found = read_rows(run)
+    assert len(found) == 10
+    assert [r["psnr"] for r in found if (r["sample_id"], r["variant"]) == ("s1", "own")] == [20.0, 31.0]
+    assert [r["sample_id"] for r in found[:4]] == ["s0", "s0", "s0", "s2"]
+
+
+def test_no_rows_yet(tmp_path: Path) -> None:
+    assert read_rows(tmp_path) == []
+    assert summarise([]) == {"restorations": 0, "samples": 0, "variants": {}}
+    with pytest.raises(ValueError, match="no restoration of the variants own to draw"):
+        write_grid(tmp_path, ["own"], tmp_path / "grid.png")
+
+
+def test_results_csv_is_complete_and_stable(run: Path) -> None:
+    rows = [*read_rows(run), row(9, "own", None, lpips=0.1, prompt_note='a "b", c')]
+    with write_results(rows, run / "results.csv").open(encoding="utf-8", newline="") as file:
+        lines = list(csv.reader(file))
+    assert lines[0] == [
+        *("sample_id", "variant", "draw", "prompt", "psnr", "ssim", "residual", "align_own"),
+        *("align_counterfactual", "seconds", "nfe", "lpips", "prompt_note"),
+    ]
+    assert lines[1] == ["s0", "none", "0", "", "20.0", "", "1.0", "0.25", "", "1.5", "200", "", ""]
+    assert lines[10] == ["s9", "own", "0", "prompt 9", "", "", "", "", "", "", "", "0.1", 'a "b", c']
+
+
+def test_means_per_variant(run: Path) -> None:
+    summary = summarise(read_rows(run))
+    assert (summary["restorations"], summary["samples"], list(summary["variants"])) == (9, 3, VARIANTS)
+    own = summary["variants"]["own"]
+    assert (own["samples"], own["restorations"]) == (3, 3)
+    assert own["metrics"]["psnr"] == {"mean": 20.0, "low": 19.0, "high": 21.0, "n": 3}
+    assert "ssim" not in own["metrics"]  # nobody measured it
+    write_json(run / "summary.json", summary)
+    assert json.loads((run / "summary.json").read_text()) == summary
+
+
+def test_draws_of_one_image_are_averaged_first() -> None:
+    rows = [
+        row(0, "own", 10.0),
+        row(0, "own", 20.0, draw=1),
+        row(0, "own", None, draw=2),
+        row(1, "own", 30.0),
+    ]
+    own = summarise(rows)["variants"]["own"]
+    assert (own["samples"], own["restorations"]) == (2, 4)
+    assert (own["metrics"]["psnr"]["mean"], own["metrics"]["psnr"]["n"]) == (22.5, 2)
+
+
+def test_interval_covers_like_the_normal_one() -> None:
+    values = np.random.default_rng(1).normal(10, 2, 400)
+    low, high = interval(values.tolist())
+    assert low is not None
+    assert high is not None
+    half = 1.96 * values.std() / 20
+    assert (low, high) == (
+        pytest.approx(values.mean() - half, abs=0.02),
+        pytest.approx(values.mean() + half, abs=0.02),
+    )
+    assert interval(values.tolist()) == (low, high)
+    assert interval([1.0]) == (None, None)
+    assert interval([2.0] * 5) == (2.0, 2.0)
+
+
+def test_table_fits_80_columns_without_colour(run: Path) -> None:
+    extra = {"ssim": 0.9, "align_counterfactual": 0.3}
+    rows = [r | extra | ({"lpips": 0.125} if r["variant"] == "own" else {}) for r in read_rows(run)]
+    text = render(summarise(rows), title="super-resolution", width=80)
+    assert max(map(len, text.splitlines())) <= 80
+    assert "\x1b" not in text
+    heading, units = text.splitlines()[1], text.splitlines()[3]
+    assert heading.split() == [
+        "variant",
+        "n",
+        "PSNR",
+        "SSIM",
+        "residual",
+        "align",
+        "align",
+        "s/image",
+        "NFE",
+        "lpips",
+    ]
+    assert units.split() == ["dB", "↑", "↑", "↓", "↑*", "↑*"]
+    own = next(line for line in text.splitlines() if line.startswith("own text"))
+    assert own.split() == [
+        "own",
+        "text",
+        "3",
+        "20.00",
+        "0.900",
+        "1.000",
+        "0.250",
+        "0.300",
+        "1.50",
+        "200",
+        "0.125",
+    ]
+    assert "±1.00" in text
+    assert "* optimised for" in text
+    assert "9 restorations of 3 images" in text
+
+
+def test_table_of_real_measurements_has_no_fidelity(run: Path) -> None:
+    rows = [{"sample_id": "a", "variant": "own", "draw": 0, "prompt": "x", "psnr": None, "residual": 1.0}]
+    text = render(summarise(rows))
+    assert "PSNR" not in text
+    assert "optimised" not in text
+    assert "±1" not in text  # one image has no interval
+
+
+def columns(path: Path) -> int:
+    """Number of columns of a grid: runs of coloured pixels along the middle of the first row of pictures."""
+    pixels = np.asarray(Image.open(path).convert("RGB")).astype(int)
+    inked = (pixels[60 + CELL // 2] < 250).any(axis=1)
+    return int((np.diff(inked.astype(int), prepend=0) == 1).sum())
+
+
+def test_grid_has_a_column_for_what_exists(run: Path) -> None:
+    out = write_grid(run, VARIANTS, run / "grid.png")
+    assert columns(out) == 6
+    tall = Image.open(out).height
+    assert Image.open(write_grid(run, VARIANTS, run / "grid2.png", max_rows=2)).height < tall
+    assert Image.open(write_grid(run, VARIANTS, run / "grid3.png", title="a title")).height > tall
+    for sample in range(3):
+        (run / "samples" / f"s{sample}" / "target.png").unlink()
+    assert columns(write_grid(run, VARIANTS, run / "grid.png")) == 5
+    assert columns(write_grid(run, ["own"], run / "grid.png")) == 3
+
+
+def test_grid_shows_measured_pixels_as_squares(run: Path) -> None:
+    y = torch.linspace(-1, 0.9, 64).reshape(1, 8, 8).expand(3, 8, 8)
+    save_png(y, run / "samples" / "s0" / "measurement.png")
+    pixels = np.asarray(Image.open(write_grid(run, VARIANTS, run / "grid.png", max_rows=1)))
+    expected = np.repeat(np.repeat(np.asarray(Image.open(run / "samples/s0/measurement.png")), 24, 0), 24, 1)
+    left, top = next(
+        (x, y)
+        for y in range(40, 80)
+        for x in range(200, 280)
+        if np.array_equal(pixels[y : y + CELL, x : x + CELL], expected)
+    )
+    assert (left, top) == (28 + CELL + 12, 58)
+
+
+def test_grid_survives_missing_pictures_and_finds_draws(run: Path) -> None:
+    (run / "samples" / "s0" / "own" / "reconstruction.png").unlink()
+    save_png(torch.ones(3, 64, 64), run / "samples" / "s1" / "own" / "draw_000" / "reconstruction.png")
+    (run / "samples" / "s1" / "own" / "reconstruction.png").unlink()
+    assert columns(write_grid(run, VARIANTS, run / "grid.png")) == 6
+
+
+def test_lettering_wraps_and_replaces() -> None:
+    assert plain("σ = 0.05 – grün ☃") == "sigma = 0.05 - grun ?"
+    assert wrap("a cat", 15, 192, 2) == ["a cat"]
+    lines = wrap("a long prompt about a grey cat that sleeps on a red sofa in the sun", 15, 192, 2)
+    assert len(lines) == 2
+    assert lines[1].endswith("...")
+    assert all(width(line, 15) <= 192 for line in [*lines, *wrap("x" * 200, 15, 192, 2)])
+    assert wrap("", 15, 192, 2) == []
