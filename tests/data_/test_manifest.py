@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from treg_exp.data import read_manifest
+from treg_exp.errors import ConfigError
 
 
 def written(folder: Path, name: str, text: str) -> Path:
@@ -50,10 +51,10 @@ def test_jsonl_by_file(tmp_path: Path) -> None:
     ],
 )
 def test_mistakes_are_placed(tmp_path: Path, name: str, text: str, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ConfigError, match=message):
         read_manifest(written(tmp_path, name, text))
 
 
 def test_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"prompt manifest .*p\.csv does not exist"):
+    with pytest.raises(ConfigError, match=r"prompt manifest .*p\.csv does not exist"):
         read_manifest(tmp_path / "p.csv")

@@ -11,6 +11,7 @@ from PIL import Image
 
 from treg_exp.data import EmojiTest, MeasurementFolder, subset, text_table
 from treg_exp.data.emoji_test import PACKAGED
+from treg_exp.errors import ConfigError
 
 HEADER = "sample_id,caption,counterfactual,name,style,category\n"
 
@@ -42,13 +43,13 @@ def test_emoji_layout(small: Path) -> None:
 
 def test_emoji_only_selects_samples_with_the_role(small: Path) -> None:
     assert EmojiTest(path=small, only="counterfactual").ids == ["e0", "e1"]
-    with pytest.raises(ValueError, match=r"data\.only='style'.*roles are caption, counterfactual"):
+    with pytest.raises(ConfigError, match=r"data\.only='style'.*roles are caption, counterfactual"):
         EmojiTest(path=small, only="style")
 
 
 def test_emoji_with_a_missing_image_is_refused(small: Path) -> None:
     (small / "images" / "e3.png").unlink()
-    with pytest.raises(ValueError, match=r"incomplete: 1 images such as e3\.png"):
+    with pytest.raises(ConfigError, match=r"incomplete: 1 images such as e3\.png"):
         EmojiTest(path=small)
 
 
@@ -73,9 +74,9 @@ def test_subset(small: Path) -> None:
     assert text_table(part) == [("e1", data.captions(1)), ("e2", data.captions(2))]
     assert list(subset(data, limit=99, offset=3).ids) == ["e3", "e4"]
     assert [sample.sample_id for sample in part] == ["e1", "e2"]  # type: ignore[attr-defined]
-    with pytest.raises(ValueError, match=r"data\.limit=0: it must be at least 1"):
+    with pytest.raises(ConfigError, match=r"data\.limit=0: it must be at least 1"):
         subset(data, limit=0)
-    with pytest.raises(ValueError, match=r"data\.offset=5: it must be in \[0, 4\]"):
+    with pytest.raises(ConfigError, match=r"data\.offset=5: it must be in \[0, 4\]"):
         subset(data, offset=5)
 
 
@@ -116,7 +117,7 @@ def test_measurements_that_would_be_misread_are_refused(tmp_path: Path) -> None:
             "transparent pixels",
         ]
     ):
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises(ConfigError, match=message):
             data[index]
 
 
@@ -124,5 +125,14 @@ def test_broken_arrays_are_found_at_the_start(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.zeros((3, 2, 2)))
     (tmp_path / "b.npy").write_bytes(b"nothing")
     (tmp_path / "c.pt").write_bytes(b"nothing")
-    with pytest.raises(ValueError, match=r"2 of 3 files in .*: b\.npy \(.*c\.pt \(no \.pt archive\)"):
+    with pytest.raises(ConfigError, match=r"2 of 3 files in .*: b\.npy \(.*c\.pt \(no \.pt archive\)"):
         MeasurementFolder(tmp_path)
+
+
+def test_pickled_arrays_are_never_loaded(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.array([{"y": 1}], dtype=object), allow_pickle=True)
+    torch.save({"y": tmp_path}, tmp_path / "b.pt")
+    data = MeasurementFolder(tmp_path, verify=False)
+    for index, name in enumerate(["a.npy", "b.pt"]):
+        with pytest.raises(ConfigError, match=rf"cannot read the array .*{name}"):
+            data[index]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from treg_exp.errors import ConfigError
 from treg_exp.types import Sample
 
 
@@ -61,13 +62,13 @@ def subset(source: Source, limit: int | None = None, offset: int = 0) -> Source:
         offset: number of samples to leave out at the start.
 
     Raises:
-        ValueError: nothing would be left, named after the setting (``data.limit``, ``data.offset``).
+        ConfigError: nothing would be left, named after the setting (``data.limit``, ``data.offset``).
     """
     total = len(source)
     if limit is not None and limit < 1:
-        raise ValueError(f"data.limit={limit}: it must be at least 1, or null for all {total} samples")
+        raise ConfigError(f"data.limit={limit}: it must be at least 1, or null for all {total} samples")
     if not 0 <= offset < total:
-        raise ValueError(
+        raise ConfigError(
             f"data.offset={offset}: it must be in [0, {total - 1}], the data has {total} samples"
         )
     if limit is None and offset == 0:

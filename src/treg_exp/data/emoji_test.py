@@ -7,6 +7,7 @@ from pathlib import Path
 
 from treg_exp.data.manifest import match, read_manifest
 from treg_exp.data.pictures import read_rgb, resize, to_tensor
+from treg_exp.errors import ConfigError
 from treg_exp.types import Sample
 
 PACKAGED = Path(__file__).parents[1] / "assets" / "emoji_test"
@@ -22,8 +23,7 @@ class EmojiTest:
         path: folder with ``captions.csv`` and ``images/``; None for the packaged one.
 
     Raises:
-        FileNotFoundError: the folder has no table.
-        ValueError: no sample is left, or the table names images that are not there.
+        ConfigError: the folder has no table, no sample is left, or the table names images that are not there.
     """
 
     def __init__(self, image_size: int = 64, only: str | None = None, path: str | Path | None = None) -> None:
@@ -35,7 +35,7 @@ class EmojiTest:
         match(texts, stored, root / "captions.csv")
         missing = [sample_id for sample_id in texts if sample_id not in stored]
         if missing:
-            raise ValueError(
+            raise ConfigError(
                 f"the test set {root} is incomplete: {len(missing)} images such as {missing[0]}.png"
             )
         # The other columns (name, style, category) describe the picture; they are no texts to restore with.
@@ -45,7 +45,7 @@ class EmojiTest:
             if only is None or (only in ROLES and only in roles)
         }
         if not self._texts:
-            raise ValueError(
+            raise ConfigError(
                 f"data.only={only!r}: no sample has such a text; the roles are {', '.join(ROLES)}"
             )
         self._ids = list(self._texts)

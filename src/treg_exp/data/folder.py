@@ -7,7 +7,16 @@ from pathlib import Path
 
 from treg_exp.data.listing import check_files, list_files
 from treg_exp.data.manifest import match, read_manifest
-from treg_exp.data.pictures import EXTENSIONS, Fit, check_fit, check_header, read_rgb, resize, to_tensor
+from treg_exp.data.pictures import (
+    EXTENSIONS,
+    Fit,
+    check_colour,
+    check_fit,
+    check_header,
+    read_rgb,
+    resize,
+    to_tensor,
+)
 from treg_exp.types import Sample
 
 
@@ -24,8 +33,7 @@ class ImageFolder:
             when its turn comes.
 
     Raises:
-        FileNotFoundError: the folder or the manifest does not exist.
-        ValueError: no images, unusable images, or images without a row in the manifest.
+        ConfigError: folder or manifest do not exist, or there are no, unusable or unlisted images.
     """
 
     def __init__(
@@ -37,10 +45,8 @@ class ImageFolder:
         background: str = "white",
         verify: bool = True,
     ) -> None:
-        from PIL import ImageColor
-
         check_fit(fit)
-        ImageColor.getrgb(background)  # a ValueError that names the colour
+        check_colour(background)
         self.files = list_files(path, EXTENSIONS)
         if verify:
             check_files(path, list(self.files.values()), check_header)

@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from treg_exp.errors import ConfigError
+
 UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
 NAMED_AT_MOST = 5
 
@@ -30,14 +32,13 @@ def list_files(folder: str | Path, extensions: Sequence[str]) -> dict[str, Path]
     """sample_id -> file for all files below ``folder``, sorted by relative path; hidden ones are left out.
 
     Raises:
-        FileNotFoundError: the folder does not exist.
-        ValueError: it is no folder, holds no file of these kinds, or two files get the same id.
+        ConfigError: there is no such folder, no file of these kinds in it, or two files get the same id.
     """
     root = Path(folder).expanduser()
     if not root.exists():
-        raise FileNotFoundError(f"data.path={str(folder)!r} does not exist (looked at {root.absolute()})")
+        raise ConfigError(f"data.path={str(folder)!r} does not exist (looked at {root.absolute()})")
     if not root.is_dir():
-        raise ValueError(f"data.path={str(folder)!r} is a file; give the folder that holds it")
+        raise ConfigError(f"data.path={str(folder)!r} is a file; give the folder that holds it")
     relative = sorted(
         path.relative_to(root)
         for path in root.rglob("*")
@@ -46,24 +47,24 @@ def list_files(folder: str | Path, extensions: Sequence[str]) -> dict[str, Path]
     visible = [path for path in relative if not any(part.startswith(".") for part in path.parts)]
     if not visible:
         kinds = ", ".join(extension.removeprefix(".") for extension in extensions)
-        raise ValueError(f"data.path={str(folder)!r} holds no file with one of the extensions {kinds}")
+        raise ConfigError(f"data.path={str(folder)!r} holds no file with one of the extensions {kinds}")
     return {sample_id: root / path for sample_id, path in unique_ids(visible).items()}
 
 
 def unique_ids(relative: Sequence[Path]) -> dict[str, Path]:
-    """sample_id -> relative path; raises ValueError naming both files where two would share an id."""
+    """sample_id -> relative path; raises ConfigError naming both files where two would share an id."""
     files: dict[str, Path] = {}
     for path in relative:
         sample_id = sample_id_of(path)
         if sample_id in files:
             first, second = files[sample_id].as_posix(), path.as_posix()
-            raise ValueError(f"{first} and {second} would both be sample {sample_id!r}; rename one of them")
+            raise ConfigError(f"{first} and {second} would both be sample {sample_id!r}; rename one of them")
         files[sample_id] = path
     return files
 
 
 def check_files(folder: str | Path, files: Sequence[Path], reason: Callable[[Path], str | None]) -> None:
-    """Raise one ValueError that names the unusable files.
+    """Raise one ConfigError that names the unusable files.
 
     Args:
         folder: where the files are, for the message.
@@ -76,7 +77,7 @@ def check_files(folder: str | Path, files: Sequence[Path], reason: Callable[[Pat
         if (why := reason(path)) is not None
     ]
     if broken:
-        raise ValueError(
+        raise ConfigError(
             f"{len(broken)} of {len(files)} files in {folder} cannot be used: {some(broken)}. "
             "Repair them or take them out of the folder."
         )

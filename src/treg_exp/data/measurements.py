@@ -14,6 +14,7 @@ from torch import Tensor
 from treg_exp.data.listing import check_files, list_files
 from treg_exp.data.manifest import match, read_manifest
 from treg_exp.data.pictures import EXTENSIONS, check_header, read_rgb, to_tensor
+from treg_exp.errors import ConfigError
 from treg_exp.types import Sample
 
 ARRAYS = (".npy", ".npz", ".pt")
@@ -33,8 +34,7 @@ class MeasurementFolder:
         verify: check every header now, as in :class:`~treg_exp.data.folder.ImageFolder`.
 
     Raises:
-        FileNotFoundError: the folder or the manifest does not exist.
-        ValueError: no files, unusable files, or files without a row in the manifest.
+        ConfigError: folder or manifest do not exist, or there are no, unusable or unlisted files.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class MeasurementFolder:
         verify: bool = True,
     ) -> None:
         if colour not in ("rgb", "grey"):
-            raise ValueError(f"data.colour={colour!r} is unknown; choose one of: rgb, grey")
+            raise ConfigError(f"data.colour={colour!r} is unknown; choose one of: rgb, grey")
         self.files = list_files(path, EXTENSIONS + ARRAYS)
         if verify:
             check_files(path, list(self.files.values()), _unusable)
@@ -80,16 +80,21 @@ class MeasurementFolder:
 
 
 def read_array(path: Path) -> Tensor:
-    """A stored array as float32, in its own shape; ValueError for anything but finite floating point."""
-    stored = torch.as_tensor(_open_array(path))
+    """A stored array as float32, in its own shape; ConfigError for anything but finite floating point."""
+    try:
+        stored = torch.as_tensor(_open_array(path))
+    except ConfigError:
+        raise
+    except Exception as error:  # a broken or pickled file fails in many ways
+        raise ConfigError(f"cannot read the array {path}: {error}") from error
     if not stored.is_floating_point():
-        raise ValueError(
+        raise ConfigError(
             f"{path} holds {stored.dtype} values; a measurement is floating point in [-1, 1] units "
             "(an 8-bit picture: save it as PNG, or store x / 127.5 - 1)"
         )
     y = stored.to(torch.float32)
     if not y.isfinite().all():
-        raise ValueError(f"{path} holds NaN or infinite values; fill or mask them before the restoration")
+        raise ConfigError(f"{path} holds NaN or infinite values; fill or mask them before the restoration")
     return y
 
 
@@ -104,7 +109,7 @@ def _open_array(path: Path) -> np.ndarray | Tensor:
     if isinstance(stored, Mapping):
         stored = stored[_entry(path, list(stored))]
     if not isinstance(stored, Tensor):
-        raise ValueError(f"{path} holds a {type(stored).__name__}, not a tensor")
+        raise ConfigError(f"{path} holds a {type(stored).__name__}, not a tensor")
     return stored
 
 
@@ -112,7 +117,7 @@ def _entry(path: Path, names: Sequence[str]) -> str:
     """The entry ``y``, or the only one."""
     if "y" in names or len(names) == 1:
         return "y" if "y" in names else names[0]
-    raise ValueError(f"{path} needs an entry 'y'; it holds: {', '.join(map(str, names)) or 'nothing'}")
+    raise ConfigError(f"{path} needs an entry 'y'; it holds: {', '.join(map(str, names)) or 'nothing'}")
 
 
 def _unusable(path: Path) -> str | None:

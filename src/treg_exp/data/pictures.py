@@ -11,9 +11,10 @@ from typing import Literal, get_args
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageColor, ImageOps
 from torch import Tensor
 
+from treg_exp.errors import ConfigError
 from treg_exp.ranges import from_uint8
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
@@ -21,9 +22,19 @@ Fit = Literal["crop", "pad", "stretch"]
 
 
 def check_fit(fit: str) -> None:
-    """Raise ValueError, naming the choices, for an unknown way to make an image square."""
+    """Raise ConfigError, naming the choices, for an unknown way to make an image square."""
     if fit not in get_args(Fit):
-        raise ValueError(f"data.fit={fit!r} is unknown; choose one of: {', '.join(get_args(Fit))}")
+        raise ConfigError(f"data.fit={fit!r} is unknown; choose one of: {', '.join(get_args(Fit))}")
+
+
+def check_colour(colour: str) -> None:
+    """Raise ConfigError for a background that is no colour."""
+    try:
+        ImageColor.getrgb(colour)
+    except ValueError:
+        raise ConfigError(
+            f"data.background={colour!r} is no colour; use a name such as white, or #rrggbb"
+        ) from None
 
 
 def check_header(path: Path) -> str | None:
@@ -45,21 +56,21 @@ def read_rgb(path: Path, background: str | None = "white") -> Image.Image:
         background: colour under transparent pixels; None refuses transparency.
 
     Raises:
-        ValueError: the file cannot be decoded, or is of a kind that has no defined range.
+        ConfigError: the file cannot be decoded, or is of a kind that has no defined range.
     """
     try:
         with Image.open(path) as stored:
             refuse_float(stored)
             return opaque(to_8_bit(ImageOps.exif_transpose(stored)), background)
     except Exception as error:
-        raise ValueError(f"cannot read the image {path}: {error}. Re-export it, or take it out.") from error
+        raise ConfigError(f"cannot read the image {path}: {error}. Re-export it, or take it out.") from error
 
 
 def refuse_float(image: Image.Image) -> None:
-    """Raise ValueError for pixel types whose white level is unknown (32-bit integer or float)."""
+    """Raise ConfigError for pixel types whose white level is unknown (32-bit integer or float)."""
     # Old files of 16 bit may open as mode "I"; only PNG guarantees that their white is 65535.
     if image.mode == "F" or (image.mode == "I" and image.format != "PNG"):
-        raise ValueError("32-bit pixels have no defined white; save it with 8 or 16 bits per channel")
+        raise ConfigError("32-bit pixels have no defined white; save it with 8 or 16 bits per channel")
 
 
 def to_8_bit(image: Image.Image) -> Image.Image:
@@ -78,7 +89,7 @@ def opaque(image: Image.Image, background: str | None) -> Image.Image:
     if background is not None:
         return Image.alpha_composite(Image.new("RGBA", layer.size, background), layer).convert("RGB")
     if np.asarray(layer)[..., 3].min() < 255:
-        raise ValueError("it has transparent pixels, which have no value as a measurement")
+        raise ConfigError("it has transparent pixels, which have no value as a measurement")
     return layer.convert("RGB")
 
 

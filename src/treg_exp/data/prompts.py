@@ -8,6 +8,7 @@ from typing import Protocol
 
 from treg_exp.data.listing import some
 from treg_exp.data.manifest import match, read_manifest
+from treg_exp.errors import ConfigError
 
 Texts = Sequence[tuple[str, Mapping[str, str]]]  # (sample_id, captions by role)
 
@@ -22,7 +23,7 @@ class Prompt(Protocol):
             samples: (sample_id, captions by role) of every sample.
 
         Raises:
-            ValueError: some sample has no prompt; the message names them.
+            ConfigError: some sample has no prompt; the message names them.
         """
         ...
 
@@ -37,7 +38,7 @@ class PromptFromCaption:
 
     def __init__(self, role: str = "caption", template: str = "{text}") -> None:
         if "{text}" not in template:
-            raise ValueError(f"prompt.template={template!r} must contain {{text}}, where the caption goes")
+            raise ConfigError(f"prompt.template={template!r} must contain {{text}}, where the caption goes")
         self.role = role
         self.template = template
 
@@ -55,7 +56,7 @@ class FixedPrompt:
 
     def __init__(self, text: str) -> None:
         if not isinstance(text, str):
-            raise ValueError(f"prompt.text={text!r} must be text, such as prompt.text='a red apple'")
+            raise ConfigError(f"prompt.text={text!r} must be text, such as prompt.text='a red apple'")
         self.text = text
 
     def resolve(self, samples: Texts) -> list[str]:
@@ -88,7 +89,7 @@ def take(samples: Texts, role: str, owner: str) -> list[str]:
     missing = [sample_id for sample_id, texts in samples if not texts.get(role)]
     if missing:
         roles = sorted({name for _, texts in samples for name, text in texts.items() if text})
-        raise ValueError(
+        raise ConfigError(
             f"{owner} has no text {role!r} for {len(missing)} of {len(samples)} samples: {some(missing)}; "
             f"roles with a text: {', '.join(roles) or 'none'}. Choose another prompt, add the texts, or "
             "select the samples that have one (data=emoji_test: data.only=counterfactual)."

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from torch import Tensor
 
+from treg_exp.errors import ConfigError
 from treg_exp.types import Measurement
 
 if TYPE_CHECKING:
@@ -69,13 +70,13 @@ def evaluate(metrics: Mapping[str, Metric], inp: MetricInput) -> list[dict[str, 
     """All metrics of a batch as rows, one mapping of columns to values per restoration.
 
     Raises:
-        ValueError: two metrics fill the same column.
+        ConfigError: two metrics fill the same column.
     """
     columns: Values = {}
     for key, metric in metrics.items():
         values = metric(inp)
         if taken := sorted(set(values) & set(columns)):
-            raise ValueError(
+            raise ConfigError(
                 f"metrics.{key} fills a column that another metric has filled: {', '.join(taken)}"
             )
         columns.update(values)

@@ -18,7 +18,7 @@ CELL = 192  # pixels: a whole multiple of small image sizes, so that nearest nei
 GAP, GROUP_GAP, ROW_GAP, TEXT_GAP, MARGIN = 12, 32, 18, 7, 28
 TITLE, HEADING, PROMPT, NUMBER = 26, 18, 15, 14  # letter sizes in pixels
 INK, FAINT, EMPTY, FRAME = "#1a1a1a", "#6b6b6b", "#f3f3f3", "#d9d9d9"
-INPUTS = (("target", "target"), ("measurement", "measurement"), ("pseudo_inverse", "pseudo-inverse"))
+INPUTS = {"target": "target", "measurement": "measurement", "pseudo_inverse": "pseudo-inverse"}
 
 
 @dataclass(frozen=True)
@@ -68,24 +68,26 @@ def write_grid(
     samples = list(dict.fromkeys(row["sample_id"] for row in rows if row["variant"] in variants))[:max_rows]
     if not samples:
         raise ValueError(f"{run_dir} has no restoration of the variants {', '.join(variants)} to draw")
-    inputs = [
-        (name, label)
-        for name, label in INPUTS
-        if any((run_dir / "samples" / sample / f"{name}.png").is_file() for sample in samples)
-    ]
-    headings = [label for _, label in inputs] + [variant_label(variant) for variant in variants]
     first_row = {(row["sample_id"], row["variant"]): row for row in reversed(rows)}
+    inputs = given(run_dir, samples)
     panels = []
     for sample in samples:
         folder = run_dir / "samples" / sample
-        line = [Panel(folder / f"{name}.png", nearest=name == "measurement") for name, _ in inputs]
+        line = [Panel(folder / f"{name}.png", nearest=name == "measurement") for name in inputs]
         line += [restored(folder, v, first_row.get((sample, v))) for v in variants]
         if inputs:
             line[0] = replace(line[0], prompt=sample)  # the first picture of a row names the image
         panels.append(line)
+    headings = [INPUTS[name] for name in inputs] + [variant_label(variant) for variant in variants]
     buffer = io.BytesIO()
     compose(panels, headings, len(inputs), title).save(buffer, format="PNG", optimize=True)
     return write_bytes(out, buffer.getvalue())
+
+
+def given(run_dir: Path, samples: Sequence[str]) -> list[str]:
+    """Names of the pictures beside the restorations that at least one image has: real data has no target."""
+    folders = [run_dir / "samples" / sample for sample in samples]
+    return [name for name in INPUTS if any((folder / f"{name}.png").is_file() for folder in folders)]
 
 
 def restored(folder: Path, variant: str, row: Row | None) -> Panel:
