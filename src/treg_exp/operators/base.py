@@ -39,6 +39,7 @@ class Operator(ABC):
     """
 
     per_sample: ClassVar[tuple[str, ...]] = ()
+    __iter__: ClassVar[None] = None  # selection by index alone would make an endless iteration
     exact_iterations: int = 500
     exact_tolerance: float = 1e-6
 
@@ -117,6 +118,16 @@ class Operator(ABC):
         with full_precision(y.device):
             return self._solve(y, 0.0)
 
+    def measured(self) -> Tensor:
+        """Which entries of y carry a measurement: (1 or B, *measurement_shape) of 1 and 0.
+
+        An entry that no image can change, such as a hole of an inpainting mask, has no noise either and does
+        not count in averages over y.
+        """
+        samples = max((len(getattr(self, name)) for name in self.per_sample), default=1)
+        probe = torch.randn(1, *self.image_shape, generator=generator("measured entries"))
+        return (self.A(probe.to(self._device()).expand(samples, -1, -1, -1)) != 0).to(torch.float32)
+
     def to(self, device: torch.device | str) -> Self:
         """The same operator on another device; the original stays where it is."""
         moved = copy.copy(self)
@@ -127,12 +138,11 @@ class Operator(ABC):
 
     def __getitem__(self, index: int | slice) -> Self:
         """The operator of some samples; an int keeps a batch of one. Shared parameters stay shared."""
-        part = slice(index, index + 1 or None) if isinstance(index, int) else index
         selected = copy.copy(self)
         for name in self.per_sample:
             value = getattr(self, name)
             if len(value) > 1:
-                setattr(selected, name, value[part])
+                setattr(selected, name, value[index][None] if isinstance(index, int) else value[index])
         return selected
 
     def fingerprint(self, i: int = 0) -> str:

@@ -59,8 +59,6 @@ class BicubicDownsampling(SeparableOperator):
             raise ValueError(f"factor={factor}: must be an integer >= 1")
         _, height, width = check_image_shape(image_shape)
         if height % factor or width % factor:
-            raise ValueError(
-                f"factor={factor}: must divide both sides of the image, which is {height}x{width}"
-            )
+            raise ValueError(f"factor={factor}: must divide both sides of the image, which is {height}x{width}")
         super().__init__(bicubic_axis(int(factor), height), bicubic_axis(int(factor), width), rcond=rcond)
         self.factor = int(factor)

@@ -57,9 +57,7 @@ class GaussianBlur(SeparableOperator):
         _, height, width = check_image_shape(image_shape)
         _check(sigma, kernel_size, boundary, truncation)
         if kernel_size > min(height, width):
-            raise ValueError(
-                f"kernel_size={kernel_size}: must not exceed the image, which is {height}x{width}"
-            )
+            raise ValueError(f"kernel_size={kernel_size}: is larger than the {height}x{width} image")
         rows, columns = (gaussian_axis(sigma, kernel_size, n, boundary, truncation) for n in (height, width))
         if min(float(rows.s.max()), float(columns.s.max())) == 0:
             raise ValueError(f"truncation={truncation}: removes the whole operator")

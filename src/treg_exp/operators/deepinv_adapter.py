@@ -135,11 +135,12 @@ def _physics_hash(physics: nn.Module) -> str:
     for path, module in physics.named_modules():
         digest.update(f"\x1f{path}={type(module).__name__}".encode())
         for name, value in sorted(vars(module).items()):
-            plain = isinstance(value, (bool, int, float, str, tuple, torch.Size))
+            plain = isinstance(value, (bool, int, float, str, list, tuple))
             if plain and not name.startswith("_") and name not in _NOT_THE_MAP:
                 digest.update(f"\x1f{name}={value!r}".encode())
     for name, value in sorted([*physics.named_buffers(), *physics.named_parameters()]):
         if not name.endswith("random_state"):
             digest.update(f"\x1f{name}{tuple(value.shape)}".encode())
-            digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+            values = value.detach().cpu().resolve_conj().resolve_neg().contiguous()
+            digest.update(values.numpy().tobytes())
     return digest.hexdigest()[:12]

@@ -38,6 +38,10 @@ class Masking(Operator):
         """1: at least one pixel is measured."""
         return 1.0
 
+    def measured(self) -> Tensor:
+        """The mask on every channel."""
+        return self.mask.expand(-1, *self.measurement_shape)
+
     def _A(self, x: Tensor) -> Tensor:
         return self.mask * x
 
@@ -72,9 +76,7 @@ class BoxInpainting(Masking):
         if len(box) != 4 or not all(0 <= v <= 1 for v in box):
             raise ValueError(f"box={box}: must be four fractions (top, left, height, width) in [0, 1]")
         if box[0] + box[2] > 1 + 1e-6 or box[1] + box[3] > 1 + 1e-6:
-            raise ValueError(
-                f"box={box}: reaches outside the image: top + height and left + width must be <= 1"
-            )
+            raise ValueError(f"box={box}: is partly outside the image (top + height, left + width must be <= 1)")
         rows = slice(round(box[0] * height), round((box[0] + box[2]) * height))
         columns = slice(round(box[1] * width), round((box[1] + box[3]) * width))
         mask = torch.ones(1, 1, height, width)
@@ -94,9 +96,7 @@ class RandomInpainting(Masking):
         fraction: measured fraction of the pixels, in (0, 1].
     """
 
-    def __init__(
-        self, fraction: float, image_shape: Sequence[int], sample_ids: Sequence[str], seed: int = 0
-    ) -> None:
+    def __init__(self, fraction: float, image_shape: Sequence[int], sample_ids: Sequence[str], seed: int = 0) -> None:
         """Draws the mask of each sample from the stream (seed, sample_id)."""
         _, height, width = check_image_shape(image_shape)
         if not 0 < fraction <= 1:

@@ -27,10 +27,8 @@ class GaussianNoise:
         if not 0 <= self.sigma < float("inf"):
             raise ValueError(f"sigma={self.sigma}: noise level must be >= 0")
 
-    def add(self, y: Tensor, seed: int, sample_ids: Sequence[str]) -> Tensor:
-        """Returns y + n for a batch (B, ...); n of a sample depends on (seed, sample_id) and nothing else."""
-        if self.sigma == 0:
-            return y
+    def sample(self, like: Tensor, seed: int, sample_ids: Sequence[str]) -> Tensor:
+        """Noise of the shape of ``like`` (B, ...); that of a sample depends on (seed, sample_id) only."""
         streams = (generator(seed, sample_id, "measure") for sample_id in sample_ids)
-        noise = torch.stack([torch.randn(y.shape[1:], generator=stream) for stream in streams])
-        return y + self.sigma * noise.to(y)
+        noise = torch.stack([torch.randn(like.shape[1:], generator=stream) for stream in streams])
+        return self.sigma * noise.to(like)

@@ -68,7 +68,8 @@ class Task:
         _check_ids("x", x, sample_ids)
         operator = self._operator(x.shape[1:], sample_ids, x.device)
         with torch.no_grad():
-            y = self.noise.add(operator.A(x), self.seed, sample_ids)
+            clean = operator.A(x)
+            y = clean + operator.measured() * self.noise.sample(clean, self.seed, sample_ids)
         return self._measurement(y, operator)
 
     def observe(self, y: Tensor, image_shape: Sequence[int], sample_ids: Sequence[str]) -> Measurement:
@@ -89,9 +90,7 @@ class Task:
     def _measurement(self, y: Tensor, operator: Operator) -> Measurement:
         return Measurement(y=y, operator=operator, sigma=self.noise.sigma, lam=self.lam(operator))
 
-    def _operator(
-        self, image_shape: Sequence[int], sample_ids: Sequence[str], device: torch.device
-    ) -> Operator:
+    def _operator(self, image_shape: Sequence[int], sample_ids: Sequence[str], device: torch.device) -> Operator:
         shape = check_image_shape(image_shape)
         if "sample_ids" in signature(self.operator).parameters:
             drawn = self.operator(image_shape=shape, sample_ids=tuple(sample_ids), seed=self.seed)

@@ -1,0 +1,167 @@
+"""What every operator promises, checked for every preset of ``conf/task``."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.operators.conftest import IDS, SHAPE
+from tests.operators.tasks import load_task
+from treg_exp.operators import CG, DeepinvOperator, Exact, Operator, Task
+from treg_exp.operators.cg import dot
+
+METHODS = [Exact(), CG(iterations=5, tolerance=1e-4)]
+
+
+def assert_near(actual: Tensor, expected: Tensor, tolerance: float) -> None:
+    """Largest difference, relative to the largest expected value."""
+    assert actual.shape == expected.shape
+    assert float((actual - expected).abs().max()) <= tolerance * max(1.0, float(expected.abs().max()))
+
+
+def test_shapes_and_dtype(operator: Operator, x: Tensor, y: Tensor) -> None:
+    assert operator.image_shape == SHAPE
+    assert operator.A(x).shape == (3, *operator.measurement_shape)
+    assert operator.adjoint(y).shape == operator.pinv(y).shape == x.shape
+    assert operator.A(x.to(torch.bfloat16)).dtype == torch.float32
+
+
+def test_adjoint(operator: Operator, x: Tensor, y: Tensor) -> None:
+    image = operator.A(x)
+    scale = (dot(image, image) * dot(y, y)).sqrt()
+    error = (dot(image, y) - dot(x, operator.adjoint(y))).abs()
+    assert bool((error <= 1e-5 * scale).all())
+
+
+def test_linear(operator: Operator, x: Tensor, x0: Tensor) -> None:
+    together = operator.A(2 * x - 3 * x0)
+    assert_near(together, 2 * operator.A(x) - 3 * operator.A(x0), 2e-6)
+
+
+def test_norm(operator: Operator, x: Tensor) -> None:
+    for _ in range(100):  # power iteration, independent of norm_sq
+        x = operator.adjoint(operator.A(x))
+        x = x / dot(x, x).sqrt().view(-1, 1, 1, 1)
+    image = operator.A(x)
+    assert float(dot(image, image).max()) == pytest.approx(operator.norm_sq, rel=0.01)
+
+
+@pytest.mark.parametrize("relative", [0.0, 1e-3, 1e-2, 1.0, 100.0])
+def test_prox_is_the_minimiser(operator: Operator, x0: Tensor, y: Tensor, relative: float) -> None:
+    lam = relative * operator.norm_sq
+    x = operator.prox(y, x0, lam)
+    gradient = operator.adjoint(operator.A(x) - y) + lam * (x - x0)
+    # float32 cannot give a smaller gradient than the rounding of the terms that cancel in it
+    scale = dot(operator.adjoint(y), operator.adjoint(y)).sqrt() + operator.norm_sq * dot(x, x).sqrt()
+    scale = scale + lam * dot(x0, x0).sqrt()
+    assert bool((dot(gradient, gradient).sqrt() <= 1e-5 * scale).all())
+
+
+def test_prox_without_damping_is_the_projection(operator: Operator, x: Tensor, x0: Tensor) -> None:
+    y = operator.A(x)
+    projected = operator.prox(y, x0, 0.0)
+    assert_near(operator.A(projected), y, 2e-4)
+    assert_near(projected, x0 + operator.pinv(y - operator.A(x0)), 1e-5)
+    again = operator.prox(y, projected, 0.0)
+    assert_near(again, projected, 2e-3)
+
+
+def test_conjugate_gradients_reach_the_closed_form(operator: Operator, x0: Tensor, y: Tensor) -> None:
+    lam = 0.01 * operator.norm_sq
+    exact = operator.prox(y, x0, lam)
+    iterated = operator.prox(y, x0, lam, CG(iterations=300, tolerance=1e-9))
+    assert_near(iterated, exact, 1e-4)
+
+
+def test_one_iteration_is_between(operator: Operator, x0: Tensor, y: Tensor) -> None:
+    def objective(x: Tensor) -> Tensor:
+        error, move = y - operator.A(x), x - x0
+        return dot(error, error) + lam * dot(move, move)
+
+    lam = 0.01 * operator.norm_sq
+    start, one, exact = (objective(x) for x in (x0, operator.prox(y, x0, lam, CG(1)), operator.prox(y, x0, lam)))
+    assert bool((one <= start).all())
+    assert bool((exact <= one * (1 + 1e-5)).all())
+
+
+def test_pinv(operator: Operator, x: Tensor) -> None:
+    y = operator.A(x)
+    least = operator.pinv(y)
+    assert_near(operator.A(least), y, 2e-4)
+    assert bool((dot(least, least) <= dot(x, x) * (1 + 1e-4)).all())
+
+
+@pytest.mark.parametrize("method", METHODS, ids=["exact", "cg"])
+def test_prox_of_a_batch_is_that_of_its_samples(operator: Operator, x0: Tensor, y: Tensor, method: Exact | CG) -> None:
+    y = y * torch.tensor([1e-3, 1.0, 1e3]).view(3, *(1,) * (y.dim() - 1))  # they stop at different iterations
+    lam = 1e-2 * operator.norm_sq
+    together = operator.prox(y, x0, lam, method)
+    for i in range(3):
+        alone = operator[i].prox(y[i : i + 1], x0[i : i + 1], lam, method)
+        assert_near(together[i : i + 1], alone, 1e-6)
+
+
+def test_maps_of_a_batch_are_those_of_its_samples(operator: Operator, x: Tensor, y: Tensor) -> None:
+    for i in range(3):
+        part = slice(i, i + 1)
+        assert_near(operator.A(x)[part], operator[i].A(x[part]), 1e-6)
+        assert_near(operator.adjoint(y)[part], operator[part].adjoint(y[part]), 1e-6)
+        assert_near(operator.pinv(y)[part], operator[i].pinv(y[part]), 1e-5)
+
+
+def test_selection(operator: Operator, x: Tensor) -> None:
+    assert torch.equal(operator[-1].A(x[-1:]), operator[2].A(x[2:]))
+    assert_near(operator[1:].A(x[1:]), operator.A(x)[1:], 1e-6)
+    assert operator[1:].fingerprint(0) == operator.fingerprint(1)
+
+
+def test_fingerprint_identifies_the_parameters(task: Task, operator: Operator) -> None:
+    again = load_task(task.name).build(SHAPE, IDS)
+    assert len(operator.fingerprint()) == 12
+    assert operator.norm_sq > 0
+    assert [operator.fingerprint(i) for i in range(3)] == [again.fingerprint(i) for i in range(3)]
+    assert operator.fingerprint() != task.build((3, 64, 64), IDS).fingerprint()
+
+
+def test_measured_entries(operator: Operator, x: Tensor) -> None:
+    measured = operator.measured()
+    assert measured.shape[0] in (1, 3)
+    assert bool(((measured == 0) | (measured == 1)).all())
+    assert torch.equal(operator.A(x) * measured, operator.A(x))
+
+
+def test_pickle(task: Task, operator: Operator, x: Tensor) -> None:
+    again = pickle.loads(pickle.dumps(task)).build(SHAPE, IDS)
+    assert torch.equal(again.A(x), operator.A(x))
+    if not isinstance(operator, DeepinvOperator):
+        restored = pickle.loads(pickle.dumps(operator))
+        assert torch.equal(restored.A(x), operator.A(x))
+
+
+def test_gradient_flows_through_the_operator(operator: Operator, x: Tensor, y: Tensor) -> None:
+    x = x.requires_grad_()
+    (gradient,) = torch.autograd.grad((operator.A(x) * y).sum(), x)
+    assert_near(gradient, operator.adjoint(y), 1e-5)
+
+
+def test_reduced_precision_of_the_caller_changes_nothing(operator: Operator, x0: Tensor, y: Tensor) -> None:
+    expected = operator.prox(y, x0, 0.01)
+    torch.set_float32_matmul_precision("medium")
+    try:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            assert torch.equal(operator.prox(y, x0, 0.01), expected)
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision("highest")
+
+
+def test_wrong_shapes_are_named(operator: Operator, x: Tensor, y: Tensor) -> None:
+    with pytest.raises(ValueError, match=r"x: shape \(3, 3, 32, 47\) does not fit"):
+        operator.A(x[..., 1:])
+    with pytest.raises(ValueError, match="y: shape"):
+        operator.prox(y[0], x, 0.1)
+    with pytest.raises(ValueError, match=r"lam=-1: must be >= 0"):
+        operator.prox(y, x, -1)

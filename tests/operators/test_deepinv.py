@@ -1,0 +1,129 @@
+"""Physics of deepinv through the adapter, made from configuration as a user would."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+
+from tests.operators.tasks import PRESETS
+from treg_exp.operators import DeepinvOperator, GaussianNoise, Masking, deepinv_task
+from treg_exp.operators.cg import dot
+
+SHAPE = (3, 16, 16)
+GAUSSIAN = {"_target_": "deepinv.physics.functional.gaussian_blur", "psf_size": [9, 9], "sigma": 1.5}
+PHYSICS: dict[str, dict[str, Any]] = {
+    "Inpainting": {"mask": 0.3},
+    "Downsampling": {"factor": 2, "filter": "bicubic"},
+    "DownsamplingMatlab": {"factor": 4},
+    "Blur": {"filter": GAUSSIAN, "padding": "circular"},
+    "BlurFFT": {"filter": GAUSSIAN},
+    "Decolorize": {},
+    "CompressedSensing": {"m": 40},
+    "Denoising": {},
+}
+
+
+def build(name: str, seed: int = 0) -> DeepinvOperator:
+    config = OmegaConf.load(PRESETS / "deepinv.yaml")
+    config.physics = {
+        "_target_": f"deepinv.physics.{name}",
+        "_partial_": True,
+        "_convert_": "all",
+        **PHYSICS[name],
+    }
+    config.seed = seed
+    operator = instantiate(config).build(SHAPE, ["a", "b"])
+    assert isinstance(operator, DeepinvOperator)
+    return operator
+
+
+@pytest.fixture(scope="module", params=list(PHYSICS))
+def operator(request: pytest.FixtureRequest) -> DeepinvOperator:
+    return build(request.param)
+
+
+def test_prox_is_the_minimiser(operator: DeepinvOperator) -> None:
+    x0, y = torch.randn(2, *SHAPE), torch.randn(2, *operator.measurement_shape)
+    for lam in (1.0, 0.01):
+        x = operator.prox(y, x0, lam)
+        gradient = operator.adjoint(operator.A(x) - y) + lam * (x - x0)
+        scale = dot(operator.adjoint(y), operator.adjoint(y)).sqrt() + lam * dot(x0, x0).sqrt()
+        assert bool((dot(gradient, gradient).sqrt() <= 1e-4 * scale).all())
+
+
+def test_pinv_fits(operator: DeepinvOperator) -> None:
+    y = operator.A(torch.rand(2, *SHAPE) * 2 - 1)
+    assert float((operator.A(operator.pinv(y)) - y).norm() / y.norm()) < 1e-2
+
+
+def test_norm(operator: DeepinvOperator) -> None:
+    unit = torch.eye(math.prod(SHAPE)).view(-1, *SHAPE)
+    norm = torch.linalg.matrix_norm(operator.A(unit).flatten(1), 2)
+    assert operator.norm_sq == pytest.approx(float(norm) ** 2, rel=0.005)
+
+
+def test_samples_do_not_mix(operator: DeepinvOperator) -> None:
+    x0, y = torch.randn(2, *SHAPE), torch.randn(2, *operator.measurement_shape)
+    y[1] *= 100
+    torch.testing.assert_close(operator.prox(y, x0, 0.1)[:1], operator.prox(y[:1], x0[:1], 0.1), rtol=1e-5, atol=1e-5)
+
+
+def test_fingerprint_follows_settings_and_seed() -> None:
+    assert build("Blur").fingerprint() == build("Blur").fingerprint()
+    prints = [build(name).fingerprint() for name in PHYSICS]
+    assert len(set(prints)) == len(prints)
+    for name in ("Inpainting", "CompressedSensing"):
+        assert build(name, seed=1).fingerprint() == build(name, seed=1).fingerprint()
+        assert build(name, seed=1).fingerprint() != build(name, seed=2).fingerprint()
+
+
+def test_the_global_random_state_is_left_alone() -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    build("Inpainting")
+    assert torch.equal(torch.rand(1), expected)
+
+
+def test_a_mask_equals_our_own() -> None:
+    operator = build("Inpainting")
+    mask = operator.measured()[:, :1]
+    own = Masking(mask)
+    x0, y = torch.randn(2, *SHAPE), torch.randn(2, *SHAPE) * mask
+    torch.testing.assert_close(operator.prox(y, x0, 0.3), own.prox(y, x0, 0.3), rtol=1e-4, atol=1e-5)
+
+
+def test_an_instance_is_copied() -> None:
+    from deepinv.physics import Inpainting
+
+    physics = Inpainting(img_size=SHAPE, mask=0.5)
+    noise_model = physics.noise_model
+    operator = deepinv_task(physics, GaussianNoise(0.1)).build(SHAPE, ["a"])
+    before = operator.fingerprint()
+    physics.mask.zero_()
+    assert operator.norm_sq == pytest.approx(1.0, rel=1e-3)
+    assert operator.fingerprint() == before
+    assert physics.noise_model is noise_model
+
+
+def test_mistakes_are_named() -> None:
+    from deepinv.physics import MRI
+
+    noise = GaussianNoise(0.1)
+    with pytest.raises(ValueError, match="physics=Conv2d: must be a deepinv LinearPhysics"):
+        deepinv_task(torch.nn.Conv2d(3, 3, 1), noise).build(SHAPE, ["a"])
+    with pytest.raises(ValueError, match=r"physics=MRI: fails for an image of shape \(3, 16, 16\)"):
+        deepinv_task(MRI, noise).build(SHAPE, ["a"])
+
+
+def test_a_wrong_adjoint_is_found() -> None:
+    from deepinv.physics import LinearPhysics
+
+    physics = LinearPhysics(A=lambda x, **_: x.flip(-1) * 2, A_adjoint=lambda y, **_: y)
+    with pytest.raises(ValueError, match="A_adjoint is not the adjoint of A"):
+        DeepinvOperator(physics, SHAPE)

@@ -1,0 +1,101 @@
+"""Measuring: streams, lambda, real measurements."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.operators.conftest import IDS, SHAPE
+from tests.operators.tasks import load_task
+from treg_exp.operators import GaussianNoise, Identity, Task
+
+
+def test_a_measurement_depends_on_seed_and_name_only(task: Task, x: Tensor) -> None:
+    whole = task.measure(x, IDS)
+    torch.manual_seed(99)
+    order = [2, 0, 1]
+    shuffled = task.measure(x[order], [IDS[i] for i in order])
+    for place, i in enumerate(order):
+        alone = task.measure(x[i : i + 1], IDS[i : i + 1])
+        torch.testing.assert_close(alone.y[0], whole.y[i], rtol=1e-6, atol=1e-6)
+        torch.testing.assert_close(shuffled.y[place], whole.y[i], rtol=1e-6, atol=1e-6)
+        assert alone.operator.fingerprint() == whole.operator.fingerprint(i)
+        assert alone.lam == whole.lam
+
+
+def test_the_seed_changes_the_noise(task: Task, x: Tensor) -> None:
+    other = load_task(task.name, seed=7)
+    assert not torch.equal(task.measure(x, IDS).y, other.measure(x, IDS).y)
+    assert not torch.equal(task.measure(x, IDS).y, task.measure(x, ("other", "three", "one")).y)
+
+
+def test_noise_has_the_stated_level(x: Tensor) -> None:
+    task = load_task("denoising")
+    measurement = task.measure(x, IDS)
+    assert float((measurement.y - x).std()) == pytest.approx(0.2, rel=0.03)
+    assert measurement.sigma == 0.2
+
+
+def test_entries_without_a_measurement_stay_zero(task: Task, x: Tensor) -> None:
+    measurement = task.measure(x, IDS)
+    assert torch.equal(measurement.y * measurement.operator.measured(), measurement.y)
+
+
+def test_lambda_gives_the_measurement_its_information(task: Task, x: Tensor) -> None:
+    measurement = task.measure(x, IDS)
+    ratio = measurement.sigma / task.tau
+    weight = measurement.operator.norm_sq / (measurement.operator.norm_sq + measurement.lam)
+    assert weight == pytest.approx(1 / (1 + ratio**2))
+
+
+def test_without_noise_the_step_is_a_projection(x: Tensor) -> None:
+    task = load_task("sr_x4", noise__sigma=0.0)
+    measurement = task.measure(x, IDS)
+    assert measurement.lam == 0
+    assert torch.equal(measurement.y, measurement.operator.A(x))
+
+
+def test_real_measurements_are_taken_as_they_are(task: Task, x: Tensor) -> None:
+    made = task.measure(x, IDS)
+    given = task.observe(made.y.double(), SHAPE, IDS)
+    assert torch.equal(given.y, made.y)
+    assert (given.lam, given.sigma) == (made.lam, made.sigma)
+    assert given.operator.fingerprint() == made.operator.fingerprint()
+
+
+def test_a_real_measurement_of_another_shape_is_refused() -> None:
+    message = r"y: measurements of shape \(3, 7, 8\), but task sr_x8 measures .* \(3, 64, 64\) as \(3, 8, 8\)"
+    with pytest.raises(ValueError, match=message):
+        load_task("sr_x8").observe(torch.zeros(1, 3, 7, 8), (3, 64, 64), ["a"])
+
+
+def test_operators_are_built_once() -> None:
+    task = load_task("gaussian_deblur")
+    assert task.build(SHAPE, ["a"]) is task.build(SHAPE, ["b"])
+    assert pickle.loads(pickle.dumps(task)) is not task
+
+
+def test_random_operators_differ_between_samples() -> None:
+    operator = load_task("random_inpainting").build(SHAPE, IDS)
+    assert len({operator.fingerprint(i) for i in range(3)}) == 3
+    with pytest.raises(ValueError, match="2 samples, but mask has 3 entries"):
+        operator.A(torch.zeros(2, *SHAPE))
+
+
+def test_names_must_match_the_batch(x: Tensor) -> None:
+    with pytest.raises(ValueError, match="sample_ids: 1 names for 3 samples in x"):
+        load_task("denoising").measure(x, ["a"])
+
+
+def test_mistakes_are_named() -> None:
+    with pytest.raises(ValueError, match="sigma=-1: noise level must be >= 0"):
+        GaussianNoise(-1)
+    with pytest.raises(ValueError, match="tau=0: expected error"):
+        Task(operator=Identity, noise=GaussianNoise(0.1), name="t", tau=0)
+    with pytest.raises(ValueError, match="operator: must be callable"):
+        Task(operator=Identity(SHAPE), noise=GaussianNoise(0.1), name="t")
+    with pytest.raises(ValueError, match=r"image_shape=\(1, 8, 8\): must be \(3, H, W\)"):
+        load_task("denoising").build((1, 8, 8), ["a"])
