@@ -91,7 +91,9 @@ class Schedule:
         """``steps`` timesteps, highest first, with the "leading" spacing of diffusers."""
         train = len(self.alphas_cumprod)
         if not 1 <= steps <= train:
-            raise ValueError(f"steps must be between 1 and {train}, the length of the prior's schedule, not {steps}")
+            raise ValueError(
+                f"steps must be between 1 and {train}, the length of the prior's schedule, not {steps}"
+            )
         stride = train // steps
         return [min(k * stride + self.steps_offset, train - 1) for k in reversed(range(steps))]
 

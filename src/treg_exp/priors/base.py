@@ -39,6 +39,11 @@ class Prior(Protocol):
     text_width: int
     clip: ImageTextEncoder | None
 
+    @property
+    def feature_width(self) -> int | None:
+        """Width of the image features; None without ``clip``."""
+        ...
+
     def encode(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
         """(B, 3, H, W) in [-1, 1] -> (B, c, h, w): the posterior mean, or a sample made from ``noise``."""
         ...
@@ -72,6 +77,11 @@ class Counted:
         self.evaluations = 0
         self.schedule, self.image_size = prior.schedule, prior.image_size
         self.text_width, self.clip = prior.text_width, prior.clip
+
+    @property
+    def feature_width(self) -> int | None:
+        """See :class:`Prior`."""
+        return self.prior.feature_width
 
     def encode(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
         """See :class:`Prior`."""

@@ -19,7 +19,14 @@ class FolderClip:
     the token embeddings that the denoiser attends to share one space: adaptive negation compares like with like.
     """
 
-    def __init__(self, image_encoder: Any, text_encoder: Any, tokenizer: Any, mean: Sequence[float], std: Sequence[float]):
+    def __init__(
+        self,
+        image_encoder: Any,
+        text_encoder: Any,
+        tokenizer: Any,
+        mean: Sequence[float],
+        std: Sequence[float],
+    ):
         self.image_encoder = image_encoder.eval().requires_grad_(False)
         self.text_encoder, self.tokenizer = text_encoder, tokenizer
         self.size: int = image_encoder.config.image_size

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import torch
 
 from treg_exp.priors.clip import FolderClip
-from treg_exp.priors.latent import LatentDiffusion
+from treg_exp.priors.latent import LatentDiffusion, check_multiple
 from treg_exp.priors.precision import check_precision
 from treg_exp.schedule import Schedule
 
@@ -41,14 +42,61 @@ def prior_path(path: str) -> Path:
             f"path={path}: no such folder; give a folder in diffusers layout "
             f"({', '.join(f'{name}/' for name in REQUIRED)}) or the name of a shipped prior (emoji64)"
         )
-    missing = [f"{part}/{file}" for part, names in REQUIRED.items() for file in names if not (folder / part / file).is_file()]
+    missing = [
+        f"{part}/{file}"
+        for part, names in REQUIRED.items()
+        for file in names
+        if not (folder / part / file).is_file()
+    ]
     if missing:
         raise ValueError(f"path={path}: not a complete diffusers folder, missing {', '.join(missing)}")
     return folder
 
 
+@dataclass(frozen=True)
+class PriorInfo:
+    """What the configuration files say, without loading weights.
+
+    Attributes:
+        image_size: native height and width in pixels.
+        multiple: image sides must be multiples of this.
+        text_width: width of the text embedding.
+        feature_width: width of the image features, None without ``image_encoder/``.
+    """
+
+    image_size: int
+    multiple: int
+    text_width: int
+    feature_width: int | None
+
+    def check_size(self, size: int) -> None:
+        """Raise ValueError for images that the networks cannot halve as often as they do."""
+        check_multiple(size, size, self.multiple)
+
+
+def read_prior_info(path: str, image_encoder: bool = True) -> PriorInfo:
+    """See :class:`PriorInfo`; raises ValueError for a folder that is missing or incomplete."""
+    folder = prior_path(path)
+
+    def read(part: str) -> dict[str, Any]:
+        config: dict[str, Any] = json.loads((folder / part / "config.json").read_text())
+        return config
+
+    unet, factor = read("unet"), 2 ** (len(read("vae")["block_out_channels"]) - 1)
+    with_clip = image_encoder and (folder / "image_encoder" / "config.json").is_file()
+    return PriorInfo(
+        image_size=unet["sample_size"] * factor,
+        multiple=factor * 2 ** (len(unet["block_out_channels"]) - 1),
+        text_width=unet["cross_attention_dim"],
+        feature_width=read("image_encoder")["projection_dim"] if with_clip else None,
+    )
+
+
 def load_prior(
-    path: str = "emoji64", precision: str = "auto", device: str | torch.device = "cpu", image_encoder: bool = True
+    path: str = "emoji64",
+    precision: str = "auto",
+    device: str | torch.device = "cpu",
+    image_encoder: bool = True,
 ) -> LatentDiffusion:
     """A frozen latent diffusion prior.
 
@@ -67,12 +115,16 @@ def load_prior(
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from transformers import CLIPTextModel, CLIPTokenizer
 
-    text_encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32, use_safetensors=True)
+    text_encoder = CLIPTextModel.from_pretrained(
+        folder / "text_encoder", dtype=torch.float32, use_safetensors=True
+    )
     tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
     with_clip = image_encoder and (folder / "image_encoder" / "config.json").is_file()
     return LatentDiffusion(
         vae=AutoencoderKL.from_pretrained(folder / "vae", torch_dtype=torch.float32, use_safetensors=True),
-        unet=UNet2DConditionModel.from_pretrained(folder / "unet", torch_dtype=torch.float32, use_safetensors=True),
+        unet=UNet2DConditionModel.from_pretrained(
+            folder / "unet", torch_dtype=torch.float32, use_safetensors=True
+        ),
         text_encoder=text_encoder,
         tokenizer=tokenizer,
         schedule=load_schedule(folder / "scheduler" / "scheduler_config.json"),

@@ -96,7 +96,12 @@ class TReg(Solver):
         check_steps(self.steps)
         if self.lam is not None and self.lam < 0:
             raise ValueError(f"lam={self.lam}: must be >= 0")
-        for name, kind in (("encoder", Encoder), ("blend", Blend), ("renoise", Renoise), ("off_window", OffWindow)):
+        for name, kind in (
+            ("encoder", Encoder),
+            ("blend", Blend),
+            ("renoise", Renoise),
+            ("off_window", OffWindow),
+        ):
             if getattr(self, name) not in get_args(kind):
                 raise ValueError(f"{name}={getattr(self, name)}: allowed are {', '.join(get_args(kind))}")
         if self.alpha_shift not in (0, 1):

@@ -14,6 +14,20 @@ from treg_exp.types import TextCondition
 Method = Literal["closed_form", "adam"]
 
 
+class HasWidths(Protocol):
+    """A prior, or what is known of one before its weights are loaded."""
+
+    @property
+    def text_width(self) -> int:
+        """Width of the text embedding."""
+        ...
+
+    @property
+    def feature_width(self) -> int | None:
+        """Width of the image features; None where the prior has none."""
+        ...
+
+
 class NullText(Protocol):
     """A null text and its update.
 
@@ -23,7 +37,7 @@ class NullText(Protocol):
 
     text: str
 
-    def check(self, prior: Prior) -> None:
+    def check(self, prior: HasWidths) -> None:
         """Raise ValueError where the prior lacks what the rule needs."""
         ...
 
@@ -42,7 +56,7 @@ class FixedNullText:
 
     text: str = ""
 
-    def check(self, prior: Prior) -> None:
+    def check(self, prior: HasWidths) -> None:
         """Nothing is needed."""
 
     def update(self, prior: Prior, text: TextCondition, x_y: Tensor) -> TextCondition:
@@ -80,29 +94,31 @@ class AdaptiveNegation:
         if self.method not in get_args(Method):
             raise ValueError(f"method={self.method}: allowed are {', '.join(get_args(Method))}")
 
-    def check(self, prior: Prior) -> None:
+    def check(self, prior: HasWidths) -> None:
         """The image feature must have the width of the text embedding."""
-        if prior.clip is None:
+        if prior.feature_width is None:
             raise ValueError(
                 "null_text=negation needs image features, and this prior has no image_encoder/; "
                 "use null_text=off or null_text=fixed"
             )
-        if prior.clip.width != prior.text_width:
+        if prior.feature_width != prior.text_width:
             raise ValueError(
                 f"null_text=negation compares image features with null-text embeddings, but their widths differ: "
-                f"{prior.clip.width} and {prior.text_width}; use null_text=off or null_text=fixed"
+                f"{prior.feature_width} and {prior.text_width}; use null_text=off or null_text=fixed"
             )
 
     @torch.no_grad()
     def update(self, prior: Prior, text: TextCondition, x_y: Tensor) -> TextCondition:
         """See :class:`NullText`."""
         self.check(prior)
-        assert prior.clip is not None
+        assert prior.clip is not None  # check() has seen to it
         feature = prior.clip.image_features(x_y)[:, None, :]  # (B, 1, D), the same for every token
         if self.method == "adam":
             return text.with_null(self._descend(text.null, feature))
         gradient = feature / text.null.shape[1]
-        return text.with_null(text.null - self.iterations * self.lr * gradient / (gradient.abs() + self.adam_eps))
+        return text.with_null(
+            text.null - self.iterations * self.lr * gradient / (gradient.abs() + self.adam_eps)
+        )
 
     @torch.enable_grad()
     def _descend(self, null: Tensor, feature: Tensor) -> Tensor:

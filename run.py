@@ -1,0 +1,20 @@
+"""Entry point: compose conf/, run, and turn every expected mistake into one clear line."""
+
+import sys
+
+import hydra
+from omegaconf import DictConfig
+
+from treg_exp.errors import report_errors
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="config")
+def main(cfg: DictConfig) -> float | None:
+    """Run one experiment; returns the mean PSNR for sweepers."""
+    from treg_exp.app import run
+
+    return run(cfg)
+
+
+if __name__ == "__main__":
+    sys.exit(report_errors(main))

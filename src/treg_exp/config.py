@@ -1,0 +1,228 @@
+"""From a composed configuration to checked objects: schema, the ``_target_`` allow-list, one-line errors."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import re
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal, TypeVar, get_args, get_origin
+
+from hydra.errors import HydraException
+from hydra.utils import get_object, instantiate
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from treg_exp.errors import ConfigError, nearest
+
+T = TypeVar("T")
+ALLOWED_TARGETS = ("treg_exp.", "torch.", "lightning.", "torchmetrics.", "deepinv.")
+# What changes no restoration: not part of a run's identity, free to differ when a run is continued.
+WITHOUT_IDENTITY = ("run_dir", "dry_run", "trainer", "logger", "data.batch_size")
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """Top-level values.
+
+    Attributes:
+        seed: of the solvers' random streams.
+        draws: restorations per image and variant.
+        run_dir: run folder, None for ``runs/<hash>``.
+        dry_run: print the plan and stop.
+    """
+
+    seed: int = 0
+    draws: int = 1
+    run_dir: str | None = None
+    dry_run: bool = False
+
+    def __post_init__(self) -> None:
+        if self.draws < 1:
+            raise ValueError(f"draws={self.draws}: must be >= 1")
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """Values of the ``data`` group that are not the data set's own.
+
+    Attributes:
+        limit: number of images, None for all.
+        offset: images to leave out at the start.
+        batch_size: work items that are restored together; changes speed and memory, never a result.
+    """
+
+    limit: int | None = None
+    offset: int = 0
+    batch_size: int = 8
+
+    def __post_init__(self) -> None:
+        if self.limit is not None and self.limit < 1:
+            raise ValueError(f"data.limit={self.limit}: must be >= 1, or null for all images")
+        if self.offset < 0:
+            raise ValueError(f"data.offset={self.offset}: must be >= 0")
+        if self.batch_size < 1:
+            raise ValueError(f"data.batch_size={self.batch_size}: must be >= 1")
+
+
+@dataclass(frozen=True)
+class TrainerSettings:
+    """Devices and processes.
+
+    Attributes:
+        accelerator: ``auto``, ``cpu`` or ``gpu``.
+        devices: processes on this machine, one device each.
+        num_nodes: machines.
+    """
+
+    accelerator: str = "auto"
+    devices: int = 1
+    num_nodes: int = 1
+
+    def __post_init__(self) -> None:
+        if self.accelerator not in ("auto", "cpu", "gpu"):
+            raise ValueError(f"trainer.accelerator={self.accelerator}: allowed are auto, cpu, gpu")
+        for name in ("devices", "num_nodes"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"trainer.{name}={getattr(self, name)}: must be >= 1")
+
+
+def settings(kind: type[T], node: DictConfig, section: str = "") -> T:
+    """The values of ``node`` that belong to a schema dataclass, with types and ranges checked."""
+    values = {f.name: node[f.name] for f in fields(kind) if f.name in node}  # type: ignore[arg-type]
+    _check_types(kind, values, section)
+    try:
+        return kind(**values)
+    except ValueError as error:
+        raise ConfigError(_named(section, str(error))) from None
+
+
+def check_complete(cfg: DictConfig) -> None:
+    """Raise ConfigError for values that the user has to give (``???``) and did not."""
+    if missing := sorted(OmegaConf.missing_keys(cfg)):
+        key = missing[0]
+        raise ConfigError(f"{key} has no value: add {key}=... to the command")
+
+
+def build(node: DictConfig, section: str, **extra: Any) -> Any:
+    """The object that a ``_target_`` node describes.
+
+    Args:
+        node: configuration node; nested targets are built first.
+        section: its dotted name, for messages.
+        extra: further constructor arguments.
+
+    Raises:
+        ConfigError: a target outside the allow-list, a value of the wrong type, or whatever the constructor refuses.
+    """
+    _check_targets(OmegaConf.to_container(node, resolve=True), section)
+    try:
+        return instantiate(node, _convert_="all", **extra)
+    except HydraException as error:
+        cause = error.__cause__ or error
+        if not isinstance(cause, ValueError | TypeError | OSError | ImportError):
+            raise
+        found = re.search(r"full_key: (\S+)", str(error))
+        raise ConfigError(_named(found.group(1) if found else section, str(cause))) from None
+
+
+def _named(section: str, message: str) -> str:
+    """``message`` with the dotted name of the offending value in front."""
+    top = section.split(".")[0]
+    if not section or message.startswith((f"{top}.", f"{top}=")):
+        return message
+    return f"{section}.{message}" if re.match(r"[a-z_.]+=", message) else f"{section}: {message}"
+
+
+def _check_targets(node: Any, section: str) -> None:
+    """Every nested target is allowed, exists, takes the given keys, and gets values of the annotated types."""
+    if not isinstance(node, dict):
+        return
+    for name, child in node.items():
+        _check_targets(child, f"{section}.{name}")
+    target = node.get("_target_")
+    if target is None:
+        return
+    if not str(target).startswith(ALLOWED_TARGETS):
+        allowed = ", ".join(a.rstrip(".") for a in ALLOWED_TARGETS)
+        raise ConfigError(f"{section}._target_={target}: not allowed; targets must come from {allowed}")
+    try:
+        callee = get_object(target)
+    except (HydraException, ImportError, AttributeError, ValueError):
+        raise ConfigError(f"{section}._target_={target}: cannot be imported") from None
+    values = {name: value for name, value in node.items() if not name.startswith("_")}
+    parameters = inspect.signature(callee).parameters
+    if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        for name in values:
+            if name not in parameters:
+                raise ConfigError(
+                    f"{section}.{name}: {target} takes no such value{nearest(name, parameters)}"
+                )
+    _check_types(callee, values, section)
+
+
+def _check_types(callee: Any, values: Mapping[str, Any], section: str) -> None:
+    """Plain values must have the type of the annotation (an int will do for a float)."""
+    try:
+        hints = typing.get_type_hints(callee.__init__ if inspect.isclass(callee) else callee)
+    except (NameError, TypeError, AttributeError):
+        return
+    for name, value in values.items():
+        kinds = _plain_kinds(hints.get(name))
+        if not kinds or isinstance(value, dict | list):
+            continue
+        fits = value is None if type(None) in kinds and value is None else _fits(value, kinds)
+        if not fits:
+            expected = " or ".join(_WORDS[k] for k in kinds)
+            raise ConfigError(f"{section + '.' if section else ''}{name}={value}: must be {expected}")
+
+
+_WORDS: dict[type, str] = {
+    bool: "true or false", int: "an integer", float: "a number", str: "text", type(None): "null"
+}  # fmt: skip
+
+
+def _fits(value: Any, kinds: set[type]) -> bool:
+    if isinstance(value, bool):
+        return bool in kinds
+    return isinstance(value, tuple(kinds)) or (float in kinds and isinstance(value, int))
+
+
+def _plain_kinds(hint: Any) -> set[type]:
+    """The plain types that an annotation allows; empty where it allows anything else."""
+    if get_origin(hint) is Literal:
+        return {type(value) for value in get_args(hint)}
+    if get_origin(hint) in (typing.Union, types.UnionType):
+        parts = [_plain_kinds(part) for part in get_args(hint)]
+        return set().union(*parts) if all(parts) else set()
+    return {hint} if isinstance(hint, type) and hint in _WORDS else set()
+
+
+def identity(cfg: DictConfig) -> dict[str, Any]:
+    """The part of a configuration that decides the results."""
+    values: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+    for key in WITHOUT_IDENTITY:
+        *parents, leaf = key.split(".")
+        node = values
+        for parent in parents:
+            node = node[parent]
+        node.pop(leaf, None)
+    return values
+
+
+def config_hash(cfg: DictConfig) -> str:
+    """Ten hexadecimal digits that name a run."""
+    text = json.dumps(identity(cfg), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+
+def resolved(cfg: DictConfig) -> DictConfig:
+    """A copy without interpolations; errors in them become ConfigErrors."""
+    try:
+        return OmegaConf.create(OmegaConf.to_container(cfg, resolve=True))  # type: ignore[return-value]
+    except OmegaConfBaseException as error:
+        raise ConfigError(" ".join(str(error).split())) from None

@@ -1,0 +1,161 @@
+"""The Lightning module: measure, restore and judge one batch of work items."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from lightning import LightningModule
+from torch import Tensor
+
+from treg_exp.engine.work import Variant, WorkItem
+from treg_exp.metrics import Metric, MetricInput, evaluate
+from treg_exp.noise import KeyedNoise, StreamKey
+from treg_exp.operators import Task
+from treg_exp.priors import Counted, LatentDiffusion
+from treg_exp.solvers import OnStep, Solver
+from treg_exp.types import Measurement, Problem, Sample
+
+
+@dataclass(frozen=True)
+class WorkBatch:
+    """Work items of one variant and their samples."""
+
+    items: Sequence[WorkItem]
+    samples: Sequence[Sample]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of one work item.
+
+    Attributes:
+        item: the work item.
+        sample: its sample.
+        y: its measurement.
+        pinv: (3, H, W) pseudo-inverse of y.
+        image: (3, H, W) restored image in [-1, 1] units, or None where it failed.
+        row: the numbers, or ``error``.
+    """
+
+    item: WorkItem
+    sample: Sample
+    y: Tensor
+    pinv: Tensor
+    image: Tensor | None
+    row: dict[str, Any]
+
+
+class RestorationModule(LightningModule):
+    """Runs a solver over work items. It has no parameters: the prior is loaded on each device at the start.
+
+    Args:
+        load_prior: called with ``device=...`` in every process.
+        task: makes the measurements.
+        solver: restores.
+        variants: text settings by name.
+        metrics: judges by name.
+        seed: of the solver's random streams.
+        image_size: side of the square images.
+        on_step: told after every solver step (progress bar).
+    """
+
+    def __init__(
+        self,
+        load_prior: Callable[..., LatentDiffusion],
+        task: Task,
+        solver: Solver,
+        variants: Mapping[str, Variant],
+        metrics: Mapping[str, Metric],
+        seed: int,
+        image_size: int,
+        on_step: OnStep,
+    ) -> None:
+        super().__init__()
+        self.load_prior = load_prior
+        self.task, self.solver, self.variants = task, solver, variants
+        self.judges = dict(metrics)
+        self.seed, self.image_size, self.on_step = seed, image_size, on_step
+        self.prior: LatentDiffusion | None = None
+        self.counted: Counted | None = None
+
+    def on_predict_start(self) -> None:
+        """Load the prior onto this process's device."""
+        if self.prior is None:
+            self.prior = self.load_prior(device=self.device)
+
+    def transfer_batch_to_device(self, batch: WorkBatch, device: torch.device, dataloader_idx: int) -> WorkBatch:
+        """Leave samples where they are; ``measure`` moves what it needs."""
+        return batch
+
+    def predict_step(self, batch: WorkBatch, batch_idx: int = 0) -> list[Result]:
+        """Restore one batch."""
+        assert self.prior is not None
+        items, measurement = batch.items, self.measure(batch.samples)
+        prior = self.counted = Counted(self.prior)
+        policy = self.variants[items[0].variant].policy
+        noise = KeyedNoise([StreamKey(self.seed, item.sample_id, item.draw) for item in items])
+        start = time.perf_counter()
+        problem = Problem(measurement, policy.start(prior, [item.prompt for item in items]))
+        image = self.solver.solve(problem, prior, policy, noise, self.on_step).image
+        if image.is_cuda:
+            torch.cuda.synchronize(image.device)
+        costs = {
+            "seconds": (time.perf_counter() - start) / len(items),
+            "nfe": prior.evaluations / len(items),
+        }
+        return self.results(batch, measurement, image, costs)
+
+    @property
+    def evaluations(self) -> int:
+        """Network evaluations of the current or last batch."""
+        return self.counted.evaluations if self.counted else 0
+
+    def measure(self, samples: Sequence[Sample]) -> Measurement:
+        """Y of every sample: measured from its target, or the real one that it brings."""
+        ids = [s.sample_id for s in samples]
+        if samples[0].measurement is not None:
+            y = torch.stack([s.measurement for s in samples if s.measurement is not None]).to(self.device)
+            return self.task.observe(y, (3, self.image_size, self.image_size), ids)
+        x = torch.stack([s.target for s in samples if s.target is not None]).to(self.device)
+        return self.task.measure(x, ids)
+
+    def results(
+        self, batch: WorkBatch, measurement: Measurement, image: Tensor, costs: dict[str, float]
+    ) -> list[Result]:
+        """Rows and images of a batch; an image with a non-finite value fails alone."""
+        assert self.prior is not None
+        targets = [s.target for s in batch.samples]
+        target = None if targets[0] is None else torch.stack([t for t in targets if t is not None]).to(image)
+        captions = [item.captions for item in batch.items]
+        rows = evaluate(self.judges, MetricInput(image, target, measurement, self.prior, captions))
+        pinv, results = measurement.operator.pinv(measurement.y), []
+        for i, (item, sample) in enumerate(zip(batch.items, batch.samples, strict=True)):
+            finite = bool(image[i].isfinite().all())
+            row: dict[str, Any] = {
+                "sample_id": item.sample_id, "variant": item.variant, "draw": item.draw, "prompt": item.prompt,
+                "measurement": fingerprint(measurement, i),
+            }  # fmt: skip
+            row |= {**rows[i], **costs} if finite else {"error": "the restored image has non-finite values"}
+            results.append(
+                Result(
+                    item,
+                    sample,
+                    measurement.y[i].cpu(),
+                    pinv[i].cpu(),
+                    image[i].cpu() if finite else None,
+                    row,
+                )
+            )
+        return results
+
+
+def fingerprint(measurement: Measurement, i: int) -> str:
+    """Hash of the operator's parameters and of y: equal in two rows only if the same thing was measured."""
+    import hashlib
+
+    y = measurement.y[i].detach().cpu().contiguous().numpy().tobytes()
+    return hashlib.sha256(measurement.operator.fingerprint(i).encode() + y).hexdigest()[:12]

@@ -1,0 +1,54 @@
+"""A progress bar that counts solver steps: a batch may take minutes, and an ETA should not wait for it."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from lightning.pytorch.callbacks import Callback
+
+from treg_exp.types import StepInfo
+
+
+class StepProgress(Callback):
+    """One bar on the first process, over all steps of its batches.
+
+    Args:
+        steps: steps per batch; solvers without steps count batches.
+        batches: batches of this process.
+        enabled: False draws nothing.
+    """
+
+    def __init__(self, steps: int, batches: int, enabled: bool = True) -> None:
+        self.steps, self.batches, self.enabled = steps, batches, enabled
+        self.bar: Any = None
+
+    def on_predict_start(self, trainer: Any, pl_module: Any) -> None:
+        """Open the bar."""
+        if self.enabled and trainer.is_global_zero:
+            from tqdm import tqdm
+
+            self.bar = tqdm(
+                total=max(self.steps, 1) * self.batches, desc="restoring", unit="step", file=sys.stderr,
+                dynamic_ncols=True, mininterval=0.5 if sys.stderr.isatty() else 10,
+            )  # fmt: skip
+
+    def on_step(self, info: StepInfo) -> None:
+        """One solver step was taken."""
+        if self.bar is not None:
+            self.bar.update()
+
+    def on_predict_batch_end(self, *args: Any, **kwargs: Any) -> None:
+        """Count the batch where the solver has no steps."""
+        if self.bar is not None and not self.steps:
+            self.bar.update()
+
+    def on_predict_end(self, trainer: Any, pl_module: Any) -> None:
+        """Close the bar."""
+        if self.bar is not None:
+            self.bar.close()
+
+    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
+        """Leave the bar where it stopped."""
+        if self.bar is not None:
+            self.bar.close()

@@ -1,0 +1,154 @@
+"""The run folder: the only truth about a run. Rows are appended and flushed, everything else is renamed into place."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from treg_exp.engine.work import Key
+from treg_exp.errors import ConfigError
+from treg_exp.files import finite, write_json, write_text
+from treg_exp.reports.rows import read_rows
+
+PACKAGES = (
+    "torch",
+    "lightning",
+    "hydra-core",
+    "omegaconf",
+    "diffusers",
+    "transformers",
+    "torchmetrics",
+    "deepinv",
+    "wandb",
+)
+
+
+class RunFolder:
+    """Files of one run.
+
+    Attributes:
+        path: the folder.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    def open(self, config: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
+        """Create the folder, or check that an existing one belongs to the same configuration.
+
+        Raises:
+            ConfigError: another run's results are there; the message names the first setting that differs.
+        """
+        previous = self.path / "identity.json"
+        if previous.is_file():
+            before = json.loads(previous.read_text())
+            if different := difference(before, json.loads(json.dumps(identity))):
+                key, old, new = different
+                raise ConfigError(
+                    f"run_dir={self.path} holds a run with {key}={old}, this one has {key}={new}; "
+                    "choose another run_dir, or the same settings to continue it"
+                )
+        elif self.path.is_dir() and any(self.path.iterdir()):
+            raise ConfigError(f"run_dir={self.path} is not empty and holds no run; choose another folder")
+        write_json(previous, identity)
+        write_text(
+            self.path / "config.yaml", yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
+        )
+        write_json(self.path / "environment.json", environment())
+
+    def sample(self, sample_id: str) -> Path:
+        """Folder of one sample."""
+        return self.path / "samples" / sample_id
+
+    def reconstruction(self, key: Key, draws: int) -> Path:
+        """PNG of one restoration."""
+        sample_id, variant, draw = key
+        folder = self.sample(sample_id) / variant
+        return (folder / f"draw_{draw:03d}" if draws > 1 else folder) / "reconstruction.png"
+
+    def finished(self) -> set[Key]:
+        """Keys of the work items that have a row."""
+        return {(row["sample_id"], row["variant"], row["draw"]) for row in read_rows(self.path)}
+
+    def append(self, kind: str, rank: int, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Append rows to ``<kind>/rank-<rank>.jsonl`` and force them to disk.
+
+        A line that a killed process left torn is closed first, so that it spoils no row after it.
+        """
+        file = self.path / kind / f"rank-{rank}.jsonl"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with open(file, "ab+") as stream:
+            if stream.tell() and _last_byte(stream) != b"\n":
+                stream.write(b"\n")
+            for row in rows:
+                stream.write(json.dumps(finite(dict(row)), ensure_ascii=False).encode() + b"\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+
+    def write_status(self, state: str, expected: int, failed: int, **more: Any) -> None:
+        """``status.json``: state and counts of work items."""
+        counts = {"state": state, "expected": expected, "finished": len(self.finished()), "failed": failed}
+        write_json(
+            self.path / "status.json", {**counts, "updated": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **more}
+        )
+
+
+def _last_byte(stream: Any) -> bytes:
+    stream.seek(-1, os.SEEK_END)
+    last: bytes = stream.read(1)
+    return last
+
+
+def difference(before: Any, after: Any, name: str = "") -> tuple[str, Any, Any] | None:
+    """The first dotted key whose values differ, with both values; None where all agree."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        for key in [*before, *(k for k in after if k not in before)]:
+            found = difference(before.get(key), after.get(key), f"{name}.{key}" if name else key)
+            if found:
+                return found
+        return None
+    return None if before == after else (name, before, after)
+
+
+def environment() -> dict[str, Any]:
+    """Versions, code revision and machine of this run."""
+    import torch
+
+    return {
+        "command": sys.argv,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpu_count": os.cpu_count(),
+        "torch_threads": torch.get_num_threads(),
+        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+        "git": _git_revision(),
+        "packages": {name: _version(name) for name in ("treg_exp", *PACKAGES)},
+    }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _git_revision() -> str | None:
+    """Commit of the working tree, with ``-dirty`` where it has changes; None outside a checkout."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    folder = Path(__file__).parent
+    try:
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None

@@ -1,0 +1,109 @@
+"""Work items: which restorations a run consists of, and how they are batched and shared among processes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+from treg_exp.data import Prompt, Source, text_table
+from treg_exp.text import TextPolicy
+
+Key = tuple[str, str, int]  # (sample_id, variant, draw)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A named setting of the text, tried on the same measurements as the others.
+
+    Attributes:
+        name: label of its column and folder.
+        prompt: which text each sample gets.
+        policy: guidance and null text.
+        optional: leave out samples that have no such text instead of complaining.
+    """
+
+    name: str
+    prompt: Prompt
+    policy: TextPolicy
+    optional: bool = False
+
+
+@dataclass(frozen=True)
+class WorkItem:
+    """One restoration.
+
+    Attributes:
+        index: position of the sample in the source.
+        sample_id: its name.
+        variant: name of the text setting.
+        draw: number of the posterior sample.
+        prompt: the text.
+        captions: all texts of the sample by role (metrics compare with them).
+    """
+
+    index: int
+    sample_id: str
+    variant: str
+    draw: int
+    prompt: str
+    captions: Mapping[str, str]
+
+    @property
+    def key(self) -> Key:
+        """What identifies the item within a run."""
+        return self.sample_id, self.variant, self.draw
+
+
+def plan(source: Source, variants: Sequence[Variant], draws: int) -> list[WorkItem]:
+    """All work items of a run; every prompt is resolved, so a missing text is found before a model is loaded.
+
+    Raises:
+        ValueError: a sample has no text for a variant that is not optional.
+    """
+    table = text_table(source)
+    prompts = {v.name: _prompts(v, table) for v in variants}
+    return [
+        WorkItem(index, sample_id, v.name, draw, prompts[v.name][sample_id], captions)
+        for (index, (sample_id, captions)), v, draw in product(enumerate(table), variants, range(draws))
+        if sample_id in prompts[v.name]
+    ]
+
+
+def _prompts(variant: Variant, table: Sequence[tuple[str, Mapping[str, str]]]) -> dict[str, str]:
+    """sample_id -> prompt; samples without a text are missing where the variant is optional."""
+    if not variant.optional:
+        return dict(zip([sample_id for sample_id, _ in table], variant.prompt.resolve(table), strict=True))
+    found = {}
+    for row in table:
+        try:
+            (found[row[0]],) = variant.prompt.resolve([row])
+        except ValueError:
+            continue
+    return found
+
+
+def batches(items: Sequence[WorkItem], batch_size: int) -> list[list[WorkItem]]:
+    """Batches of one variant each, sample by sample: an interrupted run has complete rows of its picture grid."""
+    waiting: dict[str, list[WorkItem]] = {}
+    full = []
+    for item in items:
+        batch = waiting.setdefault(item.variant, [])
+        batch.append(item)
+        if len(batch) == batch_size:
+            full.append(waiting.pop(item.variant))
+    return full + list(waiting.values())
+
+
+def pending(items: Sequence[WorkItem], finished: Collection[Key]) -> list[WorkItem]:
+    """The items that still have to be done."""
+    return [item for item in items if item.key not in finished]
+
+
+def spread(items: Sequence[WorkItem], batch_size: int, processes: int) -> list[list[WorkItem]]:
+    """Batches small enough that every process gets one where there are enough items."""
+    parts = batches(items, batch_size)
+    while len(parts) < min(processes, len(items)) and batch_size > 1:
+        batch_size = (batch_size + 1) // 2
+        parts = batches(items, batch_size)
+    return parts

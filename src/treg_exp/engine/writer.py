@@ -1,0 +1,60 @@
+"""Stores each batch as soon as it is done: pictures first, then the rows that say so."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+from torch import Tensor
+
+from treg_exp.engine.module import Result
+from treg_exp.engine.run_folder import RunFolder
+from treg_exp.files import save_png
+
+
+class RunWriter(Callback):
+    """Writes results into the run folder, from every process.
+
+    Args:
+        folder: the run folder.
+        expected: number of work items of the whole run.
+        draws: draws per sample and variant (they decide the path).
+    """
+
+    def __init__(self, folder: RunFolder, expected: int, draws: int) -> None:
+        self.folder, self.expected, self.draws = folder, expected, draws
+        self.failed = 0
+
+    def on_predict_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:  # fmt: skip
+        """Store one batch."""
+        results: Sequence[Result] = outputs
+        for result in results:
+            self._pictures(result)
+        done = [r.row for r in results if r.image is not None]
+        failures = [r.row for r in results if r.image is None]
+        self.folder.append("rows", trainer.global_rank, done)
+        if failures:
+            self.failed += len(failures)
+            self.folder.append("failures", trainer.global_rank, failures)
+        if trainer.is_global_zero:
+            self.folder.write_status("running", self.expected, self.failed)
+
+    def _pictures(self, result: Result) -> None:
+        folder = self.folder.sample(result.item.sample_id)
+        if not (folder / "pseudo_inverse.png").is_file():  # the last of the three: the others are there
+            if result.sample.target is not None:
+                save_png(result.sample.target, folder / "target.png")
+            save_png(picture(result.y, result.pinv), folder / "measurement.png")
+            save_png(result.pinv, folder / "pseudo_inverse.png")
+        if result.image is not None:
+            save_png(result.image, self.folder.reconstruction(result.item.key, self.draws))
+
+
+def picture(y: Tensor, pinv: Tensor) -> Tensor:
+    """A measurement as an image, (C, h, w) in [-1, 1]; one that is no image is shown by its pseudo-inverse."""
+    return y if y.ndim == 3 and y.shape[0] in (1, 3) and not y.is_complex() else pinv

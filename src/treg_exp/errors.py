@@ -1,0 +1,109 @@
+"""Expected mistakes become one clear line; everything else keeps its traceback."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+
+class ConfigError(ValueError):
+    """A setting that cannot work; the message names the key, what is allowed and what to do."""
+
+
+class RunFailedError(RuntimeError):
+    """The run ended, but some work items failed; what was finished is kept."""
+
+
+def nearest(word: str, allowed: Iterable[str]) -> str:
+    """ " (did you mean 'x'?)", or nothing where nothing is near."""
+    found = difflib.get_close_matches(word, list(allowed), n=1, cutoff=0.6)
+    return f"; did you mean {found[0]}?" if found else ""
+
+
+def report_errors(main: Callable[[], object]) -> int:
+    """Run ``main`` and return the exit code: 0 finished, 1 some items failed, 2 a wrong setting, 130 interrupted.
+
+    ``HYDRA_FULL_ERROR=1`` in the environment shows full tracebacks, as in every Hydra program.
+    """
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    if os.environ.get("HYDRA_FULL_ERROR") == "1":
+        main()
+        return 0
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra hand its errors over instead of printing them
+    try:
+        main()
+    except ConfigError as error:
+        return _complain(str(error), 2)
+    except RunFailedError as error:
+        return _complain(str(error), 1)
+    except (HydraException, OmegaConfBaseException) as error:
+        return _complain(explain(error, sys.argv[1:]), 2)
+    except KeyboardInterrupt:
+        return _complain("interrupted; the same command continues with what is missing", 130)
+    return 0
+
+
+def _complain(message: str, code: int) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return code
+
+
+def explain(error: Exception, overrides: list[str]) -> str:
+    """One line for an error of Hydra or OmegaConf."""
+    message = str(error)
+    if option := re.search(
+        r"Could not find '([^']+)/([^'/]+)'\s+Available options in '[^']+':\s+(.*)", message, re.S
+    ):
+        group, wrong, listed = option.groups()
+        known = listed.split("Config search path")[0].split()
+        return (
+            f"{group}={wrong}: no such option{nearest(wrong, known)} Available: {', '.join(known)}".replace(
+                "?  ", "? "
+            )
+        )
+    if key := re.search(r"Could not override '([^']+)'", message):
+        return _unknown_key(key.group(1), overrides)
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    return " ".join(lines[:2]) if lines else type(error).__name__
+
+
+def _unknown_key(key: str, overrides: list[str]) -> str:
+    """The message for a key that the configuration does not have, with the nearest one that it has."""
+    keys = known_keys([o for o in overrides if not o.lstrip("+~").startswith(key + "=")])
+    leaf = key.rsplit(".", 1)[-1]
+    siblings = [k for k in keys if k.rpartition(".")[0] == key.rpartition(".")[0]]
+    same_leaf = [k for k in keys if k.rsplit(".", 1)[-1] == leaf]
+    hint = f"; did you mean {same_leaf[0]}?" if same_leaf else nearest(key, siblings) or nearest(key, keys)
+    return f"{key}: no such key{hint} `python run.py --cfg job` prints all keys."
+
+
+def known_keys(overrides: list[str]) -> list[str]:
+    """Dotted keys and group names of the configuration with these overrides (those that fail are left out)."""
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+    from omegaconf import OmegaConf
+
+    folder = Path(sys.argv[0]).resolve().parent / "conf"
+    groups = [d.name for d in folder.iterdir() if d.is_dir()] if folder.is_dir() else []
+    choices = [o for o in overrides if o.partition("=")[0] in groups]
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(folder), version_base="1.3"):
+            config = OmegaConf.to_container(compose("config", overrides=choices), resolve=False)
+    except Exception:  # the hint is a courtesy: a second mistake must not hide the first
+        return groups
+    return [*groups, *_dotted(config)]
+
+
+def _dotted(node: Any, prefix: str = "") -> list[str]:
+    if not isinstance(node, dict):
+        return []
+    names = [f"{prefix}{name}" for name in node]
+    return names + [child for name in node for child in _dotted(node[name], f"{prefix}{name}.")]

@@ -1,0 +1,216 @@
+"""One experiment: every piece that a configuration names, built and checked before a model is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from treg_exp.config import (
+    DataSettings,
+    RunSettings,
+    TrainerSettings,
+    build,
+    check_complete,
+    config_hash,
+    identity,
+    resolved,
+    settings,
+)
+from treg_exp.data import Source, subset
+from treg_exp.engine.run_folder import RunFolder
+from treg_exp.engine.work import Key, Variant, WorkItem, batches, pending, plan, spread
+from treg_exp.errors import ConfigError
+from treg_exp.metrics import Metric
+from treg_exp.operators import Task
+from treg_exp.priors import PriorInfo, read_prior_info
+from treg_exp.solvers import OnStep, Solver
+from treg_exp.text import TextPolicy
+
+if TYPE_CHECKING:
+    from treg_exp.engine.module import RestorationModule, WorkBatch
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Built pieces of one run; see ``from_config``.
+
+    Attributes:
+        config: the resolved configuration as plain values.
+        identity: the part of it that decides the results.
+        settings: seed, draws, run_dir, dry_run.
+        data: limit, offset, batch size.
+        trainer: devices and processes.
+        task: what is measured.
+        solver: how it is restored.
+        variants: text settings by name.
+        source: the images.
+        metrics: judges by name.
+        loggers: W&B mirrors.
+        items: all work items, in order.
+        prior_info: sizes and widths of the prior, read without its weights.
+        load_prior: loads it, called with ``device=...``.
+        folder: the run folder.
+        group: joins the jobs of a multirun, None outside one.
+    """
+
+    config: dict[str, Any]
+    identity: dict[str, Any]
+    settings: RunSettings
+    data: DataSettings
+    trainer: TrainerSettings
+    task: Task
+    solver: Solver
+    variants: Mapping[str, Variant]
+    source: Source
+    metrics: Mapping[str, Metric]
+    loggers: Sequence[Any]
+    items: Sequence[WorkItem]
+    prior_info: PriorInfo
+    load_prior: Callable[..., Any]
+    folder: RunFolder
+    group: str | None
+
+    @classmethod
+    def from_config(cls, cfg: DictConfig) -> Experiment:
+        """Build and check everything but the weights.
+
+        Raises:
+            ConfigError: the first thing that cannot work.
+        """
+        check_complete(cfg)
+        cfg = resolved(cfg)
+        run, data = settings(RunSettings, cfg), settings(DataSettings, cfg.data, "data")
+        info = _named_error("prior", lambda: read_prior_info(cfg.prior.path, cfg.prior.image_encoder))
+        variants = {name: _variant(name, node, cfg) for name, node in cfg.variants.items()}
+        for variant in variants.values():
+            _named_error("null_text", lambda v=variant: v.policy.null_text.check(info))
+        source = _named_error("data", lambda: subset(_source(cfg.data, info), data.limit, data.offset))
+        items = _named_error("prompt", lambda: plan(source, list(variants.values()), run.draws))
+        parent, group = _parent(run.run_dir)
+        return cls(
+            config=OmegaConf.to_container(cfg),  # type: ignore[arg-type]
+            identity=identity(cfg),
+            settings=run,
+            data=data,
+            trainer=settings(TrainerSettings, cfg.trainer, "trainer"),
+            task=build(cfg.task, "task"),
+            solver=build(cfg.solver, "solver"),
+            variants=variants,
+            source=source,
+            metrics={name: build(node, f"metrics.{name}") for name, node in cfg.metrics.items()},
+            loggers=[build(node, f"logger.{name}") for name, node in cfg.logger.items()],
+            items=items,
+            prior_info=info,
+            load_prior=build(OmegaConf.merge(cfg.prior, {"_partial_": True}), "prior"),  # type: ignore[arg-type]
+            folder=RunFolder(
+                Path(run.run_dir) if run.run_dir and group is None else parent / config_hash(cfg)
+            ),
+            group=group,
+        ).checked()
+
+    def checked(self) -> Experiment:
+        """Measure the first sample: shapes that do not fit are found now, not after loading a model."""
+        if not self.items:
+            raise ConfigError("nothing to do: no image has a text for any variant")
+        first = self.source[self.items[0].index]
+        shape = (3, self.image_size, self.image_size)
+        _named_error("prior", lambda: self.prior_info.check_size(self.image_size))
+        if first.measurement is None:
+            _named_error("task", lambda: self.task.build(shape, [first.sample_id]))
+        else:
+            y = first.measurement[None]
+            _named_error("data", lambda: self.task.observe(y, shape, [first.sample_id]))
+        return self
+
+    @cached_property
+    def image_size(self) -> int:
+        """Side of the square images."""
+        return int(self.config["data"].get("image_size") or self.prior_info.image_size)
+
+    @cached_property
+    def title(self) -> str:
+        """Task, solver and prior in one line."""
+        solver = type(self.solver).__name__
+        steps = f", {self.solver.steps} steps" if self.solver.steps else ""
+        prior = Path(self.config["prior"]["path"]).name
+        return f"{self.task.name}, sigma {self.task.noise.sigma:g} - {solver}{steps} - prior {prior}"
+
+    def open_folder(self) -> None:
+        """Create or continue the run folder."""
+        self.folder.open(self.config, self.identity)
+
+    def pending_batches(self, finished: Collection[Key] | None = None) -> list[list[WorkItem]]:
+        """Batches of what is still to be done, enough of them for every process."""
+        done = self.folder.finished() if finished is None else finished
+        processes = self.trainer.devices * self.trainer.num_nodes
+        return spread(pending(self.items, done), self.data.batch_size, processes)
+
+    def module(self, on_step: OnStep) -> RestorationModule:
+        """The Lightning module of this experiment."""
+        from treg_exp.engine.module import RestorationModule
+
+        return RestorationModule(
+            self.load_prior, self.task, self.solver, self.variants, self.metrics, self.settings.seed,
+            self.image_size, on_step,
+        )  # fmt: skip
+
+    def probes(self) -> list[WorkBatch]:
+        """The first batch of every variant (a dry run times them)."""
+        from treg_exp.engine.module import WorkBatch
+
+        first: dict[str, list[WorkItem]] = {}
+        for batch in batches(self.items, self.data.batch_size):
+            first.setdefault(batch[0].variant, batch)
+        return [WorkBatch(batch, [self.source[item.index] for item in batch]) for batch in first.values()]
+
+
+def _variant(name: str, node: DictConfig, cfg: DictConfig) -> Variant:
+    """A variant: its own prompt, guidance and null text where it names them, else those of the groups."""
+    if unknown := set(node or {}) - {"prompt", "guidance", "null_text", "optional"}:
+        raise ConfigError(
+            f"variants.{name}.{sorted(unknown)[0]}: unknown; a variant has prompt, guidance, null_text, optional"
+        )
+
+    def piece(group: str) -> Any:
+        own = node is not None and node.get(group) is not None
+        return build(node[group] if own else cfg[group], f"variants.{name}.{group}" if own else group)
+
+    policy = TextPolicy(piece("guidance"), piece("null_text"))
+    return Variant(name, piece("prompt"), policy, bool(node.get("optional", False)) if node else False)
+
+
+def _source(node: DictConfig, info: PriorInfo) -> Source:
+    """The data set; ``image_size: null`` becomes the prior's."""
+    own = {k: v for k, v in node.items() if k not in ("limit", "offset", "batch_size")}
+    if "image_size" in own and own["image_size"] is None:
+        own["image_size"] = info.image_size
+    source: Source = build(OmegaConf.create(own), "data")
+    return source
+
+
+def _parent(run_dir: str | None) -> tuple[Path, str | None]:
+    """Folder that holds the runs, and the name of the multirun where there is one."""
+    multirun = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+    parent = Path(run_dir) if run_dir and multirun else Path("runs")
+    if not multirun:
+        return parent, None
+    return parent, " ".join(HydraConfig.get().overrides.task)[:100] or "multirun"
+
+
+def _named_error(section: str, make: Callable[[], Any]) -> Any:
+    """``make()``, with its ValueErrors turned into ConfigErrors that name the section."""
+    try:
+        return make()
+    except ConfigError:
+        raise
+    except (ValueError, OSError) as error:
+        message = str(error)
+        named = message.startswith((section, "data.", "prompt.", "null_text"))
+        raise ConfigError(message if named else f"{section}: {message}") from None
