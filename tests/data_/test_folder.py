@@ -85,9 +85,7 @@ def test_exif_rotation_is_applied(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("background", "expected"), [("white", (255, 127, 127)), ("black", (128, 0, 0))])
-def test_transparency_lies_on_the_background(
-    tmp_path: Path, background: str, expected: tuple[float, ...]
-) -> None:
+def test_transparency_lies_on_the_background(tmp_path: Path, background: str, expected: tuple[float, ...]) -> None:
     save(tmp_path / "a.png", flat((255, 0, 0, 128)))
     close(read(tmp_path, background=background), expected, tolerance=1.01)
 
@@ -114,9 +112,7 @@ def test_16_bit_grey_is_divided_not_clipped(tmp_path: Path) -> None:
     for kind in ("png", "tif"):
         save(tmp_path / kind / f"a.{kind}", ramp)
         image = read(tmp_path / kind)
-        torch.testing.assert_close(
-            image[0], torch.from_numpy(ramp.astype(np.float32)) / 257, atol=0.51, rtol=0
-        )
+        torch.testing.assert_close(image[0], torch.from_numpy(ramp.astype(np.float32)) / 257, atol=0.51, rtol=0)
 
 
 def test_16_bit_rgb_keeps_its_colour(tmp_path: Path) -> None:
@@ -162,9 +158,7 @@ def test_shrinking_is_antialiased(tmp_path: Path) -> None:
 def test_missing_empty_and_broken_folders_are_explained(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"data\.path='.*nowhere' does not exist"):
         ImageFolder(tmp_path / "nowhere", 8)
-    with pytest.raises(
-        ValueError, match="no file with one of the extensions png, jpg, jpeg, webp, bmp, tif, tiff"
-    ):
+    with pytest.raises(ValueError, match="no file with one of the extensions png, jpg, jpeg, webp, bmp, tif, tiff"):
         ImageFolder(tmp_path, 8)
     good = save(tmp_path / "good.png", flat((0, 0, 0)))
     with pytest.raises(ConfigError, match="is a file; give the folder"):
@@ -201,7 +195,5 @@ def test_captions_come_from_the_manifest(tmp_path: Path) -> None:
     assert data[0].captions == {"caption": "a cat"}
     assert data.captions(1) == {"caption": "a dog", "other": "a wolf"}
     manifest.write_text("file,caption\na.png,a cat\n")
-    with pytest.raises(
-        ConfigError, match=r"manifest m\.csv misses 1 of 2 images: b\.png; add a row for each"
-    ):
+    with pytest.raises(ConfigError, match=r"manifest m\.csv misses 1 of 2 images: b\.png; add a row for each"):
         ImageFolder(tmp_path / "images", 8, manifest=manifest)

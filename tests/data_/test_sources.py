@@ -72,7 +72,8 @@ def test_subset(small: Path) -> None:
     assert (list(part.ids), len(part), part[1].sample_id) == (["e1", "e2"], 2, "e2")
     assert part.captions(0) == data.captions(1)
     assert text_table(part) == [("e1", data.captions(1)), ("e2", data.captions(2))]
-    assert list(subset(data, limit=99, offset=3).ids) == ["e3", "e4"]
+    rest = subset(data, limit=99, offset=3)
+    assert (list(rest.ids), len(rest)) == (["e3", "e4"], 2)
     assert [sample.sample_id for sample in part] == ["e1", "e2"]  # type: ignore[attr-defined]
     with pytest.raises(ConfigError, match=r"data\.limit=0: it must be at least 1"):
         subset(data, limit=0)

@@ -41,9 +41,7 @@ def batch(size: int = 4, **changes: Any) -> MetricInput:
     image = target + 0.3 * torch.randn(target.shape, generator=g)
     y = target / 2 + 0.1 * torch.randn(target.shape, generator=g)
     measurement = Measurement(y=y, operator=Halve(), sigma=0.1, lam=1.0)  # type: ignore[arg-type]
-    captions = [
-        {"caption": "red", "counterfactual": "green"} if i % 2 else {"caption": "red"} for i in range(size)
-    ]
+    captions = [{"caption": "red", "counterfactual": "green"} if i % 2 else {"caption": "red"} for i in range(size)]
     fields = {
         "image": image,
         "target": target,
@@ -100,6 +98,15 @@ def test_ssim_against_the_formula() -> None:
     assert values.tolist() == pytest.approx(expected, abs=1e-9)
 
 
+def test_ssim_scale_is_fixed_and_not_that_of_the_pictures() -> None:
+    first = torch.linspace(-0.1, 0.1, 3 * 24 * 20).reshape(1, 3, 24, 20)
+    faint = ssim(first, first.flip(3))
+    with_a_bright_one = ssim(torch.cat([first, first * 10]), torch.cat([first.flip(3), first.flip(3) * 10]))
+    assert faint is not None
+    assert with_a_bright_one is not None
+    assert float(with_a_bright_one[0]) == pytest.approx(float(faint[0]), abs=1e-9)
+
+
 def test_ssim_of_one_and_of_small_images() -> None:
     image = torch.linspace(-1, 1, 3 * 11 * 11).reshape(1, 3, 11, 11)
     values = ssim(image, image)
@@ -119,9 +126,7 @@ def test_residual_in_units_of_the_noise() -> None:
     clean = Measurement(y=y, operator=Halve(), sigma=0.0, lam=1.0)  # type: ignore[arg-type]
     assert residual(x, clean).tolist() == pytest.approx([0.1, 0.3], rel=1e-5)
     bright = Measurement(y=torch.ones(1, 3, 4, 4), operator=Halve(), sigma=0.0, lam=1.0)  # type: ignore[arg-type]
-    assert residual(torch.full((1, 3, 4, 4), 2.0), bright).tolist() == [
-        0.5
-    ]  # the image counts as 1, not as 2
+    assert residual(torch.full((1, 3, 4, 4), 2.0), bright).tolist() == [0.5]  # the image counts as 1, not as 2
 
 
 def test_true_image_has_a_residual_of_one() -> None:
@@ -152,9 +157,7 @@ def test_alignment_where_there_is_a_text() -> None:
 def test_nothing_to_compare_with_gives_none() -> None:
     inp = batch(2, target=None, prior=SimpleNamespace(clip=None))
     rows = evaluate(METRICS, inp)
-    assert [sorted(row) for row in rows] == [
-        ["align_counterfactual", "align_own", "psnr", "residual", "ssim"]
-    ] * 2
+    assert [sorted(row) for row in rows] == [["align_counterfactual", "align_own", "psnr", "residual", "ssim"]] * 2
     assert all(row[name] is None for row in rows for name in row if name != "residual")
     assert all(isinstance(row["residual"], float) for row in rows)
 
@@ -182,9 +185,7 @@ def test_mistakes_are_refused() -> None:
         batch(4, target=torch.zeros(4, 3, 24, 1))
     with pytest.raises(ValueError, match="1 captions for 4 images"):
         batch(4, captions=[{}])
-    with pytest.raises(
-        ValueError, match=r"metrics\.again fills a column that another metric has filled: psnr"
-    ):
+    with pytest.raises(ValueError, match=r"metrics\.again fills a column that another metric has filled: psnr"):
         evaluate({"psnr": PSNR(), "again": PSNR()}, batch())
 
 
