@@ -64,13 +64,13 @@ def test_equals_the_matlab_operator_of_deepinv(factor: int) -> None:
     torch.testing.assert_close(operator.adjoint(y), physics.A_adjoint(y), rtol=0, atol=1e-6)
 
 
-def test_is_close_to_the_antialiased_resize_of_torch() -> None:
-    x = torch.rand(1, 3, 512, 512, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    x = torch.nn.functional.avg_pool2d(x, 9, stride=1, padding=4)  # torch treats edges otherwise
-    y = BicubicDownsampling(16, (3, 512, 512)).A(x)
-    other = torch.nn.functional.interpolate(x, size=(32, 32), mode="bicubic", antialias=True)
-    inside = (..., slice(3, -3), slice(3, -3))
-    assert float((y - other)[inside].norm() / y[inside].norm()) < 0.005
+def test_equals_the_antialiased_resize_of_torch_inside() -> None:
+    x = torch.rand(1, 3, 256, 256, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    y = BicubicDownsampling(16, (3, 256, 256)).A(x)
+    other = torch.nn.functional.interpolate(x, size=(16, 16), mode="bicubic", antialias=True)
+    inside = (..., slice(2, -2), slice(2, -2))  # torch renormalises at the edges, where we mirror
+    torch.testing.assert_close(y[inside], other[inside], rtol=0, atol=1e-6)
+    assert float((y - other).norm() / y.norm()) < 0.2
 
 
 def test_singular_values_at_the_papers_setting() -> None:

@@ -16,9 +16,9 @@ Linear = Callable[[Tensor], Tensor]
 
 
 def dot(a: Tensor, b: Tensor) -> Tensor:
-    """Inner product of every sample, (B, ...), (B, ...) -> (B,); float64 wherever the device has it."""
+    """Inner product of every sample, (B, ...), (B, ...) -> (B,); summed in float64 if the device has it."""
     dtype = torch.float32 if a.device.type == "mps" else torch.float64
-    return (a.to(dtype) * b.to(dtype)).flatten(1).sum(1)
+    return (a * b).flatten(1).sum(1, dtype=dtype)
 
 
 def _like(value: Tensor, x: Tensor) -> Tensor:
