@@ -49,9 +49,7 @@ def restore(experiment: Experiment, batches: Sequence[Sequence[Any]], rank: int)
     from treg_exp.engine.writer import RunWriter
 
     settings, folder, expected = experiment.trainer, experiment.folder, len(experiment.items)
-    world = min(
-        settings.devices * settings.num_nodes, len(batches)
-    )  # a process without work would hang the others
+    world = min(settings.devices * settings.num_nodes, len(batches))  # a process without work would hang the others
     devices = max(1, world // settings.num_nodes)
     progress = StepProgress(experiment.solver.steps, -(-len(batches) // world))
     writer = RunWriter(folder, expected, experiment.settings.draws)
@@ -101,9 +99,7 @@ def conclude(experiment: Experiment) -> float | None:
     folder.write_status("failed" if failed else "finished", len(experiment.items), failed)
     print(f"results: {folder.path}  (grid.png, results.csv, summary.json, samples/)")
     if failed:
-        raise RunFailedError(
-            f"{failed} of {len(experiment.items)} restorations failed, see {folder.path}/failures"
-        )
+        raise RunFailedError(f"{failed} of {len(experiment.items)} restorations failed, see {folder.path}/failures")
     values = [row["psnr"] for row in rows if row.get("psnr") is not None]
     return sum(values) / len(values) if values else None
 
@@ -120,9 +116,7 @@ def dry_run(experiment: Experiment) -> None:
     cost = estimate(module, probes, counts)
     total = len(experiment.items)
     print(f"{experiment.title}")
-    print(
-        f"restorations: {total} ({len(experiment.source)} images, variants {', '.join(experiment.variants)},"
-    )
+    print(f"restorations: {total} ({len(experiment.source)} images, variants {', '.join(experiment.variants)},")
     print(f"              {experiment.settings.draws} draw(s)) in {len(batches)} batches")
     print(f"NFE:          {cost.nfe:.0f} network evaluations, {cost.nfe / total:.0f} per restoration")
     print(f"time:         about {cost.seconds:.0f} s on one process of this machine, plus loading")

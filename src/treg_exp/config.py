@@ -159,9 +159,7 @@ def _check_targets(node: Any, section: str) -> None:
     if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         for name in values:
             if name not in parameters:
-                raise ConfigError(
-                    f"{section}.{name}: {target} takes no such value{nearest(name, parameters)}"
-                )
+                raise ConfigError(f"{section}.{name}: {target} takes no such value{nearest(name, parameters)}")
     _check_types(callee, values, section)
 
 

@@ -58,15 +58,11 @@ def _complain(message: str, code: int) -> int:
 def explain(error: Exception, overrides: list[str]) -> str:
     """One line for an error of Hydra or OmegaConf."""
     message = str(error)
-    if option := re.search(
-        r"Could not find '([^']+)/([^'/]+)'\s+Available options in '[^']+':\s+(.*)", message, re.S
-    ):
+    if option := re.search(r"Could not find '([^']+)/([^'/]+)'\s+Available options in '[^']+':\s+(.*)", message, re.S):
         group, wrong, listed = option.groups()
         known = listed.split("Config search path")[0].split()
-        return (
-            f"{group}={wrong}: no such option{nearest(wrong, known)} Available: {', '.join(known)}".replace(
-                "?  ", "? "
-            )
+        return f"{group}={wrong}: no such option{nearest(wrong, known)} Available: {', '.join(known)}".replace(
+            "?  ", "? "
         )
     if key := re.search(r"Could not override '([^']+)'", message):
         return _unknown_key(key.group(1), overrides)

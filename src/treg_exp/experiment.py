@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
+from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
 from treg_exp.config import (
@@ -30,6 +32,7 @@ from treg_exp.errors import ConfigError
 from treg_exp.metrics import Metric
 from treg_exp.operators import Task
 from treg_exp.priors import PriorInfo, read_prior_info
+from treg_exp.priors.precision import check_precision
 from treg_exp.solvers import OnStep, Solver
 from treg_exp.text import TextPolicy
 
@@ -88,9 +91,10 @@ class Experiment:
         cfg = resolved(cfg)
         run, data = settings(RunSettings, cfg), settings(DataSettings, cfg.data, "data")
         info = _named_error("prior", lambda: read_prior_info(cfg.prior.path, cfg.prior.image_encoder))
+        _named_error("prior", lambda: check_precision(cfg.prior.precision))
         variants = {name: _variant(name, node, cfg) for name, node in cfg.variants.items()}
         for variant in variants.values():
-            _named_error("null_text", lambda v=variant: v.policy.null_text.check(info))
+            _named_error("null_text", partial(variant.policy.null_text.check, info))
         source = _named_error("data", lambda: subset(_source(cfg.data, info), data.limit, data.offset))
         items = _named_error("prompt", lambda: plan(source, list(variants.values()), run.draws))
         parent, group = _parent(run.run_dir)
@@ -109,9 +113,7 @@ class Experiment:
             items=items,
             prior_info=info,
             load_prior=build(OmegaConf.merge(cfg.prior, {"_partial_": True}), "prior"),  # type: ignore[arg-type]
-            folder=RunFolder(
-                Path(run.run_dir) if run.run_dir and group is None else parent / config_hash(cfg)
-            ),
+            folder=RunFolder(Path(run.run_dir) if run.run_dir and group is None else parent / config_hash(cfg)),
             group=group,
         ).checked()
 
@@ -188,9 +190,9 @@ def _variant(name: str, node: DictConfig, cfg: DictConfig) -> Variant:
 
 def _source(node: DictConfig, info: PriorInfo) -> Source:
     """The data set; ``image_size: null`` becomes the prior's."""
-    own = {k: v for k, v in node.items() if k not in ("limit", "offset", "batch_size")}
-    if "image_size" in own and own["image_size"] is None:
-        own["image_size"] = info.image_size
+    own = {k: v for k, v in node.items() if k not in ("limit", "offset", "batch_size", "image_size")}
+    if "image_size" in inspect.signature(get_object(node._target_)).parameters:  # real measurements keep their size
+        own["image_size"] = node.image_size or info.image_size
     source: Source = build(OmegaConf.create(own), "data")
     return source
 

@@ -90,12 +90,11 @@ class Schedule:
     def timesteps(self, steps: int) -> list[int]:
         """``steps`` timesteps, highest first, with the "leading" spacing of diffusers."""
         train = len(self.alphas_cumprod)
-        if not 1 <= steps <= train:
-            raise ValueError(
-                f"steps must be between 1 and {train}, the length of the prior's schedule, not {steps}"
-            )
+        most = train - self.steps_offset
+        if not 1 <= steps <= most:
+            raise ValueError(f"steps={steps}: must be between 1 and {most}, the length of the prior's schedule")
         stride = train // steps
-        return [min(k * stride + self.steps_offset, train - 1) for k in reversed(range(steps))]
+        return [k * stride + self.steps_offset for k in reversed(range(steps))]
 
     def point(self, t: int, shift: int = 0) -> Point:
         """The noise level at timestep ``t``; below 0 it is the end of the schedule."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 
 from treg_exp.metrics import PSNR, SSIM, MetricInput, Residual, TextAlignment, evaluate, psnr, residual, ssim
+from treg_exp.operators import BoxInpainting, GaussianNoise, Task
 from treg_exp.types import Measurement
 
 
@@ -21,6 +23,9 @@ class Halve:
 
     def A(self, x: Tensor) -> Tensor:
         return x / 2
+
+    def measured(self) -> Tensor:
+        return torch.ones(1, 1, 1, 1)
 
 
 class Clip:
@@ -127,6 +132,12 @@ def test_residual_in_units_of_the_noise() -> None:
     assert residual(x, clean).tolist() == pytest.approx([0.1, 0.3], rel=1e-5)
     bright = Measurement(y=torch.ones(1, 3, 4, 4), operator=Halve(), sigma=0.0, lam=1.0)  # type: ignore[arg-type]
     assert residual(torch.full((1, 3, 4, 4), 2.0), bright).tolist() == [0.5]  # the image counts as 1, not as 2
+
+
+def test_holes_do_not_count_in_the_residual() -> None:
+    task = Task(partial(BoxInpainting, box=(0.0, 0.0, 0.5, 1.0)), GaussianNoise(0.1), "holes")
+    x = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)) - 0.5
+    assert residual(x, task.measure(x, ["a", "b"])).tolist() == pytest.approx([1, 1], abs=0.03)
 
 
 def test_true_image_has_a_residual_of_one() -> None:

@@ -28,9 +28,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     folder = Path(metafunc.config.getoption("--vectors"))
     cases = sorted(p.stem for p in folder.glob("*.json") if json.loads(p.read_text()).get("solver") == "treg")
     if not cases:
-        raise pytest.UsageError(
-            f'--vectors {folder}: no TReg case (*.json with "solver": "treg") in this folder'
-        )
+        raise pytest.UsageError(f'--vectors {folder}: no TReg case (*.json with "solver": "treg") in this folder')
     metafunc.parametrize("case", cases)
 
 
@@ -64,9 +62,7 @@ def test_matches_the_original(case: str, vectors: Path, capsys: pytest.CaptureFi
     arrays = dict(np.load(vectors / f"{case}.npz"))
     solver, prior = compat(settings), tiny_prior(vectors)
     null_text = (
-        AdaptiveNegation(
-            settings["null_prompt"], lr=settings["null_lr"], iterations=settings["null_iterations"]
-        )
+        AdaptiveNegation(settings["null_prompt"], lr=settings["null_lr"], iterations=settings["null_iterations"])
         if settings["adaptive_negation"]
         else FixedNullText(settings["null_prompt"])
     )

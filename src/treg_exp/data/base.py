@@ -68,9 +68,7 @@ def subset(source: Source, limit: int | None = None, offset: int = 0) -> Source:
     if limit is not None and limit < 1:
         raise ConfigError(f"data.limit={limit}: it must be at least 1, or null for all {total} samples")
     if not 0 <= offset < total:
-        raise ConfigError(
-            f"data.offset={offset}: it must be in [0, {total - 1}], the data has {total} samples"
-        )
+        raise ConfigError(f"data.offset={offset}: it must be in [0, {total - 1}], the data has {total} samples")
     if limit is None and offset == 0:
         return source
     return Subset(source, offset, total if limit is None else min(total, offset + limit))

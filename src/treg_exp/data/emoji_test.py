@@ -35,9 +35,7 @@ class EmojiTest:
         match(texts, stored, root / "captions.csv")
         missing = [sample_id for sample_id in texts if sample_id not in stored]
         if missing:
-            raise ConfigError(
-                f"the test set {root} is incomplete: {len(missing)} images such as {missing[0]}.png"
-            )
+            raise ConfigError(f"the test set {root} is incomplete: {len(missing)} images such as {missing[0]}.png")
         # The other columns (name, style, category) describe the picture; they are no texts to restore with.
         self._texts = {
             sample_id: {role: roles[role] for role in ROLES if role in roles}
@@ -45,9 +43,7 @@ class EmojiTest:
             if only is None or (only in ROLES and only in roles)
         }
         if not self._texts:
-            raise ConfigError(
-                f"data.only={only!r}: no sample has such a text; the roles are {', '.join(ROLES)}"
-            )
+            raise ConfigError(f"data.only={only!r}: no sample has such a text; the roles are {', '.join(ROLES)}")
         self._ids = list(self._texts)
 
     @property

@@ -40,9 +40,7 @@ def list_files(folder: str | Path, extensions: Sequence[str]) -> dict[str, Path]
     if not root.is_dir():
         raise ConfigError(f"data.path={str(folder)!r} is a file; give the folder that holds it")
     relative = sorted(
-        path.relative_to(root)
-        for path in root.rglob("*")
-        if path.suffix.lower() in extensions and path.is_file()
+        path.relative_to(root) for path in root.rglob("*") if path.suffix.lower() in extensions and path.is_file()
     )
     visible = [path for path in relative if not any(part.startswith(".") for part in path.parts)]
     if not visible:
@@ -72,9 +70,7 @@ def check_files(folder: str | Path, files: Sequence[Path], reason: Callable[[Pat
         reason: why a file cannot be used, or None.
     """
     broken = [
-        f"{path.relative_to(Path(folder).expanduser())} ({why})"
-        for path in files
-        if (why := reason(path)) is not None
+        f"{path.relative_to(Path(folder).expanduser())} ({why})" for path in files if (why := reason(path)) is not None
     ]
     if broken:
         raise ConfigError(

@@ -87,9 +87,7 @@ def _json_rows(path: Path) -> Iterator[Row]:
         try:
             row = json.loads(line)
         except json.JSONDecodeError as error:
-            raise ConfigError(
-                f"prompt manifest {path.name}, line {number}: no valid JSON ({error.msg})"
-            ) from None
+            raise ConfigError(f"prompt manifest {path.name}, line {number}: no valid JSON ({error.msg})") from None
         if not isinstance(row, dict):
             raise ConfigError(f"prompt manifest {path.name}, line {number}: needs one JSON object per line")
         yield number, row

@@ -32,9 +32,7 @@ def check_colour(colour: str) -> None:
     try:
         ImageColor.getrgb(colour)
     except ValueError:
-        raise ConfigError(
-            f"data.background={colour!r} is no colour; use a name such as white, or #rrggbb"
-        ) from None
+        raise ConfigError(f"data.background={colour!r} is no colour; use a name such as white, or #rrggbb") from None
 
 
 def check_header(path: Path) -> str | None:

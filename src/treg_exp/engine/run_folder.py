@@ -1,4 +1,4 @@
-"""The run folder: the only truth about a run. Rows are appended and flushed, everything else is renamed into place."""
+"""The run folder: the only truth about a run. Rows are appended, everything else is renamed into place."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import yaml
 
 from treg_exp.engine.work import Key
 from treg_exp.errors import ConfigError
-from treg_exp.files import finite, write_json, write_text
+from treg_exp.files import append_json_line, write_json, write_text
 from treg_exp.reports.rows import read_rows
 
 PACKAGES = (
@@ -61,9 +61,7 @@ class RunFolder:
         elif self.path.is_dir() and any(self.path.iterdir()):
             raise ConfigError(f"run_dir={self.path} is not empty and holds no run; choose another folder")
         write_json(previous, identity)
-        write_text(
-            self.path / "config.yaml", yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
-        )
+        write_text(self.path / "config.yaml", yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
         write_json(self.path / "environment.json", environment())
 
     def sample(self, sample_id: str) -> Path:
@@ -81,32 +79,14 @@ class RunFolder:
         return {(row["sample_id"], row["variant"], row["draw"]) for row in read_rows(self.path)}
 
     def append(self, kind: str, rank: int, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Append rows to ``<kind>/rank-<rank>.jsonl`` and force them to disk.
-
-        A line that a killed process left torn is closed first, so that it spoils no row after it.
-        """
-        file = self.path / kind / f"rank-{rank}.jsonl"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with open(file, "ab+") as stream:
-            if stream.tell() and _last_byte(stream) != b"\n":
-                stream.write(b"\n")
-            for row in rows:
-                stream.write(json.dumps(finite(dict(row)), ensure_ascii=False).encode() + b"\n")
-            stream.flush()
-            os.fsync(stream.fileno())
+        """Append rows to ``<kind>/rank-<rank>.jsonl``; each process has its own file."""
+        for row in rows:
+            append_json_line(self.path / kind / f"rank-{rank}.jsonl", row)
 
     def write_status(self, state: str, expected: int, failed: int, **more: Any) -> None:
         """``status.json``: state and counts of work items."""
         counts = {"state": state, "expected": expected, "finished": len(self.finished()), "failed": failed}
-        write_json(
-            self.path / "status.json", {**counts, "updated": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **more}
-        )
-
-
-def _last_byte(stream: Any) -> bytes:
-    stream.seek(-1, os.SEEK_END)
-    last: bytes = stream.read(1)
-    return last
+        write_json(self.path / "status.json", {**counts, "updated": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **more})
 
 
 def difference(before: Any, after: Any, name: str = "") -> tuple[str, Any, Any] | None:

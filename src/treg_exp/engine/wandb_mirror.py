@@ -25,9 +25,7 @@ def never_fatal(method: F) -> F:
             method(self, *args, **kwargs)
         except Exception as error:
             self.broken = True
-            log.warning(
-                "W&B failed and is off for the rest of this run (results are not affected): %s", error
-            )
+            log.warning("W&B failed and is off for the rest of this run (results are not affected): %s", error)
 
     return guarded  # type: ignore[return-value]
 

@@ -76,8 +76,6 @@ def evaluate(metrics: Mapping[str, Metric], inp: MetricInput) -> list[dict[str, 
     for key, metric in metrics.items():
         values = metric(inp)
         if taken := sorted(set(values) & set(columns)):
-            raise ConfigError(
-                f"metrics.{key} fills a column that another metric has filled: {', '.join(taken)}"
-            )
+            raise ConfigError(f"metrics.{key} fills a column that another metric has filled: {', '.join(taken)}")
         columns.update(values)
     return [{name: values[i] for name, values in columns.items()} for i in range(len(inp.image))]

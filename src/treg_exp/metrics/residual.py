@@ -10,7 +10,7 @@ from treg_exp.types import Measurement
 
 
 def residual(image: Tensor, measurement: Measurement) -> Tensor:
-    """RMSE(y - A x) / sigma per sample, (B,); the plain RMSE where sigma is 0.
+    """RMSE(y - A x) / sigma per sample, (B,), over the measured entries; the plain RMSE where sigma is 0.
 
     About 1 means that the image explains the measurement up to its noise; far below 1, that it also explains
     the noise. The image is clamped to [-1, 1] first: this judges the picture that the user gets, and a solver
@@ -20,8 +20,10 @@ def residual(image: Tensor, measurement: Measurement) -> Tensor:
         image: (B, 3, H, W) in [-1, 1] units.
         measurement: y (B, ...) in the units of the operator's output (images in [-1, 1]) and its sigma.
     """
-    error = measurement.y - measurement.operator.A(image.clamp(-1, 1))
-    rmse = error.double().square().flatten(1).mean(1).sqrt()
+    operator = measurement.operator
+    error = (measurement.y - operator.A(image.clamp(-1, 1))).double()
+    measured = operator.measured().to(error).expand_as(error)
+    rmse = (error.square().flatten(1).sum(1) / measured.flatten(1).sum(1)).sqrt()
     return rmse / measurement.sigma if measurement.sigma > 0 else rmse
 
 

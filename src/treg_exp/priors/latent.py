@@ -64,7 +64,7 @@ class LatentDiffusion:
         """See ``Prior``."""
         with autocast(self.precision, self.device):
             posterior = self.vae.encode(x.contiguous(memory_format=self.layout)).latent_dist
-        z = posterior.mean.float()
+        z: Tensor = posterior.mean.float()
         if noise is not None:
             z = z + posterior.std.float() * noise
         return (z - self.shift) * self.scale
@@ -79,9 +79,7 @@ class LatentDiffusion:
     def predict(self, z_t: Tensor, point: Point, text: Tensor) -> Tensor:
         """See ``Prior``."""
         with autocast(self.precision, self.device):
-            output = self.unet(
-                z_t.contiguous(memory_format=self.layout), point.t, encoder_hidden_states=text
-            ).sample
+            output = self.unet(z_t.contiguous(memory_format=self.layout), point.t, encoder_hidden_states=text).sample
         return point.eps(output.float().contiguous(), z_t, self.schedule.prediction)
 
     @torch.no_grad()

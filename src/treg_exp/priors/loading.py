@@ -43,10 +43,7 @@ def prior_path(path: str) -> Path:
             f"({', '.join(f'{name}/' for name in REQUIRED)}) or the name of a shipped prior (emoji64)"
         )
     missing = [
-        f"{part}/{file}"
-        for part, names in REQUIRED.items()
-        for file in names
-        if not (folder / part / file).is_file()
+        f"{part}/{file}" for part, names in REQUIRED.items() for file in names if not (folder / part / file).is_file()
     ]
     if missing:
         raise ValueError(f"path={path}: not a complete diffusers folder, missing {', '.join(missing)}")
@@ -115,16 +112,12 @@ def load_prior(
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from transformers import CLIPTextModel, CLIPTokenizer
 
-    text_encoder = CLIPTextModel.from_pretrained(
-        folder / "text_encoder", dtype=torch.float32, use_safetensors=True
-    )
+    text_encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32, use_safetensors=True)
     tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
     with_clip = image_encoder and (folder / "image_encoder" / "config.json").is_file()
     return LatentDiffusion(
         vae=AutoencoderKL.from_pretrained(folder / "vae", torch_dtype=torch.float32, use_safetensors=True),
-        unet=UNet2DConditionModel.from_pretrained(
-            folder / "unet", torch_dtype=torch.float32, use_safetensors=True
-        ),
+        unet=UNet2DConditionModel.from_pretrained(folder / "unet", torch_dtype=torch.float32, use_safetensors=True),
         text_encoder=text_encoder,
         tokenizer=tokenizer,
         schedule=load_schedule(folder / "scheduler" / "scheduler_config.json"),

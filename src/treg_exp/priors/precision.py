@@ -32,7 +32,7 @@ def autocast_dtype(precision: Precision, device: torch.device) -> torch.dtype | 
 def has_bf16(device: torch.device) -> bool:
     """Whether bf16 is native on the device."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":
         return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
     return False

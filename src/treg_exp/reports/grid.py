@@ -104,9 +104,7 @@ def restored(folder: Path, variant: str, row: Row | None) -> Panel:
     return Panel(path, f'"{prompt}"' if prompt else "(empty prompt)", ", ".join(parts))
 
 
-def compose(
-    panels: Sequence[Sequence[Panel]], headings: Sequence[str], inputs: int, title: str
-) -> Image.Image:
+def compose(panels: Sequence[Sequence[Panel]], headings: Sequence[str], inputs: int, title: str) -> Image.Image:
     """The whole picture.
 
     Args:
@@ -115,9 +113,7 @@ def compose(
         inputs: number of columns before the restorations; a wider gap follows them.
         title: line above, or nothing.
     """
-    lefts = [
-        MARGIN + i * (CELL + GAP) + (GROUP_GAP - GAP if i >= inputs > 0 else 0) for i in range(len(headings))
-    ]
+    lefts = [MARGIN + i * (CELL + GAP) + (GROUP_GAP - GAP if i >= inputs > 0 else 0) for i in range(len(headings))]
     lines = [max(len(panel.prompt_lines()) for panel in row) for row in panels]
     heights = [CELL + TEXT_GAP + count * line_height(PROMPT) + line_height(NUMBER) for count in lines]
     top = MARGIN + (TITLE * 2 if title else 0)

@@ -49,9 +49,7 @@ def summary_table(summary: Mapping[str, Any], title: str = "") -> Table:
 def render(summary: Mapping[str, Any], title: str = "", width: int = 100) -> str:
     """The table as plain text of ``width`` characters, for log files and tests."""
     buffer = io.StringIO()
-    Console(file=buffer, width=width, color_system=None, force_terminal=False).print(
-        summary_table(summary, title)
-    )
+    Console(file=buffer, width=width, color_system=None, force_terminal=False).print(summary_table(summary, title))
     return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines()) + "\n"
 
 
@@ -79,11 +77,7 @@ def _footnote(names: list[str], summary: Mapping[str, Any]) -> str:
         "± half the 95 % bootstrap interval of the mean."
     ]
     if "residual" in names:
-        lines.append(
-            "residual: RMSE(y - Ax) / sigma, 1 = as close as the noise allows (RMSE where sigma is 0)."
-        )
+        lines.append("residual: RMSE(y - Ax) / sigma, 1 = as close as the noise allows (RMSE where sigma is 0).")
     if any(column(name).optimised for name in names):
-        lines.append(
-            f"{MARK} optimised for: the text guidance uses the same encoder; no independent evidence."
-        )
+        lines.append(f"{MARK} optimised for: the text guidance uses the same encoder; no independent evidence.")
     return "\n".join(lines)

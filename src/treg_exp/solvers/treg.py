@@ -141,7 +141,7 @@ class TReg(Solver):
         """Latent of the data-consistent image."""
         if self.encoder == "mean":
             return prior.encode(x_y)
-        like = prior.empty_latent(x_y.shape[0], tuple(x_y.shape[1:]))
+        like = prior.empty_latent(len(x_y), (3, *x_y.shape[2:]))
         return prior.encode(x_y, noise.normal("encode", step.index, like=like))
 
     def weight(self, step: Step) -> float:

@@ -29,13 +29,12 @@ class HasWidths(Protocol):
 
 
 class NullText(Protocol):
-    """A null text and its update.
+    """A null text and its update."""
 
-    Attributes:
-        text: the null text at the start.
-    """
-
-    text: str
+    @property
+    def text(self) -> str:
+        """The null text at the start."""
+        ...
 
     def check(self, prior: HasWidths) -> None:
         """Raise ValueError where the prior lacks what the rule needs."""
@@ -116,9 +115,7 @@ class AdaptiveNegation:
         if self.method == "adam":
             return text.with_null(self._descend(text.null, feature))
         gradient = feature / text.null.shape[1]
-        return text.with_null(
-            text.null - self.iterations * self.lr * gradient / (gradient.abs() + self.adam_eps)
-        )
+        return text.with_null(text.null - self.iterations * self.lr * gradient / (gradient.abs() + self.adam_eps))
 
     @torch.enable_grad()
     def _descend(self, null: Tensor, feature: Tensor) -> Tensor:

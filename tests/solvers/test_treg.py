@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from treg_exp.noise import KeyedNoise, StreamKey
+from treg_exp.operators import CG, BicubicDownsampling, Exact
+from treg_exp.priors import Counted
+from treg_exp.solvers import DataSteps, TReg
+from treg_exp.text import ConstantGuidance, FixedNullText, TextPolicy
+from treg_exp.types import Measurement, Problem
+
+POLICY = TextPolicy(ConstantGuidance(3.0), FixedNullText())
+
+
+def run(prior, solver: TReg, sigma: float = 0.0, lam: float = 0.0, policy: TextPolicy = POLICY):
+    operator = BicubicDownsampling(factor=8, image_shape=(3, 64, 64))
+    x = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    counted = Counted(prior)
+    problem = Problem(Measurement(operator.A(x), operator, sigma, lam), policy.start(prior, ["a cat"]))
+    image = solver.solve(problem, counted, policy, KeyedNoise([StreamKey(0, "a")])).image
+    return image, problem, counted.evaluations
+
+
+def test_released_window_has_57_of_200_steps() -> None:
+    """Specification: k % 3 == 0 and k < 170; with fewer than 170 steps the data steps run to the end."""
+    window = DataSteps(every=3, stop_index=170)
+    inside = [k for k in range(200) if window.contains(k, 200)]
+    assert (len(inside), inside[0], inside[-1]) == (57, 0, 168)
+    assert [k for k in range(20) if window.contains(k, 20)] == list(range(0, 20, 3))
+
+
+def test_fractions_scale_with_the_run() -> None:
+    window = DataSteps(every=1, start=0.25, stop=0.75)
+    assert [k for k in range(8) if window.contains(k, 8)] == [2, 3, 4, 5]
+
+
+def test_final_projection_fits_a_noiseless_measurement(tiny_prior) -> None:
+    image, problem, _ = run(tiny_prior, TReg(steps=6))
+    assert (problem.y - problem.operator.A(image)).abs().max() < 1e-5
+    loose, problem, _ = run(tiny_prior, TReg(steps=6, final_projection=False))
+    assert (problem.y - problem.operator.A(loose)).abs().max() > 1e-2
+
+
+def test_network_evaluations(tiny_prior) -> None:
+    assert run(tiny_prior, TReg(steps=6))[2] == 12
+    conditional = TextPolicy(ConstantGuidance(1.0), FixedNullText())
+    assert run(tiny_prior, TReg(steps=6), policy=conditional)[2] == 6
+    # dps steps ask for the null text alone: data steps 0 and 3 cost two evaluations, the other four one
+    assert run(tiny_prior, TReg(steps=6, off_window="dps"))[2] == 8
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"data_steps": DataSteps(every=2)},
+        {"lam": 1.0},
+        {"prox": CG(1, 0.0)},
+        {"encoder": "sample"},
+        {"blend": "data_only"},
+        {"renoise": "ddim"},
+        {"off_window": "dps"},
+        {"final_projection": False},
+        {"alpha_shift": 1},
+    ],
+)
+def test_every_field_changes_the_result(tiny_prior, changed: dict) -> None:
+    base = TReg(steps=6)
+    assert (run(tiny_prior, base)[0] - run(tiny_prior, replace(base, **changed))[0]).abs().max() > 1e-4
+
+
+def test_dps_scale_is_the_step_size(tiny_prior) -> None:
+    base = TReg(steps=6, off_window="dps", dps_scale=0.0)
+    images = [run(tiny_prior, replace(base, dps_scale=s))[0] for s in (0.0, 0.5)]
+    assert (images[0] - images[1]).abs().max() > 1e-4
+
+
+def test_lam_comes_from_the_measurement_unless_given(tiny_prior) -> None:
+    own, _, _ = run(tiny_prior, TReg(steps=4, lam=0.01), lam=5.0)
+    same, _, _ = run(tiny_prior, TReg(steps=4), lam=0.01)
+    torch.testing.assert_close(own, same)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("steps", 0), ("steps", "many"), ("lam", -1.0), ("encoder", "mode"), ("blend", "half"), ("renoise", "no"),
+     ("off_window", "psld"), ("alpha_shift", 2)],
+)  # fmt: skip
+def test_wrong_values_are_named(field: str, value) -> None:
+    with pytest.raises(ValueError, match=f"{field}={value}"):
+        TReg(**{field: value})
+
+
+@pytest.mark.parametrize("wrong", [{"every": 0}, {"start": 0.6, "stop": 0.5}, {"stop": 1.5}])
+def test_wrong_windows_are_named(wrong: dict) -> None:
+    with pytest.raises(ValueError, match=r"data_steps\."):
+        DataSteps(**wrong)
+
+
+def test_exact_is_the_default() -> None:
+    assert TReg().prox == Exact()

@@ -1,0 +1,144 @@
+"""Wrong settings: one clear line each, before any model is loaded. Composition happens in this process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+
+from treg_exp import config
+from treg_exp.config import config_hash, identity
+from treg_exp.errors import ConfigError
+from treg_exp.experiment import Experiment
+
+from .conftest import DATA, ROOT
+
+TINY = [f"prior.path={DATA}/parity/tiny_model", "data.image_size=64", "null_text=off"]
+
+
+def composed(*overrides: str) -> DictConfig:
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        return compose("config", overrides=list(overrides))
+
+
+def experiment(*overrides: str) -> Experiment:
+    return Experiment.from_config(composed(*TINY, *overrides))
+
+
+@pytest.fixture(autouse=True)
+def never_load_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args, **kwargs):
+        raise AssertionError("a model was loaded before the configuration was checked")
+
+    monkeypatch.setattr("treg_exp.priors.loading.load_clip", refuse)
+    monkeypatch.setattr("treg_exp.priors.loading.load_schedule", refuse)
+
+
+WRONG = {
+    "task.noise.sigma=-1": r"task\.noise\.sigma=-1: noise level must be >= 0",
+    "task.operator.factor=7": r"task.*7",
+    "solver.steps=0": r"solver\.steps=0: must be an integer >= 1",
+    "solver.steps=many": r"solver\.steps=many: must be an integer",
+    "solver.encoder=mode": r"solver\.encoder=mode: allowed are mean, sample",
+    "solver.data_steps.every=0": r"data_steps\.every=0: must be >= 1",
+    "guidance.scale=strong": r"guidance\.scale=strong: must be a number",
+    "guidance.scale=-2": r"guidance\.scale=-2.*must be >= 0",
+    "data.batch_size=0": r"data\.batch_size=0: must be >= 1",
+    "data.limit=0": r"data\.limit=0: must be >= 1",
+    "data.image_size=60": r"multiples of 16",
+    "draws=0": r"draws=0: must be >= 1",
+    "trainer.devices=0": r"trainer\.devices=0: must be >= 1",
+    "trainer.accelerator=tpu": r"trainer\.accelerator=tpu: allowed are auto, cpu, gpu",
+    "prior.path=nowhere": r"path=nowhere: no such folder",
+    "prior.precision=fp8": r"prior.*precision=fp8: allowed are auto, fp32, bf16, fp16",
+    "prompt=fixed": r"prompt\.text has no value: add prompt\.text=",
+    "data.path=nowhere": r"nowhere",
+    "solver._target_=os.system": r"solver\._target_=os\.system: not allowed",
+    "solver._target_=treg_exp.solvers.Treg": r"cannot be imported",
+    "+solver.stepps=3": r"solver\.stepps: .* takes no such value; did you mean steps\?",
+    "null_text=negation": r"needs image features, and this prior has no image_encoder/",
+    "+variants.own.promt=x": r"variants\.own\.promt: unknown",
+    "logger.wandb.mode=cloud": r"logger\.wandb\.mode=cloud: allowed are offline, online",
+}
+
+
+@pytest.mark.parametrize("override", WRONG)
+def test_wrong_values_are_named_in_one_line(override: str) -> None:
+    more = ["data=folder", "data.image_size=64"] if override.startswith("data.path") else []
+    with pytest.raises(ConfigError, match=WRONG[override]) as caught:
+        experiment(*more, override)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_image_without_a_row_in_the_manifest(tmp_path: Path) -> None:
+    from PIL import Image
+
+    for name in ("a", "b"):
+        Image.new("RGB", (64, 64)).save(tmp_path / f"{name}.png")
+    (tmp_path / "prompts.csv").write_text("sample_id,caption\na,a cat\n")
+    with pytest.raises(ConfigError, match=r"prompts\.csv misses 1 of 2 images: b"):
+        experiment("data=folder", f"data.path={tmp_path}", "prompt=manifest", f"prompt.path={tmp_path}/prompts.csv")
+
+
+def test_images_without_captions_ask_for_a_prompt(tmp_path: Path) -> None:
+    from PIL import Image
+
+    Image.new("RGB", (64, 64)).save(tmp_path / "a.png")
+    with pytest.raises(ConfigError, match=r"no text 'caption' for 1 of 1 samples: a; .*prompt=fixed"):
+        experiment("data=folder", f"data.path={tmp_path}")
+
+
+def test_an_incomplete_prior_lists_what_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "vae").mkdir()
+    with pytest.raises(ConfigError, match=r"missing vae/config\.json, .*unet/config\.json"):
+        experiment(f"prior.path={tmp_path}")
+
+
+def test_measurements_of_another_shape(tmp_path: Path) -> None:
+    from PIL import Image
+
+    Image.new("RGB", (10, 10)).save(tmp_path / "a.png")
+    with pytest.raises(ConfigError, match=r"\(3, 10, 10\).*\(3, 8, 8\)"):
+        Experiment.from_config(
+            composed(
+                TINY[0], TINY[2], "data=measurements", f"data.path={tmp_path}", "prompt=empty", "data.image_size=64"
+            )
+        )
+
+
+@pytest.mark.parametrize("group", [p.name for p in sorted((ROOT / "conf").iterdir()) if p.is_dir()])
+def test_every_option_of_every_group_composes(group: str) -> None:
+    given = {"prior=diffusers_dir": f"prior.path={DATA}/parity/tiny_model"}
+    for option in sorted(p.stem for p in (ROOT / "conf" / group).glob("*.yaml")):
+        override = f"{group}={option}"
+        cfg = composed(override, *([given[override]] if override in given else []))
+        assert cfg.solver.get("_target_", "").startswith(config.ALLOWED_TARGETS)
+
+
+def test_variants_of_the_quickstart() -> None:
+    made = experiment("data.limit=3", "guidance.scale=3", "null_text=fixed", "null_text.text=blurry")
+    own, plain, other = (made.variants[name].policy for name in ("own", "no_text", "counterfactual"))
+    assert (own.guidance.scale, plain.guidance.scale, other.guidance.scale) == (3, 1, 3)
+    assert (own.null_text.text, plain.null_text.text, other.null_text.text) == ("blurry", "", "blurry")
+    prompts = {item.variant: item.prompt for item in made.items if item.index == 0}
+    assert prompts["no_text"] == ""
+    assert prompts["own"] != prompts["counterfactual"]
+    assert len(made.items) == 9
+
+
+def test_samples_without_a_counterfactual_are_left_out_of_that_variant() -> None:
+    made = experiment("data.limit=30")
+    counts = {name: sum(item.variant == name for item in made.items) for name in made.variants}
+    assert counts["own"] == counts["no_text"] == 30
+    assert counts["counterfactual"] == 24
+
+
+def test_identity_ignores_what_changes_no_result() -> None:
+    base = composed(*TINY)
+    for same in ("data.batch_size=1", "trainer.devices=2", "logger=csv", "run_dir=x", "dry_run=true"):
+        assert config_hash(composed(*TINY, same)) == config_hash(base), same
+    for other in ("seed=1", "solver.steps=9", "task.seed=1", "data.limit=4", "prior.precision=fp32"):
+        assert config_hash(composed(*TINY, other)) != config_hash(base), other
+    assert "batch_size" not in identity(base)["data"]
