@@ -92,7 +92,7 @@ class Experiment:
         run, data = settings(RunSettings, cfg), settings(DataSettings, cfg.data, "data")
         info = _named_error("prior", lambda: read_prior_info(cfg.prior.path, cfg.prior.image_encoder))
         _named_error("prior", lambda: check_precision(cfg.prior.precision))
-        variants = {name: _variant(name, node, cfg) for name, node in cfg.variants.items()}
+        variants = {name: _variant(name, node, cfg) for name, node in (cfg.variants or {"own": None}).items()}
         for variant in variants.values():
             _named_error("null_text", partial(variant.policy.null_text.check, info))
         source = _named_error("data", lambda: subset(_source(cfg.data, info), data.limit, data.offset))

@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import yaml
+from omegaconf import OmegaConf
 
 from treg_exp.engine.work import Key
 from treg_exp.errors import ConfigError
@@ -61,7 +61,7 @@ class RunFolder:
         elif self.path.is_dir() and any(self.path.iterdir()):
             raise ConfigError(f"run_dir={self.path} is not empty and holds no run; choose another folder")
         write_json(previous, identity)
-        write_text(self.path / "config.yaml", yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
+        write_text(self.path / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(dict(config))))
         write_json(self.path / "environment.json", environment())
 
     def sample(self, sample_id: str) -> Path:

@@ -1,0 +1,163 @@
+"""Whole runs in this process, on the small random prior."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tests.conftest import DATA
+from tests.test_config import composed
+from treg_exp.app import run
+from treg_exp.errors import ConfigError, RunFailedError
+from treg_exp.reports import read_rows
+from treg_exp.solvers import TReg
+from treg_exp.types import Restoration
+
+BASE = [
+    f"prior.path={DATA}/parity/tiny_model", "data.image_size=64", "null_text=off", "solver.steps=4", "logger=csv",
+]  # fmt: skip
+
+
+def go(folder: Path, *overrides: str) -> dict[tuple[str, str], dict]:
+    run(composed(*BASE, f"run_dir={folder}", *overrides))
+    return {(row["sample_id"], row["variant"]): row for row in read_rows(folder)}
+
+
+def picture(folder: Path, sample: str, variant: str) -> np.ndarray:
+    return np.asarray(Image.open(folder / "samples" / sample / variant / "reconstruction.png")).astype(int)
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory) -> tuple[Path, dict]:
+    folder = tmp_path_factory.mktemp("runs") / "batch_8"
+    return folder, go(folder, "data.limit=3", "data.batch_size=8")
+
+
+def test_what_a_run_leaves_behind(reference) -> None:
+    folder, rows = reference
+    assert len(rows) == 9
+    row = next(iter(rows.values()))
+    assert {"sample_id", "variant", "draw", "prompt", "psnr", "ssim", "residual", "seconds", "nfe"} <= set(row)
+    status = json.loads((folder / "status.json").read_text())
+    assert (status["state"], status["expected"], status["finished"], status["failed"]) == ("finished", 9, 9, 0)
+    summary = json.loads((folder / "summary.json").read_text())
+    mean = np.mean([r["psnr"] for (_, v), r in rows.items() if v == "own"])
+    assert summary["variants"]["own"]["metrics"]["psnr"]["mean"] == pytest.approx(mean)
+    assert {r["nfe"] for (_, v), r in rows.items() if v == "own"} == {8}
+    assert {r["nfe"] for (_, v), r in rows.items() if v == "no_text"} == {4}
+    assert len((folder / "results.csv").read_text().splitlines()) == 10
+    assert Image.open(folder / "grid.png").size[0] > 6 * 100
+
+
+def test_variants_see_the_same_measurement(reference) -> None:
+    _, rows = reference
+    hashes: dict[str, set] = {}
+    for (sample, _), row in rows.items():
+        hashes.setdefault(sample, set()).add(row["measurement"])
+    assert all(len(found) == 1 for found in hashes.values())
+    assert len(set.union(*hashes.values())) == 3
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_batch_size_changes_nothing(reference, tmp_path: Path, size: int) -> None:
+    folder, rows = reference
+    other = go(tmp_path / "run", "data.limit=3", f"data.batch_size={size}")
+    assert other.keys() == rows.keys()
+    for key, row in rows.items():
+        assert other[key]["psnr"] == pytest.approx(row["psnr"], abs=1e-3)
+        assert other[key]["measurement"] == row["measurement"]
+        assert np.abs(picture(tmp_path / "run", *key) - picture(folder, *key)).max() <= 1
+
+
+def test_the_same_command_continues_and_repeats_nothing(reference, capsys) -> None:
+    folder, rows = reference
+    lines = (folder / "rows" / "rank-0.jsonl").read_text().splitlines()
+    (folder / "rows" / "rank-0.jsonl").write_text("\n".join([*lines[:4], lines[4][:30]]))
+    again = go(folder, "data.limit=3", "data.batch_size=2")
+    assert len(again) == 9
+    kept = [json.loads(line) for line in lines[:4]]
+    assert all(again[k["sample_id"], k["variant"]]["seconds"] == k["seconds"] for k in kept)
+    assert again.keys() == rows.keys()
+    for key, row in rows.items():
+        assert again[key]["psnr"] == pytest.approx(row["psnr"], abs=1e-3)
+    with pytest.raises(ConfigError, match=r"solver\.steps=4, this one has solver\.steps=5"):
+        go(folder, "data.limit=3", "solver.steps=5")
+
+
+def test_draws_differ_and_share_the_measurement(tmp_path: Path) -> None:
+    run(composed(*BASE, f"run_dir={tmp_path}/r", "data.limit=1", "draws=2", "experiment=single"))
+    rows = [json.loads(line) for line in (tmp_path / "r" / "rows" / "rank-0.jsonl").read_text().splitlines()]
+    assert [row["draw"] for row in rows] == [0, 1]
+    assert rows[0]["measurement"] == rows[1]["measurement"]
+    assert rows[0]["psnr"] != rows[1]["psnr"]
+    assert len(list((tmp_path / "r" / "samples").glob("*/own/draw_00[01]/reconstruction.png"))) == 2
+
+
+def test_real_measurements_have_no_target(tmp_path: Path) -> None:
+    (tmp_path / "scans").mkdir()
+    pixels = np.random.default_rng(0).integers(0, 255, (8, 8, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "scans" / "one.png")
+    rows = go(
+        tmp_path / "r", "data=measurements", f"data.path={tmp_path}/scans", "prompt=fixed", "prompt.text=a cat"
+    )
+    assert set(rows) == {("one", "own"), ("one", "no_text")}
+    row = rows["one", "own"]
+    assert row["psnr"] is None
+    assert row["ssim"] is None
+    assert 0 < row["residual"] < 60
+    folder = tmp_path / "r" / "samples" / "one"
+    assert not (folder / "target.png").exists()
+    assert np.array_equal(np.asarray(Image.open(folder / "measurement.png")), pixels)
+
+
+def test_a_non_finite_image_fails_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    solve = TReg.solve
+
+    def broken(self, *args, **kwargs) -> Restoration:
+        image = solve(self, *args, **kwargs).image
+        image[0, 0, 0, 0] = torch.nan
+        return Restoration(image)
+
+    monkeypatch.setattr(TReg, "solve", broken)
+    with pytest.raises(RunFailedError, match="1 of 3 restorations failed"):
+        go(tmp_path / "r", "data.limit=3", "experiment=single")
+    status = json.loads((tmp_path / "r" / "status.json").read_text())
+    assert (status["state"], status["finished"], status["failed"]) == ("failed", 2, 1)
+    failure = json.loads((tmp_path / "r" / "failures" / "rank-0.jsonl").read_text())
+    assert "non-finite" in failure["error"]
+    monkeypatch.undo()
+    assert len(go(tmp_path / "r", "data.limit=3", "experiment=single")) == 3
+
+
+def test_an_exception_leaves_its_name_in_the_status(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def explode(*args, **kwargs):
+        raise RuntimeError("out of luck")
+
+    monkeypatch.setattr(TReg, "solve", explode)
+    with pytest.raises(RuntimeError, match="out of luck"):
+        go(tmp_path / "r", "data.limit=1", "experiment=single")
+    status = json.loads((tmp_path / "r" / "status.json").read_text())
+    assert status["state"] == "failed"
+    assert "out of luck" in status["error"]
+
+
+def test_a_broken_wandb_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog) -> None:
+    import wandb
+
+    monkeypatch.setattr(wandb, "init", lambda **kwargs: 1 / 0)
+    rows = go(tmp_path / "r", "data.limit=1", "experiment=single", "logger=wandb")
+    assert len(rows) == 1
+    assert "W&B failed" in caplog.text
+
+
+def test_dry_run_computes_nothing(tmp_path: Path, capsys) -> None:
+    run(composed(*BASE, f"run_dir={tmp_path}/r", "data.limit=2", "dry_run=true", "solver.steps=10"))
+    printed = capsys.readouterr().out
+    assert "restorations: 6 (2 images" in printed
+    assert "NFE:          100 network evaluations" in printed  # 2 * (20 + 10 + 20)
+    assert not (tmp_path / "r").exists()

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from treg_exp.engine.work import WorkItem, batches, pending, spread
+
+
+def items(samples: int, variants: int, draws: int = 1) -> list[WorkItem]:
+    return [
+        WorkItem(i, f"s{i}", f"v{v}", d, "", {}) for i in range(samples) for v in range(variants) for d in range(draws)
+    ]
+
+
+@given(st.integers(1, 9), st.integers(1, 3), st.integers(1, 2), st.integers(1, 8))
+@settings(max_examples=60, deadline=None)
+def test_batches_partition_the_items_by_variant(samples: int, variants: int, draws: int, size: int) -> None:
+    work = items(samples, variants, draws)
+    parts = batches(work, size)
+    assert sorted(i.key for part in parts for i in part) == sorted(i.key for i in work)
+    assert all(len(part) <= size and len({i.variant for i in part}) == 1 for part in parts)
+    per_variant = -(-samples * draws // size)
+    assert len(parts) == variants * per_variant
+
+
+def test_samples_come_together() -> None:
+    """An interrupted run has complete rows of its picture grid."""
+    assert [[i.key[:2] for i in part] for part in batches(items(4, 2), 2)] == [
+        [("s0", "v0"), ("s1", "v0")],
+        [("s0", "v1"), ("s1", "v1")],
+        [("s2", "v0"), ("s3", "v0")],
+        [("s2", "v1"), ("s3", "v1")],
+    ]
+
+
+def test_every_process_gets_work_where_there_is_enough() -> None:
+    assert len(spread(items(3, 1), 8, processes=2)) == 2
+    assert len(spread(items(3, 1), 8, processes=3)) == 3
+    assert len(spread(items(1, 1), 8, processes=4)) == 1
+    assert spread([], 8, processes=2) == []
+
+
+def test_pending_leaves_out_what_is_finished() -> None:
+    work = items(2, 2)
+    assert [i.key for i in pending(work, {("s0", "v1", 0), ("s1", "v0", 0)})] == [("s0", "v0", 0), ("s1", "v1", 0)]
