@@ -5,7 +5,7 @@ import sys
 import hydra
 from omegaconf import DictConfig
 
-from treg_exp.errors import report_errors
+from treg_exp.errors import job, report_errors
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
@@ -13,7 +13,7 @@ def main(cfg: DictConfig) -> float | None:
     """Run one experiment; returns the mean PSNR for sweepers."""
     from treg_exp.app import run
 
-    return run(cfg)
+    return job(run, cfg)
 
 
 if __name__ == "__main__":

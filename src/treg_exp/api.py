@@ -30,7 +30,7 @@ def save_image(x: Tensor, path: str | Path) -> Path:
 
 
 def measure(operator: Operator, x: Tensor, sigma: float = 0.0, tau: float = 0.1, seed: int = 0) -> Measurement:
-    """y = A x + n.
+    """Y = A x + n.
 
     Args:
         operator: forward operator.

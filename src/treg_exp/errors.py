@@ -20,9 +20,23 @@ class RunFailedError(RuntimeError):
 
 
 def nearest(word: str, allowed: Iterable[str]) -> str:
-    """ " (did you mean 'x'?)", or nothing where nothing is near."""
+    """The hint "; did you mean x?", or nothing where nothing is near."""
     found = difflib.get_close_matches(word, list(allowed), n=1, cutoff=0.6)
     return f"; did you mean {found[0]}?" if found else ""
+
+
+_codes: list[int] = []  # what went wrong in the jobs of this process
+
+
+def job(run: Callable[[Any], float | None], cfg: Any) -> float | None:
+    """Run one job; an expected mistake is printed and remembered, so that the other jobs of a multirun go on."""
+    try:
+        return run(cfg)
+    except ConfigError as error:
+        _codes.append(_complain(str(error), 2))
+    except RunFailedError as error:
+        _codes.append(_complain(str(error), 1))
+    return None
 
 
 def report_errors(main: Callable[[], object]) -> int:
@@ -35,19 +49,15 @@ def report_errors(main: Callable[[], object]) -> int:
 
     if os.environ.get("HYDRA_FULL_ERROR") == "1":
         main()
-        return 0
+        return max(_codes, default=0)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra hand its errors over instead of printing them
     try:
         main()
-    except ConfigError as error:
-        return _complain(str(error), 2)
-    except RunFailedError as error:
-        return _complain(str(error), 1)
     except (HydraException, OmegaConfBaseException) as error:
         return _complain(explain(error, sys.argv[1:]), 2)
     except KeyboardInterrupt:
         return _complain("interrupted; the same command continues with what is missing", 130)
-    return 0
+    return max(_codes, default=0)
 
 
 def _complain(message: str, code: int) -> int:
@@ -61,9 +71,7 @@ def explain(error: Exception, overrides: list[str]) -> str:
     if option := re.search(r"Could not find '([^']+)/([^'/]+)'\s+Available options in '[^']+':\s+(.*)", message, re.S):
         group, wrong, listed = option.groups()
         known = listed.split("Config search path")[0].split()
-        return f"{group}={wrong}: no such option{nearest(wrong, known)} Available: {', '.join(known)}".replace(
-            "?  ", "? "
-        )
+        return f"{group}={wrong}: no such option{nearest(wrong, known)} Available: {', '.join(known)}"
     if key := re.search(r"Could not override '([^']+)'", message):
         return _unknown_key(key.group(1), overrides)
     lines = [line.strip() for line in message.splitlines() if line.strip()]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
+import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -198,12 +200,13 @@ def _source(node: DictConfig, info: PriorInfo) -> Source:
 
 
 def _parent(run_dir: str | None) -> tuple[Path, str | None]:
-    """Folder that holds the runs, and the name of the multirun where there is one."""
-    multirun = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
-    parent = Path(run_dir) if run_dir and multirun else Path("runs")
-    if not multirun:
-        return parent, None
-    return parent, " ".join(HydraConfig.get().overrides.task)[:100] or "multirun"
+    """Folder that holds the runs, and a name that all jobs of a multirun share (None outside one)."""
+    if not (HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN):
+        return Path("runs"), None
+    if run_dir:
+        return Path(run_dir), Path(run_dir).name
+    command = hashlib.sha256("\x1f".join(sys.argv[1:]).encode()).hexdigest()
+    return Path("runs"), f"sweep-{command[:8]}"
 
 
 def _named_error(section: str, make: Callable[[], Any]) -> Any:

@@ -102,9 +102,7 @@ def test_real_measurements_have_no_target(tmp_path: Path) -> None:
     (tmp_path / "scans").mkdir()
     pixels = np.random.default_rng(0).integers(0, 255, (8, 8, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "scans" / "one.png")
-    rows = go(
-        tmp_path / "r", "data=measurements", f"data.path={tmp_path}/scans", "prompt=fixed", "prompt.text=a cat"
-    )
+    rows = go(tmp_path / "r", "data=measurements", f"data.path={tmp_path}/scans", "prompt=fixed", "prompt.text=a cat")
     assert set(rows) == {("one", "own"), ("one", "no_text")}
     row = rows["one", "own"]
     assert row["psnr"] is None

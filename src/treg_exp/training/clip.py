@@ -1,0 +1,171 @@
+"""Stage 2: a text and an image encoder that share one space, trained contrastively."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from treg_exp.training.augment import jitter, may_flip
+from treg_exp.training.captions import draw_caption
+from treg_exp.training.corpus import Corpus
+from treg_exp.training.settings import StageSettings
+from treg_exp.training.sources import ARTWORKS
+from treg_exp.training.stage import TrainingStage
+from treg_exp.training.vocabulary import MAX_LENGTH
+
+#: Width of the token embeddings, of the shared space, and of the denoiser's cross-attention.
+WIDTH = 128
+
+_STYLES = tuple(artwork.style for artwork in ARTWORKS)
+
+
+class TwoTowers(nn.Module):
+    """The text encoder, the image encoder and the learnt temperature.
+
+    There is no text projection: the pooled text output itself is the feature. Token embeddings, which the
+    denoiser attends to, therefore live in the same space as image features.
+    """
+
+    def __init__(self, vocabulary: int, start_id: int, end_id: int, image_layers: int = 4) -> None:
+        super().__init__()
+        from transformers import CLIPTextConfig, CLIPTextModel, CLIPVisionConfig, CLIPVisionModelWithProjection
+
+        self.text_encoder = CLIPTextModel(
+            CLIPTextConfig(
+                vocab_size=vocabulary,
+                hidden_size=WIDTH,
+                intermediate_size=4 * WIDTH,
+                projection_dim=WIDTH,
+                num_hidden_layers=3,
+                num_attention_heads=4,
+                max_position_embeddings=MAX_LENGTH,
+                hidden_act="quick_gelu",
+                bos_token_id=start_id,
+                eos_token_id=end_id,
+                pad_token_id=end_id,
+            )
+        )
+        self.image_encoder = CLIPVisionModelWithProjection(
+            CLIPVisionConfig(
+                hidden_size=192,
+                intermediate_size=768,
+                projection_dim=WIDTH,
+                num_hidden_layers=image_layers,
+                num_attention_heads=4,
+                image_size=64,
+                patch_size=8,
+                hidden_act="quick_gelu",
+            )
+        )
+        self.log_scale = nn.Parameter(torch.tensor(math.log(1.0 / 0.07)))
+
+    def text_features(self, tokens: Tensor) -> Tensor:
+        """Unit vectors of prompts.
+
+        Args:
+            tokens: (B, L) int64, padded.
+
+        Returns:
+            (B, 128) float32.
+        """
+        return F.normalize(self.text_encoder(tokens).pooler_output.float(), dim=-1)
+
+    def image_features(self, images: Tensor, patches: int | None = None) -> Tensor:
+        """Unit vectors of pictures.
+
+        Args:
+            images: (B, 3, 64, 64) in [-1, 1]; this is what the mean and deviation of 0.5 for [0, 1] amount to.
+            patches: look at only so many patches of each picture, the least white ones; all if None.
+
+        Returns:
+            (B, 128) float32.
+        """
+        if patches is None:
+            return F.normalize(self.image_encoder(images).image_embeds.float(), dim=-1)
+        tower = self.image_encoder.vision_model
+        tokens = tower.embeddings(images)
+        ink = F.avg_pool2d((1.0 - images).mean(dim=1, keepdim=True), tower.config.patch_size).flatten(1)
+        kept = 1 + ink.topk(patches, dim=1).indices
+        kept = torch.cat([torch.zeros_like(kept[:, :1]), kept], dim=1)  # token 0 is the summary token
+        tokens = tokens.gather(1, kept[..., None].expand(-1, -1, tokens.shape[-1]))
+        hidden = tower.encoder(inputs_embeds=tower.pre_layrnorm(tokens)).last_hidden_state
+        pooled = tower.post_layernorm(hidden[:, 0])
+        return F.normalize(self.image_encoder.visual_projection(pooled).float(), dim=-1)
+
+
+class ClipStage(TrainingStage):
+    """Symmetric contrastive loss in which a picture's other true captions are not counted as wrong.
+
+    Attributes:
+        patches: of 64, how many patches the image encoder sees at first. Half of a picture is white paper, so
+            this doubles the speed at little loss (compare FLIP, arXiv 2212.00794).
+        whole_from: share of the budget after which it sees all patches, as it does in use.
+    """
+
+    def __init__(
+        self, corpus: Corpus, settings: StageSettings, tokenizer: Any, patches: int = 32, whole_from: float = 0.75
+    ) -> None:
+        super().__init__(TwoTowers(len(tokenizer), tokenizer.bos_token_id, tokenizer.eos_token_id), corpus, settings)
+        self.tokenizer = tokenizer
+        self.patches = patches
+        self.whole_from = whole_from
+        self.flippable = torch.tensor([may_flip(picture) for picture in corpus.pictures])
+        self.styles = torch.tensor([_STYLES.index(picture.style) for picture in corpus.pictures])
+
+    def loss(self, generator: torch.Generator, count: int) -> Tensor:
+        """Contrastive loss of one batch of pictures and drawn captions."""
+        indices = self.draw_indices(generator, count)
+        captions = [draw_caption(self.corpus.pictures[i], generator, naming=True) for i in indices.tolist()]
+        images = self.corpus.as_float(indices)
+        images = jitter(images, generator, shift=5.0, scale=(0.8, 1.1), flip=self.flippable[indices])
+        young = self.settings.progress(self.global_step, self.elapsed_s) < self.whole_from
+        image = self.network.image_features(images.to(self.device), self.patches if young else None)
+        tokens = tokenize(self.tokenizer, captions)
+        # Attention is causal and the feature is read at the first end token: padding after it changes nothing.
+        longest = int((tokens != self.tokenizer.eos_token_id).sum(dim=1).max()) + 1
+        text = self.network.text_features(tokens[:, :longest].to(self.device))
+        logits = self.network.log_scale.clamp(max=math.log(100.0)).exp() * image @ text.T
+        also_true = self._also_true(indices, captions).to(self.device)
+        target = torch.arange(len(indices), device=self.device)
+        by_image = F.cross_entropy(logits.masked_fill(also_true, -1e4), target)
+        by_text = F.cross_entropy(logits.T.masked_fill(also_true.T, -1e4), target)
+        return 0.5 * (by_image + by_text)
+
+    @torch.no_grad()
+    def figures(self) -> dict[str, float]:
+        """How often the name of a held-out picture is the best, or among the best five, of all names."""
+        names = self.corpus.names
+        text = self.average.text_features(tokenize(self.tokenizer, names).to(self.device))
+        image = self.average.image_features(self.corpus.as_float(self.held_out_indices).to(self.device))
+        best = (image @ text.T).topk(min(5, len(names)), dim=1).indices.cpu()
+        hits = best == self.corpus.labels[self.held_out_indices][:, None]
+        return {"top1": hits[:, 0].float().mean().item(), "top5": hits.any(dim=1).float().mean().item()}
+
+    def _also_true(self, indices: Tensor, captions: list[str]) -> Tensor:
+        """(B, B) bool: caption j fits picture i although it was drawn for another picture.
+
+        It does if both show the same thing, unless the caption names a style that the picture does not have.
+        """
+        labels, styles = self.corpus.labels[indices], self.styles[indices]
+        styled = torch.tensor([any(style in caption for style in _STYLES) for caption in captions])
+        fits = (labels[:, None] == labels[None, :]) & (~styled[None, :] | (styles[:, None] == styles[None, :]))
+        return fits & ~torch.eye(len(indices), dtype=torch.bool)
+
+
+def tokenize(tokenizer: Any, prompts: list[str]) -> Tensor:
+    """Token ids, padded to the full length as the pipelines do it.
+
+    Args:
+        tokenizer: a CLIPTokenizer.
+        prompts: B texts.
+
+    Returns:
+        (B, L) int64.
+    """
+    encoded = tokenizer(prompts, padding="max_length", truncation=True, max_length=MAX_LENGTH, return_tensors="pt")
+    ids: Tensor = encoded.input_ids
+    return ids

@@ -1,0 +1,189 @@
+"""Stage 3: the text-conditioned denoiser in the latent space of stage 1."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from torch import Tensor, nn
+
+from treg_exp.noise import generator as keyed_generator
+from treg_exp.training.augment import jitter, may_flip
+from treg_exp.training.autoencoder import LATENT_CHANNELS
+from treg_exp.training.captions import draw_caption, styled_caption
+from treg_exp.training.clip import WIDTH, tokenize
+from treg_exp.training.corpus import Corpus
+from treg_exp.training.settings import StageSettings
+from treg_exp.training.stage import TrainingStage, silence_residual_branches
+
+
+def build_unet(widths: tuple[int, int, int] = (64, 128, 256)) -> UNet2DConditionModel:
+    """Build the untrained denoiser for 16 x 16 latents; attention on the two coarser levels.
+
+    Args:
+        widths: channels per level, fine to coarse.
+    """
+    network = UNet2DConditionModel(
+        sample_size=16,
+        in_channels=LATENT_CHANNELS,
+        out_channels=LATENT_CHANNELS,
+        block_out_channels=widths,
+        layers_per_block=1,
+        cross_attention_dim=WIDTH,
+        attention_head_dim=8,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+    )
+    silence_residual_branches(network)
+    return network
+
+
+def build_scheduler() -> DDIMScheduler:
+    """The noise schedule and sampler settings of Stable Diffusion 1.5."""
+    return DDIMScheduler(
+        num_train_timesteps=1000,
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
+        timestep_spacing="leading",
+        prediction_type="epsilon",
+    )
+
+
+class UnetStage(TrainingStage):
+    """Noise prediction with min-SNR weighting; autoencoder and text encoder are frozen.
+
+    Attributes:
+        prompt_dropout: share of pictures that are trained with the empty prompt.
+        snr_cap: the gamma of min-SNR weighting (Hang et al., arXiv 2303.09556).
+    """
+
+    def __init__(
+        self,
+        corpus: Corpus,
+        settings: StageSettings,
+        latents: LatentBank,
+        text_encoder: nn.Module,
+        tokenizer: Any,
+        network: UNet2DConditionModel | None = None,
+        prompt_dropout: float = 0.1,
+        snr_cap: float = 5.0,
+    ) -> None:
+        super().__init__((network or build_unet()).to(memory_format=torch.channels_last), corpus, settings)
+        self.latents = latents
+        self.tokenizer = tokenizer
+        self.prompt_dropout = prompt_dropout
+        self.snr_cap = snr_cap
+        # Kept out of the module tree: frozen, and saved by the stage that trained it.
+        self._text_encoder = [text_encoder.eval().requires_grad_(False)]
+        self.register_buffer("alpha_bar", build_scheduler().alphas_cumprod, persistent=False)
+
+    def loss(self, generator: torch.Generator, count: int) -> Tensor:
+        """Weighted squared error of the predicted noise on one batch."""
+        indices = self.draw_indices(generator, count)
+        latents = self.latents.draw(indices, generator)
+        prompts = [draw_caption(self.corpus.pictures[i], generator) for i in indices.tolist()]
+        dropped = torch.rand(len(prompts), generator=generator) < self.prompt_dropout
+        prompts = ["" if drop else prompt for prompt, drop in zip(prompts, dropped.tolist(), strict=True)]
+        return self._denoising_loss(self.network, latents, prompts, generator)
+
+    def suits_muon(self, name: str, parameter: nn.Parameter) -> bool:
+        """Only the narrow layers: Muon's cost on the wide ones would exceed that of the step itself."""
+        narrow = parameter.ndim > 1 and min(parameter.shape[0], parameter[0].numel()) <= 128
+        return narrow and super().suits_muon(name, parameter)
+
+    @torch.no_grad()
+    def figures(self) -> dict[str, float]:
+        """Loss of the averaged network on held-out pictures, always with the same noise."""
+        generator = keyed_generator("validation")
+        indices = self.held_out_indices[:: max(1, len(self.held_out_indices) // 128)]
+        pictures = [self.corpus.pictures[index] for index in indices.tolist()]
+        prompts = [styled_caption(picture.name, picture.style) for picture in pictures]
+        latents = self.latents.draw(indices, generator)
+        return {"val_loss": self._denoising_loss(self.average, latents, prompts, generator).item()}
+
+    def _denoising_loss(
+        self, network: nn.Module, latents: Tensor, prompts: list[str], generator: torch.Generator
+    ) -> Tensor:
+        # Stratified times: every batch covers the whole schedule, which halves the noise of the loss.
+        count = len(prompts)
+        times = ((torch.arange(count) + torch.rand(count, generator=generator)) * 1000 / count).long()
+        noise = torch.randn(latents.shape, generator=generator).to(self.device)
+        times, latents = times.to(self.device), latents.to(self.device)
+        alpha_bar = self.alpha_bar[times].view(-1, 1, 1, 1)
+        noisy = alpha_bar.sqrt() * latents + (1.0 - alpha_bar).sqrt() * noise
+        noisy = noisy.contiguous(memory_format=torch.channels_last)
+        predicted = network(noisy, times, self.embed(prompts)).sample
+        snr = (alpha_bar / (1.0 - alpha_bar)).view(-1)
+        weight: Tensor = snr.clamp(max=self.snr_cap) / snr
+        return (weight * F.mse_loss(predicted, noise, reduction="none").mean(dim=(1, 2, 3))).mean()
+
+    @torch.no_grad()
+    def embed(self, prompts: list[str]) -> Tensor:
+        """(B, L, 128) token embeddings of the frozen text encoder."""
+        encoder = self._text_encoder[0].to(self.device)
+        embeddings: Tensor = encoder(tokenize(self.tokenizer, prompts).to(self.device)).last_hidden_state
+        return embeddings
+
+
+class LatentBank:
+    """Posterior parameters of every picture in several jittered versions, encoded once.
+
+    Attributes:
+        mean: (V, N, 4, 16, 16) float16; version 0 is the picture as it is.
+        std: likewise.
+        scaling_factor: multiplies a latent so that its standard deviation is 1.
+    """
+
+    def __init__(self, mean: Tensor, std: Tensor, scaling_factor: float) -> None:
+        self.mean = mean
+        self.std = std
+        self.scaling_factor = scaling_factor
+
+    @classmethod
+    @torch.no_grad()
+    def encode(cls, vae: AutoencoderKL, corpus: Corpus, scaling_factor: float, versions: int = 6) -> LatentBank:
+        """Encode the corpus.
+
+        Args:
+            vae: the trained autoencoder.
+            corpus: what to encode.
+            scaling_factor: of the autoencoder.
+            versions: how many variants of each picture, the plain one included.
+        """
+        generator = keyed_generator("latent versions")
+        flippable = torch.tensor([may_flip(picture) for picture in corpus.pictures])
+        means, stds = [], []
+        for version in range(versions):
+            for indices in torch.split(torch.arange(len(corpus.pictures)), 64):
+                images = corpus.as_float(indices)
+                if version:
+                    images = jitter(images, generator, shift=2.0, scale=(0.92, 1.04), flip=flippable[indices])
+                posterior = vae.encode(images).latent_dist
+                means.append(posterior.mean.half())
+                stds.append(posterior.std.half())
+        shape = (versions, len(corpus.pictures), *means[0].shape[1:])
+        return cls(torch.cat(means).view(shape), torch.cat(stds).view(shape), scaling_factor)
+
+    def draw(self, indices: Tensor, generator: torch.Generator) -> Tensor:
+        """Sample scaled latents of a random version of each picture.
+
+        Half of the draws are the plain picture: it is the one that restorations are compared with.
+
+        Args:
+            indices: (B,) int64 positions in the corpus.
+            generator: CPU source of the draws.
+
+        Returns:
+            (B, 4, 16, 16) float32 of about unit deviation.
+        """
+        count = len(indices)
+        version = torch.randint(len(self.mean), (count,), generator=generator)
+        version[torch.rand(count, generator=generator) < 0.5] = 0
+        mean, std = self.mean[version, indices].float(), self.std[version, indices].float()
+        return (mean + std * torch.randn(mean.shape, generator=generator)) * self.scaling_factor

@@ -1,0 +1,177 @@
+"""A miniature run of the whole recipe: losses fall, a kill changes nothing, the export samples."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from treg_exp.noise import generator as keyed_generator
+from treg_exp.training.corpus import Corpus
+from treg_exp.training.export import export, load_pipeline
+from treg_exp.training.fit import checkpoint_file, fit_stage, load_stage, uses_bf16
+from treg_exp.training.muon import orthogonalised
+from treg_exp.training.recipe import Recipe
+from treg_exp.training.settings import StageSettings
+from treg_exp.training.stage import TrainingStage
+from treg_exp.training.vocabulary import MAX_LENGTH
+
+STAGES = ("autoencoder", "clip", "unet")
+
+
+def longer(recipe: Recipe, **wishes: Any) -> Recipe:
+    return dataclasses.replace(recipe, wishes={**recipe.wishes, **wishes})
+
+
+def fixed_loss(module: TrainingStage) -> float:
+    with torch.no_grad():
+        return float(module.loss(keyed_generator("the same batch"), 8))
+
+
+@pytest.fixture(scope="module")
+def trained(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Recipe:
+    folder = tmp_path_factory.mktemp("trained")
+    recipe = Recipe(corpus, folder, {"steps": 10, "batch_size": 8, "warmup_steps": 2, "device": "cpu"})
+    for stage in STAGES:
+        recipe.train(stage)
+    return recipe
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_loss_falls(trained: Recipe, stage: str) -> None:
+    before = fixed_loss(getattr(trained, stage)())
+    after = fixed_loss(load_stage(getattr(trained, stage)()))
+    assert after < 0.97 * before
+
+
+@pytest.mark.parametrize("stage", ["autoencoder", "clip"])
+def test_resumed_after_a_kill_equals_unbroken(recipe: Recipe, stage: str) -> None:
+    unbroken = longer(recipe, steps=6)
+    unbroken.train(stage)
+    expected = weights_of(unbroken, stage)
+
+    killed = dataclasses.replace(recipe, folder=recipe.folder.parent / "killed")
+    module = getattr(killed, stage)()
+    with pytest.raises(Killed):
+        fit_killed(module, saved_at=3, killed_at=5)
+    killed.train(stage)
+    assert steps_of(killed, stage) == 6
+    for name, value in weights_of(killed, stage).items():
+        torch.testing.assert_close(value, expected[name], atol=1e-6, rtol=0, msg=name)
+
+
+def test_a_finished_stage_is_left_alone(trained: Recipe) -> None:
+    before = weights_of(trained, "autoencoder")
+    trained.train("autoencoder")
+    assert steps_of(trained, "autoencoder") == 10
+    assert all(torch.equal(value, before[name]) for name, value in weights_of(trained, "autoencoder").items())
+
+
+def test_export_loads_in_diffusers_and_samples(trained: Recipe, tmp_path: Path) -> None:
+    folder = export(trained, tmp_path / "prior", figures=False)
+    pipe = load_pipeline(folder)
+    pipe.set_progress_bar_config(disable=True)
+    image = pipe("red apple", num_inference_steps=2, output_type="pt", generator=torch.Generator().manual_seed(0))
+    assert image.images.shape == (1, 3, 64, 64)
+    assert pipe.vae.config.scaling_factor == trained.scaling_factor()
+    assert pipe.image_encoder.config.projection_dim == pipe.text_encoder.config.hidden_size == 128
+    assert sum(file.stat().st_size for file in folder.rglob("*.safetensors")) < 60e6
+    assert not [path for path in tmp_path.iterdir() if path.name != "prior"]
+
+
+def test_text_feature_is_read_at_the_first_end_token(trained: Recipe) -> None:
+    tokenizer = trained.tokenizer()
+    encoder = load_stage(trained.clip()).average.text_encoder
+    padded = tokenizer(["red apple"], padding="max_length", max_length=MAX_LENGTH, return_tensors="pt").input_ids
+    bare = tokenizer(["red apple"], return_tensors="pt").input_ids
+    assert padded.shape[1] == tokenizer.model_max_length == 32
+    torch.testing.assert_close(encoder(padded).pooler_output, encoder(bare).pooler_output, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("text", ["", "zebra crossing!", "Ünïcödé 猫 7%"])
+def test_tokenizer_knows_any_text(trained: Recipe, text: str) -> None:
+    tokenizer = trained.tokenizer()
+    ids = tokenizer(text).input_ids
+    assert ids[0] == tokenizer.bos_token_id
+    assert ids.index(tokenizer.eos_token_id) == len(ids) - 1  # the end token is also the unknown token
+
+
+def test_metrics_table_has_a_row_per_validation(recipe: Recipe) -> None:
+    recipe.train("autoencoder")
+    with (recipe.folder / "autoencoder" / "metrics.csv").open(newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    assert [row["step"] for row in rows] == ["3", "6"]
+    assert float(rows[-1]["psnr"]) > 0
+
+
+def test_rate_warms_up_stays_and_falls_to_zero(tmp_path: Path) -> None:
+    settings = StageSettings(tmp_path, None, 1000, 8, 1.0, warmup_steps=100, decay_fraction=0.3)
+    factors = [settings.rate_factor(step, 0.0) for step in (0, 99, 700, 850, 1000)]
+    assert factors == pytest.approx([0.01, 1.0, 1.0, 0.5, 0.0])
+
+
+def test_workers_share_a_batch_and_average_its_gradient(corpus: Corpus, tmp_path: Path) -> None:
+    steps = {"steps": 2, "batch_size": 4, "warmup_steps": 1, "device": "cpu"}
+    for folder in ("first", "second"):
+        Recipe(corpus, tmp_path / folder, {**steps, "workers": 2}).train("autoencoder")
+    first, second = (weights_of(Recipe(corpus, tmp_path / name, steps), "autoencoder") for name in ("first", "second"))
+    for name, value in first.items():
+        torch.testing.assert_close(value, second[name], atol=1e-6, rtol=0, msg=name)
+
+
+def test_a_batch_that_does_not_divide_between_workers_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="workers=3"):
+        StageSettings(tmp_path, None, 10, 8, 1.0, workers=3)
+
+
+def test_settings_without_an_end_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="`minutes`, `steps`"):
+        StageSettings(tmp_path, None, None, 8, 1.0)
+
+
+def test_orthogonalised_has_singular_values_near_one() -> None:
+    values = torch.linalg.svdvals(orthogonalised(torch.randn(24, 60, generator=torch.Generator().manual_seed(0))))
+    assert values.min() > 0.6
+    assert values.max() < 1.3
+
+
+def test_bf16_is_used_only_where_asked_for_or_supported() -> None:
+    assert uses_bf16("bf16", "cpu")
+    assert not uses_bf16("fp32", "cpu")
+    assert uses_bf16("auto", "cpu") == torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
+class Killed(Exception):
+    """Stands for the end of the process."""
+
+
+def fit_killed(module: TrainingStage, saved_at: int, killed_at: int) -> None:
+    """Train, with a checkpoint after `saved_at` steps, and die without another one after `killed_at`."""
+    original = module.on_train_batch_end
+
+    def end_of_step(*arguments: Any) -> None:
+        original(*arguments)
+        if module.global_step == saved_at:
+            module.trainer.save_checkpoint(checkpoint_file(module.settings.folder))
+        if module.global_step == killed_at:
+            raise Killed
+
+    module.on_train_batch_end = end_of_step  # type: ignore[method-assign]
+    fit_stage(module)
+
+
+def state_of(recipe: Recipe, stage: str) -> dict[str, Any]:
+    return torch.load(checkpoint_file(recipe.folder / stage), weights_only=True)
+
+
+def weights_of(recipe: Recipe, stage: str) -> dict[str, Tensor]:
+    return state_of(recipe, stage)["state_dict"]
+
+
+def steps_of(recipe: Recipe, stage: str) -> int:
+    return state_of(recipe, stage)["global_step"]
