@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -31,7 +32,7 @@ def test_stable_diffusion_steps(schedule: Schedule) -> None:
 def test_steps_are_chained_and_fall(schedule: Schedule, count: int) -> None:
     steps = schedule.steps(count)
     assert [s.index for s in steps] == list(range(count))
-    for now, following in zip(steps, steps[1:], strict=False):
+    for now, following in pairwise(steps):
         assert now.alpha_bar_prev == following.alpha_bar
         assert now.alpha_bar < now.alpha_bar_prev
 

@@ -91,7 +91,8 @@ def take(samples: Texts, role: str, owner: str) -> list[str]:
         roles = sorted({name for _, texts in samples for name, text in texts.items() if text})
         raise ConfigError(
             f"{owner} has no text {role!r} for {len(missing)} of {len(samples)} samples: {some(missing)}; "
-            f"roles with a text: {', '.join(roles) or 'none'}. Choose another prompt (prompt=fixed prompt.text='a red apple'), add the texts, or "
-            "select the samples that have one (data=emoji_test: data.only=counterfactual)."
+            f"roles with a text: {', '.join(roles) or 'none'}. Choose another prompt (prompt=fixed "
+            "prompt.text='a red apple'), add the texts, or select "
+            "the samples that have one (data=emoji_test: data.only=counterfactual)."
         )
     return [texts[role] for _, texts in samples]

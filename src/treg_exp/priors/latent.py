@@ -13,6 +13,8 @@ from treg_exp.priors.base import ImageTextEncoder
 from treg_exp.priors.precision import Precision, autocast, autocast_dtype
 from treg_exp.schedule import Point, Schedule
 
+CPU = torch.device("cpu")
+
 
 @dataclass
 class LatentDiffusion:
@@ -38,7 +40,7 @@ class LatentDiffusion:
     schedule: Schedule
     clip: ImageTextEncoder | None = None
     precision: Precision = "auto"
-    device: torch.device = torch.device("cpu")
+    device: torch.device = CPU
 
     def __post_init__(self) -> None:
         for network in (self.vae, self.unet, self.text_encoder):

@@ -101,7 +101,7 @@ def load_prior(
 
     Args:
         path: a folder in diffusers layout, or the name of a shipped prior.
-        precision: number format of the networks: ``auto`` (bf16 where the hardware has it), ``fp32``, ``bf16``, ``fp16``.
+        precision: ``auto`` (bf16 where the hardware has it), ``fp32``, ``bf16`` or ``fp16``, of the networks.
         device: where the networks run.
         image_encoder: load ``image_encoder/`` where there is one (text alignment and adaptive negation need it).
 

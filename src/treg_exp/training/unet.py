@@ -19,8 +19,15 @@ from treg_exp.training.settings import StageSettings
 from treg_exp.training.stage import TrainingStage, silence_residual_branches
 
 
+POOLED_TEXT_GAIN = 0.3  # of the pooled text beside the time embedding at the start: heard, but not louder
+
+
 def build_unet(widths: tuple[int, int, int] = (64, 128, 256)) -> UNet2DConditionModel:
     """Build the untrained denoiser for 16 x 16 latents; attention on the two coarser levels.
+
+    The text speaks twice: through cross-attention, as in Stable Diffusion, and pooled into the time embedding
+    (``addition_embed_type="text"``), which reaches every residual block. With cross-attention alone the samples of
+    60,000 pictures of training hardly depended on the prompt.
 
     Args:
         widths: channels per level, fine to coarse.
@@ -35,8 +42,11 @@ def build_unet(widths: tuple[int, int, int] = (64, 128, 256)) -> UNet2DCondition
         attention_head_dim=8,
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        addition_embed_type="text",
+        addition_embed_type_num_heads=8,
     )
     silence_residual_branches(network)
+    torch.nn.init.constant_(network.add_embedding.norm2.weight, POOLED_TEXT_GAIN)
     return network
 
 
