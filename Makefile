@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check slow notebook clean
+.PHONY: demo test check slow clean
 
 demo: $(VENV)/.run
 	$(BIN)/python run.py experiment=quickstart
@@ -20,10 +20,6 @@ check: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-
-notebook: $(VENV)/.dev
-	$(BIN)/pip install --quiet -e ".[notebook]"
-	$(BIN)/jupyter execute --inplace notebooks/*.ipynb
 
 # The marker files are written last: an interrupted installation is taken up again.
 $(VENV)/.run: pyproject.toml

@@ -74,6 +74,8 @@ def restore(experiment: Experiment, batches: Sequence[Sequence[Any]], rank: int)
             folder.write_status(state, expected, writer.failed, error=f"{type(error).__name__}: {error}")
             for logger in loggers:
                 logger.close(exit_code=1)
+        if isinstance(error, SystemExit):  # Lightning turns Ctrl-C into an exit
+            raise KeyboardInterrupt from error
         raise
 
 

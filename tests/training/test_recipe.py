@@ -36,7 +36,7 @@ def fixed_loss(module: TrainingStage) -> float:
 @pytest.fixture(scope="module")
 def trained(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Recipe:
     folder = tmp_path_factory.mktemp("trained")
-    recipe = Recipe(corpus, folder, {"steps": 10, "batch_size": 8, "warmup_steps": 2, "device": "cpu"})
+    recipe = Recipe(corpus, folder, {"steps": 24, "batch_size": 16, "warmup_steps": 2, "device": "cpu"})
     for stage in STAGES:
         recipe.train(stage)
     return recipe
