@@ -18,7 +18,6 @@ from treg_exp.training.corpus import Corpus
 from treg_exp.training.settings import StageSettings
 from treg_exp.training.stage import TrainingStage, silence_residual_branches
 
-
 POOLED_TEXT_GAIN = 0.3  # of the pooled text beside the time embedding at the start: heard, but not louder
 
 
