@@ -11,7 +11,12 @@ import pytest
 from omegaconf import OmegaConf
 
 CONF = Path(__file__).parents[2] / "conf"
-APP_FIELDS = {"limit", "offset", "batch_size"}  # the application takes these out before it builds the data
+APP_FIELDS = {
+    "limit",
+    "offset",
+    "batch_size",
+    "image_size",
+}  # the application takes these out before it builds the data
 FILES = sorted(path for group in ("data", "prompt", "metrics") for path in (CONF / group).glob("*.yaml"))
 
 
