@@ -58,7 +58,3 @@ class ConstantGuidance:
             null, prompt = both.chunk(2)
             eps = null + self.scale * (prompt - null)
         return Guided(eps, eps)
-
-    def evaluations(self) -> int:
-        """Network evaluations of one step."""
-        return 1 if self.scale in (0, 1) else 2
