@@ -45,6 +45,12 @@ def _add_train_prior(commands: argparse._SubParsersAction[argparse.ArgumentParse
         default=None,
         help="where export writes (default: the package's own assets)",
     )
+    add(
+        "--start-from",
+        type=Path,
+        default=None,
+        help="an exported prior to start from instead of random weights (default: none)",
+    )
     add("--minutes", type=float, default=None, help="time budget of each stage (default: the recipe's)")
     add("--steps", type=int, default=None, help="step budget of each stage; repeatable, unlike a time budget")
     add("--batch-size", type=int, default=None, help="pictures per step (default: the recipe's)")
@@ -67,6 +73,7 @@ def _train_prior(arguments: argparse.Namespace) -> int:
     recipe = Recipe(
         corpus=load_corpus(arguments.data_dir),
         folder=arguments.out,
+        start_from=arguments.start_from,
         wishes={name: getattr(arguments, name) for name in names},
     )
     for stage in STAGES if arguments.stage == "all" else (arguments.stage,):

@@ -19,6 +19,7 @@ from treg_exp.training.muon import orthogonalised
 from treg_exp.training.recipe import Recipe
 from treg_exp.training.settings import StageSettings
 from treg_exp.training.stage import TrainingStage
+from treg_exp.training.unet import strata
 from treg_exp.training.vocabulary import MAX_LENGTH
 
 STAGES = ("autoencoder", "clip", "unet")
@@ -82,6 +83,39 @@ def test_export_loads_in_diffusers_and_samples(trained: Recipe, tmp_path: Path) 
     assert pipe.image_encoder.config.projection_dim == pipe.text_encoder.config.hidden_size == 128
     assert sum(file.stat().st_size for file in folder.rglob("*.safetensors")) < 60e6
     assert not [path for path in tmp_path.iterdir() if path.name != "prior"]
+
+
+def test_a_training_can_start_from_an_exported_prior(trained: Recipe, tmp_path: Path) -> None:
+    folder = export(trained, tmp_path / "prior", figures=False)
+    again = dataclasses.replace(trained, folder=tmp_path / "again", start_from=folder)
+    for stage, part in (("autoencoder", "decoder.conv_in"), ("clip", "text_encoder.encoder.layers.0.mlp.fc1")):
+        start = dict(getattr(again, stage)().average.named_parameters())
+        for name, value in load_stage(getattr(trained, stage)()).average.named_parameters():
+            if name.startswith(part):
+                assert torch.equal(start[name], value.half().float()), name
+    assert again.tokenizer().get_vocab() == trained.tokenizer().get_vocab()
+    for stage in STAGES[:2]:
+        longer(again, steps=1).train(stage)
+    denoiser, exported = again.unet(), load_stage(trained.unet())
+    for (name, value), expected in zip(denoiser.average.named_parameters(), exported.average.parameters(), strict=True):
+        assert torch.equal(value, expected.half().float()), name
+    assert fixed_loss(denoiser) < 1.5 * fixed_loss(exported)
+
+
+def test_strata_cover_the_unit_interval() -> None:
+    drawn = strata(50, keyed_generator("strata"))
+    assert torch.equal((drawn * 50).long(), torch.arange(50))
+
+
+def test_the_denoiser_looks_most_where_it_is_told_to(trained: Recipe) -> None:
+    seen: list[Tensor] = []
+    module = trained.unet()
+    module.focus = (0.6, 1.2)
+    module._denoising_loss = lambda *given: seen.append(given[3]) or torch.zeros(())  # type: ignore[method-assign]
+    module.loss(keyed_generator("depths"), 1000)
+    assert seen[0].median().item() == pytest.approx(0.6, abs=0.01)
+    # One spread to each side of the median, in logits.
+    assert seen[0].quantile(0.8413).item() == pytest.approx(torch.tensor(0.4055 + 1.2).sigmoid().item(), abs=0.01)
 
 
 def test_text_feature_is_read_at_the_first_end_token(trained: Recipe) -> None:

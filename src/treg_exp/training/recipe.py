@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -15,8 +16,11 @@ from treg_exp.training.clip import ClipStage
 from treg_exp.training.corpus import Corpus
 from treg_exp.training.fit import fit_stage, load_stage
 from treg_exp.training.settings import StageSettings
+from treg_exp.training.stage import TrainingStage
 from treg_exp.training.unet import LatentBank, UnetStage
 from treg_exp.training.vocabulary import load_tokenizer, train_tokenizer
+
+Stage = TypeVar("Stage", bound=TrainingStage)
 
 #: What differs between the stages; minutes are for two CPU cores.
 DEFAULTS: dict[str, dict[str, Any]] = {
@@ -57,11 +61,13 @@ class Recipe:
         corpus: pictures and split.
         folder: holds one folder per stage.
         wishes: settings that replace the defaults; None means no wish.
+        start_from: an exported prior whose weights a stage starts from; None to start from nothing.
     """
 
     corpus: Corpus
     folder: Path
     wishes: dict[str, Any]
+    start_from: Path | None = None
 
     def settings(self, stage: str) -> StageSettings:
         """Defaults of a stage with the user's wishes on top.
@@ -75,27 +81,34 @@ class Recipe:
         return StageSettings(**{"folder": self.folder / stage, "steps": None, **DEFAULTS[stage], **wishes})
 
     def autoencoder(self) -> AutoencoderStage:
-        """Stage 1, untrained."""
+        """Stage 1 before its training."""
         torch.manual_seed(self.settings("autoencoder").seed)
-        return AutoencoderStage(self.corpus, self.settings("autoencoder"))
+        stage = AutoencoderStage(self.corpus, self.settings("autoencoder"))
+        return self._started(stage, {"vae": stage.network})
 
     def clip(self) -> ClipStage:
-        """Stage 2, untrained; learns the vocabulary on first use."""
+        """Stage 2 before its training; learns the vocabulary on first use."""
         torch.manual_seed(self.settings("clip").seed)
-        return ClipStage(self.corpus, self.settings("clip"), self.tokenizer())
+        stage = ClipStage(self.corpus, self.settings("clip"), self.tokenizer())
+        towers = stage.network
+        return self._started(stage, {"text_encoder": towers.text_encoder, "image_encoder": towers.image_encoder})
 
     def unet(self) -> UnetStage:
-        """Stage 3, untrained, on top of the other two, which must have been trained."""
+        """Stage 3 before its training, on top of the other two, which must have been trained."""
         vae = load_stage(self.autoencoder()).average
         towers = load_stage(self.clip()).average
         latents = LatentBank.encode(vae, self.corpus, self.scaling_factor())
         torch.manual_seed(self.settings("unet").seed)
-        return UnetStage(self.corpus, self.settings("unet"), latents, towers.text_encoder, self.tokenizer())
+        stage = UnetStage(self.corpus, self.settings("unet"), latents, towers.text_encoder, self.tokenizer())
+        return self._started(stage, {"unet": stage.network})
 
     def tokenizer(self) -> Any:
-        """The vocabulary in ``clip/tokenizer``; learnt from all captions where it is missing."""
+        """The vocabulary in ``clip/tokenizer``; where it is missing, the one to start from, or learnt anew."""
         folder = self.folder / "clip" / "tokenizer"
         if (folder / "tokenizer.json").is_file():
+            return load_tokenizer(folder)
+        if self.start_from:
+            shutil.copytree(self.start_from / "tokenizer", folder)
             return load_tokenizer(folder)
         return train_tokenizer((c for p in self.corpus.pictures for c in caption_variants(p)), folder)
 
@@ -109,6 +122,14 @@ class Recipe:
             [vae.encode(self.corpus.as_float(part)).latent_dist.mean for part in torch.split(indices, 64)]
         )
         return round(1.0 / latents.std().item(), 4)
+
+    def _started(self, stage: Stage, parts: dict[str, Any]) -> Stage:
+        """Put the weights of `start_from` into a stage's networks and their average."""
+        if self.start_from:
+            for name, network in parts.items():
+                network.load_state_dict(type(network).from_pretrained(self.start_from / name).state_dict())
+            stage.average.load_state_dict(stage.network.state_dict())
+        return stage
 
     def train(self, stage: str) -> None:
         """Run or continue one stage to the end of its budget.
