@@ -80,6 +80,11 @@ def read_prior_info(path: str, image_encoder: bool = True) -> PriorInfo:
         return config
 
     unet, factor = read("unet"), 2 ** (len(read("vae")["block_out_channels"]) - 1)
+    weights: dict[str, Any] = {
+        "torch_dtype": torch.float32,
+        "use_safetensors": True,
+        "low_cpu_mem_usage": is_accelerate_available(),  # asking for it without accelerate prints a warning
+    }
     with_clip = image_encoder and (folder / "image_encoder" / "config.json").is_file()
     return PriorInfo(
         image_size=unet["sample_size"] * factor,
@@ -110,14 +115,20 @@ def load_prior(
     """
     folder, device = prior_path(path), torch.device(device)
     from diffusers import AutoencoderKL, UNet2DConditionModel
+    from diffusers.utils import is_accelerate_available
     from transformers import CLIPTextModel, CLIPTokenizer
 
     text_encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32, use_safetensors=True)
     tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
+    weights: dict[str, Any] = {
+        "torch_dtype": torch.float32,
+        "use_safetensors": True,
+        "low_cpu_mem_usage": is_accelerate_available(),  # asking for it without accelerate prints a warning
+    }
     with_clip = image_encoder and (folder / "image_encoder" / "config.json").is_file()
     return LatentDiffusion(
-        vae=AutoencoderKL.from_pretrained(folder / "vae", torch_dtype=torch.float32, use_safetensors=True),
-        unet=UNet2DConditionModel.from_pretrained(folder / "unet", torch_dtype=torch.float32, use_safetensors=True),
+        vae=AutoencoderKL.from_pretrained(folder / "vae", **weights),
+        unet=UNet2DConditionModel.from_pretrained(folder / "unet", **weights),
         text_encoder=text_encoder,
         tokenizer=tokenizer,
         schedule=load_schedule(folder / "scheduler" / "scheduler_config.json"),

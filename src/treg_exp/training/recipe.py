@@ -14,7 +14,7 @@ from treg_exp.training.autoencoder import AutoencoderStage
 from treg_exp.training.captions import caption_variants
 from treg_exp.training.clip import ClipStage
 from treg_exp.training.corpus import Corpus
-from treg_exp.training.fit import fit_stage, load_stage
+from treg_exp.training.fit import checkpoint_file, fit_stage, load_stage
 from treg_exp.training.settings import StageSettings
 from treg_exp.training.stage import TrainingStage
 from treg_exp.training.unet import LatentBank, UnetStage
@@ -124,8 +124,8 @@ class Recipe:
         return round(1.0 / latents.std().item(), 4)
 
     def _started(self, stage: Stage, parts: dict[str, Any]) -> Stage:
-        """Put the weights of `start_from` into a stage's networks and their average."""
-        if self.start_from:
+        """Put the weights of `start_from` into a stage that has no checkpoint of its own yet."""
+        if self.start_from and not checkpoint_file(stage.settings.folder).is_file():
             for name, network in parts.items():
                 network.load_state_dict(type(network).from_pretrained(self.start_from / name).state_dict())
             stage.average.load_state_dict(stage.network.state_dict())
