@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from treg_exp.noise import generator as keyed_generator
+from treg_exp.training.autoencoder import coarse_share
 from treg_exp.training.corpus import Corpus
 from treg_exp.training.export import export, load_pipeline
 from treg_exp.training.fit import checkpoint_file, fit_stage, load_stage, uses_bf16
@@ -64,6 +65,22 @@ def test_resumed_after_a_kill_equals_unbroken(recipe: Recipe, stage: str) -> Non
     assert steps_of(killed, stage) == 6
     for name, value in weights_of(killed, stage).items():
         torch.testing.assert_close(value, expected[name], atol=1e-6, rtol=0, msg=name)
+
+
+def test_the_half_size_copy_counts_in_proportion_to_its_weight(recipe: Recipe) -> None:
+    module = recipe.autoencoder()
+    losses = []
+    for weight in (0.0, 1.0, 2.0):
+        module.half_size_weight = weight
+        losses.append(fixed_loss(module))
+    assert losses[1] > losses[0] + 0.01
+    assert losses[2] - losses[1] == pytest.approx(losses[1] - losses[0], rel=1e-4)
+
+
+def test_coarse_share_is_one_for_a_flat_picture_and_small_for_noise(recipe: Recipe) -> None:
+    flat, noise = torch.randn(64, 4, 1, 1).expand(-1, -1, 16, 16), torch.randn(64, 4, 16, 16)
+    assert coarse_share(flat) == pytest.approx(1.0)
+    assert coarse_share(noise) == pytest.approx(0.25, abs=0.01)
 
 
 def test_a_finished_stage_is_left_alone(trained: Recipe) -> None:
@@ -172,6 +189,16 @@ def test_orthogonalised_has_singular_values_near_one() -> None:
     values = torch.linalg.svdvals(orthogonalised(torch.randn(24, 60, generator=torch.Generator().manual_seed(0))))
     assert values.min() > 0.6
     assert values.max() < 1.3
+
+
+@pytest.mark.parametrize("shape", [(24, 60), (60, 24), (64, 1152)])
+def test_iterating_the_gram_matrix_is_iterating_the_matrix(shape: tuple[int, int]) -> None:
+    matrix = torch.randn(*shape, generator=torch.Generator().manual_seed(0))
+    expected = (matrix / matrix.norm()).double()
+    for _ in range(5):
+        gram = expected @ expected.T
+        expected = 3.4445 * expected + (-4.7750 * gram + 2.0315 * gram @ gram) @ expected
+    torch.testing.assert_close(orthogonalised(matrix).double(), expected, atol=1e-4, rtol=0)
 
 
 def test_bf16_is_used_only_where_asked_for_or_supported() -> None:

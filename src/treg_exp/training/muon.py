@@ -18,7 +18,7 @@ class MuonAdam(torch.optim.Optimizer):
     """Orthogonalised momentum where a parameter is a matrix, Adam elsewhere (Jordan et al., 2024).
 
     In the first thousand steps, which is all that a small CPU can afford, it needs several times fewer steps
-    than Adam on the autoencoder. Its own cost grows with the width of a layer, so it does not suit the denoiser.
+    than Adam on the autoencoder.
 
     Args:
         matrices: parameters with at least two axes; the first is the output.
@@ -103,7 +103,14 @@ def orthogonalised(matrix: Tensor, iterations: int = 5) -> Tensor:
     a, b, c = 3.4445, -4.7750, 2.0315
     wide: Tensor = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
     wide = wide / (wide.norm() + 1e-7)
+    # Each step multiplies by a polynomial of the Gram matrix, and polynomials of one matrix commute. So the small
+    # square matrices are iterated, and the wide one is multiplied once: a third of the cost on 256 x 2304.
+    gram = wide @ wide.T
+    total = torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
     for _ in range(iterations):
-        gram = wide @ wide.T
-        wide = a * wide + (b * gram + c * gram @ gram) @ wide
+        factor = b * gram + c * gram @ gram
+        factor.diagonal().add_(a)
+        total = factor @ total
+        gram = factor @ (factor @ gram)
+    wide = total @ wide
     return wide.T if matrix.shape[0] > matrix.shape[1] else wide

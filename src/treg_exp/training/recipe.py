@@ -43,7 +43,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     },
     "unet": {
         "minutes": 65.0,
-        "batch_size": 24,
+        "batch_size": 32,
         "workers": 2,
         "learning_rate": 5e-4,
         "matrix_rate": 0.02,

@@ -110,11 +110,6 @@ class UnetStage(TrainingStage):
         )
         return self._denoising_loss(self.network, latents, prompts, depths, generator)
 
-    def suits_muon(self, name: str, parameter: nn.Parameter) -> bool:
-        """Only the narrow layers: Muon's cost on the wide ones would exceed that of the step itself."""
-        narrow = parameter.ndim > 1 and min(parameter.shape[0], parameter[0].numel()) <= 128
-        return narrow and super().suits_muon(name, parameter)
-
     @torch.no_grad()
     def figures(self) -> dict[str, float]:
         """Loss of the averaged network on held-out pictures, always with the same noise."""
