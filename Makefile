@@ -1,11 +1,13 @@
 # make demo   set up everything and run the main job: 8 images, three text variants, one picture grid
 # make test   set up everything and run the tests
+# make slow   the same with the tests that take minutes
 # make check  ruff and mypy
+# make notebooks  run the notebooks anew, in place
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check slow clean
+.PHONY: demo test slow check notebooks clean
 
 demo: $(VENV)/.run
 	$(BIN)/python run.py experiment=quickstart
@@ -20,6 +22,10 @@ check: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+notebooks: $(VENV)/.run
+	$(BIN)/pip install --quiet -e ".[notebooks]"
+	$(BIN)/jupyter nbconvert --to notebook --execute --inplace notebooks/*.ipynb
 
 # The marker files are written last: an interrupted installation is taken up again.
 $(VENV)/.run: pyproject.toml

@@ -21,6 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="treg-exp", description="Tools around the experiment framework treg_exp.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_train_prior(commands)
+    _add_doctor(commands)
     arguments = parser.parse_args(argv)
     try:
         return int(arguments.run(arguments))
@@ -88,6 +89,30 @@ def _train_prior(arguments: argparse.Namespace) -> int:
         else:
             recipe.train(stage)
     return 0
+
+
+def _add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser(
+        "doctor",
+        help="check that this installation can run",
+        description="Check versions, device, shipped files, the run folder and W&B. Exit status 1 with a problem.",
+    )
+    command.add_argument("--run-dir", type=Path, default=Path("runs"), help="where runs will be written (runs)")
+    command.add_argument(
+        "--write-hashes",
+        action="store_true",
+        help="for maintainers: note the shipped files as they are now, then check",
+    )
+    command.set_defaults(run=_doctor)
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from treg_exp.doctor import ASSETS, SHIPPED, doctor, write_hashes
+
+    if arguments.write_hashes:
+        for name in SHIPPED:
+            print(f"wrote {write_hashes(ASSETS / name)}")
+    return doctor(arguments.run_dir, ASSETS)
 
 
 if __name__ == "__main__":

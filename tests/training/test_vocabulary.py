@@ -36,4 +36,6 @@ def test_every_process_learns_the_same(hash_seed: str) -> None:
     run = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={"PYTHONHASHSEED": hash_seed}
     )
-    assert run.stdout.strip() == str(learn_merges(Counter(["red", "apple", "green", "apple", "tiger", "time", "grass"]), 30))
+    assert run.stdout.strip() == str(
+        learn_merges(Counter(["red", "apple", "green", "apple", "tiger", "time", "grass"]), 30)
+    )

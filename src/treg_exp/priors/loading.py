@@ -14,6 +14,7 @@ import torch
 from treg_exp.priors.clip import FolderClip
 from treg_exp.priors.latent import LatentDiffusion, check_multiple
 from treg_exp.priors.precision import check_precision
+from treg_exp.priors.tiny import TINY, tiny_random
 from treg_exp.schedule import Schedule
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
@@ -30,17 +31,20 @@ def prior_path(path: str) -> Path:
     """The folder that a name or path means.
 
     Args:
-        path: a folder, or the name of a prior that ships with the package (``emoji64``).
+        path: a folder, the name of a prior that ships with the package (``emoji64``), or ``tiny_random``, which is
+            generated on first use (see ``tiny.py``).
 
     Raises:
         ValueError: no such folder, or files are missing from it; the message lists them.
     """
+    if path == TINY:
+        return tiny_random()
     shipped = Path(str(files("treg_exp") / "assets" / path))
     folder = shipped if (shipped / "model_index.json").is_file() else Path(path).expanduser()
     if not folder.is_dir():
         raise ValueError(
             f"path={path}: no such folder; give a folder in diffusers layout "
-            f"({', '.join(f'{name}/' for name in REQUIRED)}) or the name of a shipped prior (emoji64)"
+            f"({', '.join(f'{name}/' for name in REQUIRED)}) or the name of a shipped prior (emoji64, {TINY})"
         )
     missing = [
         f"{part}/{file}" for part, names in REQUIRED.items() for file in names if not (folder / part / file).is_file()
@@ -80,11 +84,6 @@ def read_prior_info(path: str, image_encoder: bool = True) -> PriorInfo:
         return config
 
     unet, factor = read("unet"), 2 ** (len(read("vae")["block_out_channels"]) - 1)
-    weights: dict[str, Any] = {
-        "torch_dtype": torch.float32,
-        "use_safetensors": True,
-        "low_cpu_mem_usage": is_accelerate_available(),  # asking for it without accelerate prints a warning
-    }
     with_clip = image_encoder and (folder / "image_encoder" / "config.json").is_file()
     return PriorInfo(
         image_size=unet["sample_size"] * factor,
@@ -105,7 +104,7 @@ def load_prior(
     Only safetensors are read, never pickles.
 
     Args:
-        path: a folder in diffusers layout, or the name of a shipped prior.
+        path: a folder in diffusers layout, or a name (``emoji64``, ``tiny_random``), see :func:`prior_path`.
         precision: ``auto`` (bf16 where the hardware has it), ``fp32``, ``bf16`` or ``fp16``, of the networks.
         device: where the networks run.
         image_encoder: load ``image_encoder/`` where there is one (text alignment and adaptive negation need it).

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from treg_exp.doctor import write_hashes
 from treg_exp.files import save_png, write_json, write_text
 from treg_exp.training.evaluate import SHEET_PROMPTS, contact_sheet, draw_samples, measure
 from treg_exp.training.fit import checkpoint_file, load_stage
@@ -44,6 +45,7 @@ def export(recipe: Recipe, target: Path | None = None, figures: bool = True) -> 
     _write_weights(recipe, partial)
     if figures:
         _write_card(recipe, partial)
+    write_hashes(partial)
     _replace_folder(partial, target)
     print(f"exported to {target}", flush=True)
     return target

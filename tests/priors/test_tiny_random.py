@@ -1,0 +1,151 @@
+"""The generated prior: complete, small, the same everywhere, and enough for every solver, rule and metric."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from tests.conftest import ROOT
+from tests.test_config import composed
+from treg_exp.app import run
+from treg_exp.priors import LatentDiffusion, load_prior, prior_path, read_prior_info, tiny
+from treg_exp.reports import read_rows
+from treg_exp.schedule import Point
+from treg_exp.text import AdaptiveNegation, TextPolicy
+
+EMOJI64 = ROOT / "src" / "treg_exp" / "assets" / "emoji64"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The generated prior, in a cache of this module's own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield prior_path("tiny_random")
+
+
+@pytest.fixture(scope="module")
+def prior() -> LatentDiffusion:
+    return load_prior("tiny_random", precision="fp32")
+
+
+@pytest.fixture
+def copying(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Copy instead of generating: quick, for tests of where the files go."""
+    complete = Path(folder)
+    monkeypatch.setattr(tiny, "write_tiny_random", lambda to: shutil.copytree(complete, to, dirs_exist_ok=True))
+    return complete
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_has_every_part_of_the_shipped_prior_in_less_than_a_megabyte(folder: Path) -> None:
+    files = contents(folder)
+    assert set(files) == set(tiny.FILES)
+    assert sum(map(len, files.values())) < 1e6
+    for part in ("vae", "unet", "text_encoder", "tokenizer", "image_encoder", "scheduler"):
+        assert {p.name for p in (EMOJI64 / part).iterdir()} <= {p.name for p in (folder / part).iterdir()}
+    index, expected = (json.loads((f / "model_index.json").read_text()) for f in (folder, EMOJI64))
+    assert index == {name: value for name, value in expected.items() if name != "_diffusers_version"}
+    unets = [json.loads((f / "unet" / "config.json").read_text()) for f in (folder, EMOJI64)]
+    for key in ("down_block_types", "up_block_types", "mid_block_type", "addition_embed_type", "sample_size"):
+        assert unets[0][key] == unets[1][key]
+    own, shipped = read_prior_info("tiny_random"), read_prior_info("emoji64")
+    assert (own.image_size, own.multiple) == (shipped.image_size, shipped.multiple)
+    assert own.text_width == own.feature_width == tiny.WIDTH
+
+
+def test_is_the_same_everywhere_and_leaves_the_global_stream_alone(folder: Path, tmp_path: Path) -> None:
+    torch.manual_seed(123)
+    before = torch.random.get_rng_state()
+    tiny.write_tiny_random(tmp_path / "again")
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert contents(tmp_path / "again") == contents(folder)
+
+
+def test_is_written_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tiny, "write_tiny_random", lambda to: pytest.fail("written again"))
+    assert prior_path("tiny_random") == folder
+
+
+def test_what_is_missing_is_completed_and_the_rest_left_alone(
+    copying: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    folder = tiny.tiny_random()
+    kept = {p: p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file() and p.parent.name != "image_encoder"}
+    shutil.rmtree(folder / "image_encoder")
+    assert tiny.tiny_random() == folder
+    assert contents(folder) == contents(copying)
+    assert {p: p.stat().st_mtime_ns for p in kept} == kept
+
+
+def test_many_at_once(copying: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever returns finds all files, whatever the others are doing; and nothing else is left."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with ThreadPoolExecutor(8) as pool:
+        seen = list(pool.map(lambda _: set(tiny.FILES) <= set(contents_names(tiny.tiny_random())), range(24)))
+    assert all(seen)
+    assert contents(tiny.tiny_random()) == contents(copying)
+
+
+def contents_names(folder: Path) -> list[str]:
+    return [p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()]
+
+
+def test_a_read_only_cache_is_replaced_by_a_temporary_one(
+    copying: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert tiny.tiny_random().parents[2] == tmp_path
+    monkeypatch.setattr(tiny, "_cache_roots", lambda: iter([tmp_path / "file"]))
+    with pytest.raises(ValueError, match="set XDG_CACHE_HOME") as caught:
+        tiny.tiny_random()
+    assert "\n" not in str(caught.value)
+
+
+def test_a_relative_cache_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "here")
+    assert all(root.is_absolute() for root in tiny._cache_roots())
+
+
+def test_signals_keep_their_size_and_text_and_pictures_matter(prior: LatentDiffusion) -> None:
+    """A prior that ignores the prompt, or sees all pictures alike, would let wrong code pass."""
+    x = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    x[1] = x[1].mean((1, 2), keepdim=True)
+    z = torch.randn(3, 4, 16, 16, generator=torch.Generator().manual_seed(1))
+    text = prior.embed(["red apple", "green pear", ""])
+    eps = prior.predict(z, Point(500, 0.3), text)
+    for signal in (prior.encode(x), prior.decode(z), eps):
+        assert 0.2 < signal.std() < 2
+    assert (eps - prior.predict(z, Point(500, 0.3), text.flip(0)))[0].std() > 0.05
+    assert prior.clip is not None
+    features = prior.clip.image_features(x)
+    assert (features[0] @ features[1]) < 0.98
+    policy = TextPolicy(null_text=AdaptiveNegation())
+    start = policy.start(prior, ["red apple"] * 3)
+    moved = policy.update(prior, start, x)
+    assert (moved.null - start.null).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize("solver", sorted(p.stem for p in (ROOT / "conf" / "solver").glob("*.yaml")))
+def test_every_solver_runs_with_negation_and_all_metrics(solver: str, tmp_path: Path) -> None:
+    steps = ["solver.steps=4"] if "steps" in OmegaConf.load(ROOT / "conf" / "solver" / f"{solver}.yaml") else []
+    chosen = ["prior=tiny_random", f"solver={solver}", *steps, "null_text=negation", "metrics=default"]
+    run(composed(*chosen, "data.limit=1", "logger=csv", f"run_dir={tmp_path}/r"))
+    rows = read_rows(tmp_path / "r")
+    assert {row["variant"] for row in rows} == {"own", "no_text", "counterfactual"}
+    for row in rows:
+        assert all(isinstance(row[name], float) for name in ("psnr", "ssim", "residual", "align_own"))
