@@ -111,7 +111,8 @@ def test_measurements_of_another_shape(tmp_path: Path) -> None:
 @pytest.mark.parametrize("group", [p.name for p in sorted((ROOT / "conf").iterdir()) if p.is_dir()])
 def test_every_option_of_every_group_composes(group: str) -> None:
     given = {"prior=diffusers_dir": f"prior.path={DATA}/parity/tiny_model"}
-    for option in sorted(p.stem for p in (ROOT / "conf" / group).glob("*.yaml")):
+    folder = ROOT / "conf" / group
+    for option in sorted(p.relative_to(folder).with_suffix("").as_posix() for p in folder.rglob("*.yaml")):
         override = f"{group}={option}"
         cfg = composed(override, *([given[override]] if override in given else []))
         assert cfg.solver.get("_target_", "").startswith(config.ALLOWED_TARGETS)

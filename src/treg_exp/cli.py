@@ -22,6 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_train_prior(commands)
     _add_doctor(commands)
+    _add_bench(commands)
     arguments = parser.parse_args(argv)
     try:
         return int(arguments.run(arguments))
@@ -113,6 +114,28 @@ def _doctor(arguments: argparse.Namespace) -> int:
         for name in SHIPPED:
             print(f"wrote {write_hashes(ASSETS / name)}")
     return doctor(arguments.run_dir, ASSETS)
+
+
+def _add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser(
+        "bench",
+        help="time the operators against deepinv's",
+        description="Time A, adjoint and proximal step of our operators and of deepinv's, in one process on the CPU.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = command.add_argument
+    add("what", choices=("operators",), help="what to time")
+    add("--shapes", nargs="+", default=["1x512", "16x64"], help="batch x side")
+    add("--only", nargs="+", default=None, help="words of the names of operators (default: all)")
+    add("--repeats", type=int, default=5, help="timed calls, of which the fastest counts")
+    add("--threads", type=int, default=1, help="threads of torch")
+    command.set_defaults(run=_bench)
+
+
+def _bench(arguments: argparse.Namespace) -> int:
+    from treg_exp.bench import print_table
+
+    return print_table(arguments.shapes, arguments.only, arguments.repeats, arguments.threads)
 
 
 if __name__ == "__main__":

@@ -127,10 +127,11 @@ class Experiment:
         shape = (3, self.image_size, self.image_size)
         _named_error("prior", lambda: self.prior_info.check_size(self.image_size))
         if first.measurement is None:
-            _named_error("task", lambda: self.task.build(shape, [first.sample_id]))
+            operator = _named_error("task", lambda: self.task.build(shape, [first.sample_id]))
         else:
             y = first.measurement[None]
-            _named_error("data", lambda: self.task.observe(y, shape, [first.sample_id]))
+            operator = _named_error("data", lambda: self.task.observe(y, shape, [first.sample_id])).operator
+        _named_error("solver", lambda: self.solver.check(operator))
         return self
 
     @cached_property

@@ -8,10 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.operators.tasks import NAMES, load_task
+from tests.operators.tasks import LINEAR, load_task, smallest_shape
 from treg_exp.operators import Operator, Task
 
-SHAPE = (3, 32, 48)  # sides differ, to tell rows from columns
 IDS = ("one", "two", "three")
 
 
@@ -24,24 +23,29 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-@pytest.fixture(scope="session", params=NAMES)
+@pytest.fixture(scope="session", params=LINEAR)
 def task(request: pytest.FixtureRequest) -> Task:
     return load_task(request.param)
 
 
-@pytest.fixture
-def x() -> Tensor:
-    return torch.rand(3, *SHAPE, generator=torch.Generator().manual_seed(1)) * 2 - 1
+@pytest.fixture(scope="session")
+def shape(task: Task) -> tuple[int, int, int]:
+    return smallest_shape(task)
 
 
 @pytest.fixture
-def x0() -> Tensor:
-    return torch.rand(3, *SHAPE, generator=torch.Generator().manual_seed(2)) * 2 - 1
+def x(shape: tuple[int, int, int]) -> Tensor:
+    return torch.rand(3, *shape, generator=torch.Generator().manual_seed(1)) * 2 - 1
 
 
 @pytest.fixture
-def operator(task: Task) -> Operator:
-    return task.build(SHAPE, IDS)
+def x0(shape: tuple[int, int, int]) -> Tensor:
+    return torch.rand(3, *shape, generator=torch.Generator().manual_seed(2)) * 2 - 1
+
+
+@pytest.fixture(scope="session")
+def operator(task: Task, shape: tuple[int, int, int]) -> Operator:
+    return task.build(shape, IDS)
 
 
 @pytest.fixture

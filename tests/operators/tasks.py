@@ -4,18 +4,42 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hydra.utils import instantiate
-from omegaconf import OmegaConf
+from hydra.utils import get_object, instantiate
+from omegaconf import DictConfig, OmegaConf
 
 from treg_exp.operators import Task
 
 PRESETS = Path(__file__).resolve().parents[2] / "conf" / "task"
-NAMES = sorted(path.stem for path in PRESETS.glob("*.yaml"))
+PATHS = {path.stem: path for path in sorted(PRESETS.rglob("*.yaml"))}
+NAMES = list(PATHS)
+SHAPES = ((3, 32, 48), (3, 32, 64), (3, 64, 96), (3, 128, 160))  # sides differ, to tell rows from columns
+
+
+def _is_linear(name: str) -> bool:
+    operator = OmegaConf.load(PATHS[name]).get("operator")
+    return operator is None or get_object(operator._target_).linear
+
+
+NONLINEAR = [name for name in NAMES if not _is_linear(name)]
+PAPER = [name for name in NAMES if PATHS[name].parent != PRESETS and name not in NONLINEAR]  # linear, of papers
+LINEAR = [name for name in NAMES if name not in NONLINEAR and name not in PAPER]
 
 
 def load_task(name: str, **changes: object) -> Task:
-    """The task of ``conf/task/<name>.yaml``; ``changes`` replace fields, dots written as two underscores."""
-    config = OmegaConf.load(PRESETS / f"{name}.yaml")
+    """The task of ``<name>.yaml``; ``changes`` replace fields, dots written as two underscores."""
+    config = OmegaConf.load(PATHS[name])
+    assert isinstance(config, DictConfig)
     for key, value in changes.items():
         OmegaConf.update(config, key.replace("__", "."), value)
-    return instantiate(config)
+    return instantiate(config, _convert_="all")
+
+
+def smallest_shape(task: Task) -> tuple[int, int, int]:
+    """The smallest test size that the task's operator allows (kernels and factors set a limit)."""
+    for shape in SHAPES[:-1]:
+        try:
+            task.build(shape, ["any"])
+        except ValueError:
+            continue
+        return shape
+    return SHAPES[-1]

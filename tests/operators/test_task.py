@@ -8,9 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.operators.conftest import IDS, SHAPE
+from tests.operators.conftest import IDS
 from tests.operators.tasks import load_task
 from treg_exp.operators import GaussianNoise, Identity, Task
+
+SHAPE = (3, 32, 48)
 
 
 def test_a_measurement_depends_on_seed_and_name_only(task: Task, x: Tensor) -> None:
@@ -60,7 +62,7 @@ def test_without_noise_the_step_is_a_projection(x: Tensor) -> None:
 
 def test_real_measurements_are_taken_as_they_are(task: Task, x: Tensor) -> None:
     made = task.measure(x, IDS)
-    given = task.observe(made.y.double(), SHAPE, IDS)
+    given = task.observe(made.y.double(), x.shape[1:], IDS)
     assert torch.equal(given.y, made.y)
     assert (given.lam, given.sigma) == (made.lam, made.sigma)
     assert given.operator.fingerprint() == made.operator.fingerprint()

@@ -132,7 +132,7 @@ class RestorationModule(LightningModule):
         target = None if targets[0] is None else torch.stack([t for t in targets if t is not None]).to(image)
         captions = [item.captions for item in batch.items]
         rows = evaluate(self.judges, MetricInput(image, target, measurement, self.prior, captions))
-        pinv, results = measurement.operator.pinv(measurement.y), []
+        pinv, results = measurement.operator.preview(measurement.y), []
         for i, (item, sample) in enumerate(zip(batch.items, batch.samples, strict=True)):
             finite = bool(image[i].isfinite().all())
             row: dict[str, Any] = {

@@ -11,6 +11,7 @@ import copy
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from typing import ClassVar, Self
 
@@ -36,8 +37,12 @@ class Operator(ABC):
             sample).
         exact_iterations: upper limit of iterations where ``Exact`` has no closed form.
         exact_tolerance: fall of the gradient norm at which these iterations stop.
+        elementwise: True where no product of matrices or convolution has to be kept in full precision.
+        linear: False where only ``A``, ``residual`` and ``gradient`` exist, see ``operators/nonlinear.py``.
     """
 
+    elementwise: ClassVar[bool] = False
+    linear: ClassVar[bool] = True
     per_sample: ClassVar[tuple[str, ...]] = ()
     __iter__: ClassVar[None] = None  # selection by index alone would make an endless iteration
     exact_iterations: int = 500
@@ -47,6 +52,7 @@ class Operator(ABC):
         """Stores the shapes; (3, H, W) and the shape of one measurement."""
         self.image_shape = check_image_shape(image_shape)
         self.measurement_shape = tuple(int(n) for n in measurement_shape)
+        self._place = torch.empty(0)  # moves along, and so tells the device of an operator without other tensors
 
     @abstractmethod
     def _A(self, x: Tensor) -> Tensor:
@@ -75,14 +81,23 @@ class Operator(ABC):
     def A(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) images in [-1, 1] units -> (B, *measurement_shape) measurements, float32."""
         x = self._checked("x", x, self.image_shape)
-        with full_precision(x.device):
+        with self._precision(x.device):
             return self._A(x)
 
     def adjoint(self, y: Tensor) -> Tensor:
         """(B, *measurement_shape) -> (B, 3, H, W), the transpose of ``A``, float32."""
         y = self._checked("y", y, self.measurement_shape)
-        with full_precision(y.device):
+        with self._precision(y.device):
             return self._adjoint(y)
+
+    def residual(self, y: Tensor, x: Tensor) -> Tensor:
+        """The residual y - A(x), (B, *measurement_shape), float32; differentiable in x."""
+        return self._checked("y", y, self.measurement_shape) - self.A(x)
+
+    def gradient(self, y: Tensor, x: Tensor) -> Tensor:
+        """Gradient of 1/2 ||y - A(x)||^2 in x, per sample: (B, 3, H, W) float32, not part of a graph."""
+        with torch.no_grad():
+            return -self.adjoint(self.residual(y, x))
 
     def prox(self, y: Tensor, x0: Tensor, lam: float, method: ProxMethod = EXACT) -> Tensor:
         """The proximal step argmin_x ||y - A x||^2 + lam ||x - x0||^2.
@@ -100,10 +115,14 @@ class Operator(ABC):
             raise ValueError(f"lam={lam}: must be >= 0")
         y = self._checked("y", y, self.measurement_shape)
         x0 = self._checked("x0", x0, self.image_shape)
-        with full_precision(y.device):
+        with self._precision(y.device):
             if isinstance(method, CG):
                 return self._prox_cg(y, x0, lam, method)
-            return x0 + self._solve(y - self._A(x0), lam)
+            return self._prox(y, x0, lam)
+
+    def _prox(self, y: Tensor, x0: Tensor, lam: float) -> Tensor:
+        """The minimiser of ``prox``; override where it needs fewer passes over the image."""
+        return x0 + self._solve(y - self._A(x0), lam)
 
     def _prox_cg(self, y: Tensor, x0: Tensor, lam: float, method: CG) -> Tensor:
         def normal(x: Tensor) -> Tensor:
@@ -115,8 +134,12 @@ class Operator(ABC):
     def pinv(self, y: Tensor) -> Tensor:
         """The image of least norm that fits y best, (B, *measurement_shape) -> (B, 3, H, W)."""
         y = self._checked("y", y, self.measurement_shape)
-        with full_precision(y.device):
+        with self._precision(y.device):
             return self._solve(y, 0.0)
+
+    def preview(self, y: Tensor) -> Tensor:
+        """An image of y for pictures, (B, 3, H, W): the pseudo-inverse; non-linear operators have their own."""
+        return self.pinv(y)
 
     def measured(self) -> Tensor:
         """Which entries of y carry a measurement: (1 or B, *measurement_shape) of 1 and 0.
@@ -124,9 +147,13 @@ class Operator(ABC):
         An entry that no image can change, such as a hole of an inpainting mask, has no noise either and does
         not count in averages over y.
         """
-        samples = max((len(getattr(self, name)) for name in self.per_sample), default=1)
         probe = torch.randn(1, *self.image_shape, generator=generator("measured entries"))
-        return (self.A(probe.to(self._device()).expand(samples, -1, -1, -1)) != 0).to(torch.float32)
+        return (self.A(probe.to(self._device()).expand(self.samples, -1, -1, -1)) != 0).to(torch.float32)
+
+    @property
+    def samples(self) -> int:
+        """Number of samples that the operator has parameters for; 1 where all samples share them."""
+        return max((len(getattr(self, name)) for name in self.per_sample), default=1)
 
     def to(self, device: torch.device | str) -> Self:
         """The same operator on another device; the original stays where it is."""
@@ -155,9 +182,11 @@ class Operator(ABC):
                 digest.update(_content(value))
         return digest.hexdigest()[:12]
 
+    def _precision(self, device: torch.device) -> AbstractContextManager[None]:
+        return nullcontext() if self.elementwise else full_precision(device)
+
     def _device(self) -> torch.device:
-        tensors = (value for value in vars(self).values() if isinstance(value, Tensor))
-        return next((t.device for t in tensors), torch.device("cpu"))
+        return self._place.device
 
     def _checked(self, name: str, value: Tensor, shape: tuple[int, ...]) -> Tensor:
         """``value`` in float32 after a check of its shape and of its batch size."""
@@ -182,7 +211,9 @@ def check_image_shape(image_shape: Sequence[int]) -> tuple[int, int, int]:
 
 
 def _content(value: object) -> bytes:
-    """Bytes that stand for a parameter in a fingerprint: shape and values of a tensor, else its repr."""
+    """Bytes that stand for a parameter in a fingerprint: a tensor's shape and values, a part's own, else the repr."""
+    if isinstance(value, Operator):
+        return value.fingerprint().encode()
     if isinstance(value, Tensor):
         array = value.detach().cpu().contiguous()
         return f"{tuple(array.shape)}{array.dtype}".encode() + array.numpy().tobytes()

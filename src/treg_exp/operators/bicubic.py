@@ -55,10 +55,16 @@ class BicubicDownsampling(SeparableOperator):
 
     def __init__(self, factor: int, image_shape: Sequence[int], rcond: float = 1e-4) -> None:
         """Takes the factor, the image shape (3, H, W) and the relative cut-off of the pseudo-inverse."""
-        if isinstance(factor, bool) or int(factor) != factor or factor < 1:
-            raise ValueError(f"factor={factor}: must be an integer >= 1")
         _, height, width = check_image_shape(image_shape)
-        if height % factor or width % factor:
-            raise ValueError(f"factor={factor}: must divide both sides of the image, which is {height}x{width}")
-        super().__init__(bicubic_axis(int(factor), height), bicubic_axis(int(factor), width), rcond=rcond)
-        self.factor = int(factor)
+        factor = check_factor(factor, height, width)
+        super().__init__(bicubic_axis(factor, height), bicubic_axis(factor, width), rcond=rcond)
+        self.factor = factor
+
+
+def check_factor(factor: int, height: int, width: int) -> int:
+    """``factor``, or a ValueError unless it is an integer >= 1 that divides both sides."""
+    if isinstance(factor, bool) or int(factor) != factor or factor < 1:
+        raise ValueError(f"factor={factor}: must be an integer >= 1")
+    if height % factor or width % factor:
+        raise ValueError(f"factor={factor}: must divide both sides of the image, which is {height}x{width}")
+    return int(factor)

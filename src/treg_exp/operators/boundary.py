@@ -33,6 +33,12 @@ BOUNDARIES: dict[str, Callable[[Tensor, int], Tensor] | None] = {
 }
 
 
+def check_boundary(boundary: str) -> None:
+    """ValueError unless ``boundary`` is the name of a rule."""
+    if boundary not in BOUNDARIES:
+        raise ValueError(f"boundary={boundary!r}: must be one of {', '.join(BOUNDARIES)}")
+
+
 def filter_matrix(taps: Tensor, weights: Tensor, size: int, boundary: str) -> Tensor:
     """The matrix M with (M v)_i = sum_k weights[i, k] v[taps[i, k]].
 

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from treg_exp.noise import generator, stream_seed
 from treg_exp.operators.base import Operator
 from treg_exp.operators.cg import dot
-from treg_exp.operators.noise_models import GaussianNoise
+from treg_exp.operators.noise_models import NoiseModel
 from treg_exp.operators.task import Task
 
 Physics = nn.Module | Callable[..., nn.Module]
@@ -87,9 +87,7 @@ class DeepinvOperator(Operator):
             raise ValueError(f"physics={type(self._physics).__name__}: A_adjoint is not the adjoint of A")
 
 
-def deepinv_task(
-    physics: Physics, noise: GaussianNoise, tau: float = 0.1, seed: int = 0, name: str = "deepinv"
-) -> Task:
+def deepinv_task(physics: Physics, noise: NoiseModel, tau: float = 0.1, seed: int = 0, name: str = "deepinv") -> Task:
     """A task whose operator is a deepinv physics.
 
     Args:

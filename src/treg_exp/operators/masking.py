@@ -18,6 +18,7 @@ class Masking(Operator):
         mask: (1, 1, H, W) shared or (B, 1, H, W) per sample, 1 where a pixel is measured, else 0.
     """
 
+    elementwise = True
     per_sample = ("mask",)
 
     def __init__(self, mask: Tensor) -> None:
@@ -49,7 +50,10 @@ class Masking(Operator):
         return self.mask * y
 
     def _solve(self, residual: Tensor, lam: float) -> Tensor:
-        return self.mask * residual / (1 + lam)
+        return self.mask / (1 + lam) * residual
+
+    def _prox(self, y: Tensor, x0: Tensor, lam: float) -> Tensor:
+        return torch.lerp(x0, y, self.mask / (1 + lam))
 
 
 class Identity(Masking):
@@ -87,6 +91,29 @@ class BoxInpainting(Masking):
             raise ValueError(f"box={box}: covers the whole {height}x{width} image, nothing would be measured")
         super().__init__(mask)
         self.box = box
+
+
+class Outpainting(Masking):
+    """Only a box in the middle is measured; everything around it is to be painted.
+
+    Attributes:
+        kept: (height, width) of the measured box as fractions of the image's sides, in (0, 1]; rounded to pixels.
+    """
+
+    def __init__(self, kept: Sequence[float], image_shape: Sequence[int]) -> None:
+        """Takes the size of the box and the image shape (3, H, W)."""
+        _, height, width = check_image_shape(image_shape)
+        kept = tuple(float(v) for v in kept)
+        if len(kept) != 2 or not all(0 < v <= 1 for v in kept):
+            raise ValueError(f"kept={kept}: must be two fractions (height, width) in (0, 1]")
+        h, w = round(kept[0] * height), round(kept[1] * width)
+        if h * w == 0:
+            raise ValueError(f"kept={kept}: no pixel of a {height}x{width} image, nothing would be measured")
+        mask = torch.zeros(1, 1, height, width)
+        top, left = (height - h) // 2, (width - w) // 2
+        mask[:, :, top : top + h, left : left + w] = 1
+        super().__init__(mask)
+        self.kept = kept
 
 
 class RandomInpainting(Masking):

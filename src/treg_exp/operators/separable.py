@@ -65,8 +65,7 @@ class SeparableOperator(Operator):
         inside = (3, height.matrix.shape[1], width.matrix.shape[1])
         if image_shape is not None and tuple(image_shape) != inside:
             raise ValueError(f"image_shape={tuple(image_shape)}: the matrices need {inside}")
-        if not 0 < rcond < 1:
-            raise ValueError(f"rcond={rcond}: must be in (0, 1)")
+        check_rcond(rcond)
         super().__init__(inside, (3, h, w))
         self.rcond = rcond
         self.H_h, self.H_w = height.matrix, width.matrix
@@ -91,14 +90,19 @@ class SeparableOperator(Operator):
         return self.H_h.mT @ y @ self.H_w
 
     def _solve(self, residual: Tensor, lam: float) -> Tensor:
-        gains = _gains(self._s, lam, self.rcond)
         modes = self._U_h.mT @ residual @ self._U_w
-        return self._V_h @ (gains * modes) @ self._V_w.mT
+        return self._V_h @ (gains(self._s, lam, self.rcond) * modes) @ self._V_w.mT
 
 
-def _gains(s: Tensor, lam: float, rcond: float) -> Tensor:
-    """Gains s / (s^2 + lam); for lam = 0 they are 1 / s with a relative cut-off."""
+def check_rcond(rcond: float) -> None:
+    """ValueError unless ``rcond`` is a relative cut-off."""
+    if not 0 < rcond < 1:
+        raise ValueError(f"rcond={rcond}: must be in (0, 1)")
+
+
+def gains(s: Tensor, lam: float, rcond: float) -> Tensor:
+    """Gains s / (s^2 + lam) of (..., h, w) singular values; for lam = 0 they are 1 / s with a relative cut-off."""
     if lam > 0:
         return s / (s.square() + lam)
-    kept = s > rcond * s.max()
+    kept = s > rcond * s.amax((-2, -1), keepdim=True)
     return torch.where(kept, 1 / torch.where(kept, s, 1.0), 0.0)

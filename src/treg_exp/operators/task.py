@@ -8,7 +8,7 @@ when
 
 Along the strongest singular direction of A the measurement then has the weight 1 / (1 + (sigma / tau)^2),
 whatever the scale of A; without noise lam is 0 and the step is the projection onto the images that fit y. A
-fixed lam has neither property: see ``docs/tasks.md``.
+fixed lam has neither property: see ``docs/tasks.md``. Noise that is not Gaussian enters by its equivalent sigma.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from treg_exp.operators.base import Operator, check_image_shape
-from treg_exp.operators.noise_models import GaussianNoise
+from treg_exp.operators.noise_models import NoiseModel
 from treg_exp.types import Measurement
 
 
@@ -40,7 +40,7 @@ class Task:
     """
 
     operator: Callable[..., Operator]
-    noise: GaussianNoise
+    noise: NoiseModel
     name: str
     tau: float = 0.1
     seed: int = 0

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 from treg_exp.noise import Noise
+from treg_exp.operators.base import Operator
 from treg_exp.priors.base import Prior
 from treg_exp.text.policy import TextPolicy
 from treg_exp.types import Problem, Restoration, StepInfo
@@ -23,10 +25,21 @@ class Solver(ABC):
     Attributes:
         steps: number of times ``on_step`` is called per batch (progress bars and time estimates rely on it).
         uses_text: False for solvers that never look at the prompt.
+        needs_linear: True for solvers that take a proximal step, an adjoint or a pseudo-inverse.
     """
 
     steps: int
     uses_text: bool = True
+    needs_linear: bool = False
+
+    def check(self, operator: Operator) -> None:
+        """Raise ValueError for an operator that the solver cannot use; called before any work is done."""
+        if self.needs_linear and not operator.linear:
+            name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(self).__name__).lower()
+            raise ValueError(
+                f"solver={name} needs a linear operator; {type(operator).__name__} is non-linear: it has A and a "
+                "gradient, but no adjoint, proximal step or pseudo-inverse. Choose a linear task or another solver"
+            )
 
     @abstractmethod
     def solve(

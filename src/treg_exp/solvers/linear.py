@@ -16,6 +16,7 @@ class PseudoInverse(Solver):
 
     steps = 0
     uses_text = False
+    needs_linear = True
 
     @torch.no_grad()
     def solve(
@@ -30,6 +31,7 @@ class Adjoint(Solver):
 
     steps = 0
     uses_text = False
+    needs_linear = True
 
     @torch.no_grad()
     def solve(

@@ -91,6 +91,7 @@ class TReg(Solver):
     dps_scale: float | None = None
     final_projection: bool = True
     alpha_shift: int = 0
+    needs_linear = True
 
     def __post_init__(self) -> None:
         check_steps(self.steps)
@@ -112,6 +113,7 @@ class TReg(Solver):
         self, problem: Problem, prior: Prior, policy: TextPolicy, noise: Noise, on_step: OnStep = ignore
     ) -> Restoration:
         """See :class:`Solver`."""
+        self.check(problem.operator)
         text = problem.text
         z_t = noise.normal("start", like=problem.latent_like(prior))
         for step in prior.schedule.steps(self.steps, self.alpha_shift):

@@ -1,0 +1,74 @@
+"""One linear operator after another: A x = A_2 A_1 x."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from inspect import signature
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from treg_exp.operators.base import Operator
+
+
+class Composition(Operator):
+    """``second`` measures what ``first`` measures; proximal steps by CGLS. Compositions may be nested.
+
+    Random parameters of ``second`` come from streams of the name "second/<sample_id>": two masks in a task differ.
+
+    Attributes:
+        first: the operator of the image.
+        second: the operator of ``first``'s measurements, which must be images of three channels.
+    """
+
+    def __init__(
+        self,
+        first: Callable[..., Operator],
+        second: Callable[..., Operator],
+        image_shape: Sequence[int],
+        sample_ids: Sequence[str],
+        seed: int = 0,
+    ) -> None:
+        """Builds both parts; each is called as ``Task`` calls its operator (in YAML: ``_partial_: true``)."""
+        self.first = _part(first, image_shape, sample_ids, seed)
+        others = [f"second/{sample_id}" for sample_id in sample_ids]
+        try:
+            self.second = _part(second, self.first.measurement_shape, others, seed)
+        except ValueError as error:
+            shape = self.first.measurement_shape
+            raise ValueError(f"second: cannot follow first, whose measurements are {shape}: {error}") from None
+        super().__init__(self.first.image_shape, self.second.measurement_shape)
+
+    @property
+    def samples(self) -> int:
+        """Samples that one of the parts has parameters of its own for."""
+        return max(self.first.samples, self.second.samples)
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same operator on another device, with its parts."""
+        moved = super().to(device)
+        moved.first, moved.second = self.first.to(device), self.second.to(device)
+        return moved
+
+    def __getitem__(self, index: int | slice) -> Self:
+        """The operator of some samples."""
+        selected = super().__getitem__(index)
+        selected.first, selected.second = self.first[index], self.second[index]
+        return selected
+
+    def _A(self, x: Tensor) -> Tensor:
+        return self.second.A(self.first.A(x))
+
+    def _adjoint(self, y: Tensor) -> Tensor:
+        return self.first.adjoint(self.second.adjoint(y))
+
+
+def _part(make: Callable[..., Operator], image_shape: Sequence[int], sample_ids: Sequence[str], seed: int) -> Operator:
+    if not callable(make):
+        raise ValueError("must be callable with image_shape=... (in YAML: _partial_: true)")
+    random = "sample_ids" in signature(make).parameters
+    part = make(image_shape=image_shape, **({"sample_ids": sample_ids, "seed": seed} if random else {}))
+    if not part.linear:
+        raise ValueError(f"{type(part).__name__} is non-linear; only linear operators can be composed")
+    return part

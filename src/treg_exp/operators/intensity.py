@@ -1,0 +1,55 @@
+"""Non-linear responses of a camera, pixel by pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from treg_exp.operators.base import check_image_shape
+from treg_exp.operators.nonlinear import NonlinearOperator
+
+
+class GammaCorrection(NonlinearOperator):
+    """y = 2 u^gamma - 1 with u = (x + 1) / 2 clamped to [floor, 1].
+
+    Attributes:
+        gamma: exponent in [0, 1] intensities, > 0; above 1 darkens the middle tones.
+        floor: least intensity, which bounds the slope for gamma < 1; no gradient below it or above 1.
+    """
+
+    def __init__(self, gamma: float, image_shape: Sequence[int], floor: float = 1e-3) -> None:
+        """Takes the fields and the image shape (3, H, W)."""
+        if not 0 < gamma < float("inf"):
+            raise ValueError(f"gamma={gamma}: must be > 0")
+        if not 0 <= floor < 1 or (floor == 0 and gamma < 1):
+            raise ValueError(f"floor={floor}: must be in [0, 1), and > 0 for gamma < 1, whose slope at 0 is infinite")
+        super().__init__(image_shape, check_image_shape(image_shape))
+        self.gamma, self.floor = float(gamma), float(floor)
+
+    def _A(self, x: Tensor) -> Tensor:
+        y: Tensor = 2 * ((x + 1) / 2).clamp(self.floor, 1) ** self.gamma - 1
+        return y
+
+
+class HighDynamicRange(NonlinearOperator):
+    """y = clip(scale x, -1, 1): over- and underexposed pixels are lost (the HDR task of DAPS and ProjDiff).
+
+    Attributes:
+        scale: gain in [-1, 1] units, > 0; saturated pixels have no gradient.
+    """
+
+    def __init__(self, scale: float, image_shape: Sequence[int]) -> None:
+        """Takes the gain and the image shape (3, H, W)."""
+        if not 0 < scale < float("inf"):
+            raise ValueError(f"scale={scale}: must be > 0")
+        super().__init__(image_shape, check_image_shape(image_shape))
+        self.scale = float(scale)
+
+    @property
+    def norm_sq(self) -> float:
+        """scale^2, the squared slope of pixels that are not saturated."""
+        return self.scale**2
+
+    def _A(self, x: Tensor) -> Tensor:
+        return (self.scale * x).clamp(-1, 1)

@@ -1,0 +1,118 @@
+"""Convolution with any small kernel, by Fourier transforms: motion blur, rotated Gaussians, measured kernels.
+
+y_i = sum_j k_j x_{i - j}, with j counted from the kernel's middle tap. The image is extended by the boundary
+rule, convolved, and cut back. For the circular rule A^T A is diagonal in the Fourier domain, so the proximal step
+is exact and takes two transforms. The other rules use it as they are: CGLS with exact adjoints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from treg_exp.operators.base import Operator, check_image_shape
+from treg_exp.operators.boundary import BOUNDARIES, check_boundary
+from treg_exp.operators.separable import check_rcond, gains
+
+
+class KernelBlur(Operator):
+    """Convolution with one kernel for all channels; the measurement has the size of the image.
+
+    Attributes:
+        kernel: (1, 1, k, k) shared or (B, 1, k, k) per sample, k odd, at most the image's sides.
+        boundary: what lies outside the image: zero, reflect, symmetric or circular.
+        rcond: circular only: for lam = 0 and ``pinv``, singular values below ``rcond`` times the largest count as
+            zero.
+    """
+
+    per_sample = ("kernel", "_spectrum")
+
+    def __init__(
+        self, kernel: Tensor, image_shape: Sequence[int], boundary: str = "circular", rcond: float = 1e-4
+    ) -> None:
+        """Checks kernel and boundary rule against the image shape (3, H, W)."""
+        shape = check_image_shape(image_shape)
+        check_boundary(boundary)
+        check_rcond(rcond)
+        if kernel.dim() != 4 or kernel.shape[1] != 1 or kernel.shape[2] != kernel.shape[3]:
+            raise ValueError(f"kernel: shape {tuple(kernel.shape)} must be (1 or B, 1, k, k)")
+        check_kernel_size(kernel.shape[-1], shape)
+        if not bool(kernel.flatten(1).any(1).all()):
+            raise ValueError("kernel: is zero, nothing would be measured")
+        super().__init__(shape, shape)
+        self.kernel, self.boundary, self.rcond = kernel.to(torch.float32), boundary, rcond
+        self._radius = kernel.shape[-1] // 2
+        pad = 0 if boundary == "circular" else self._radius
+        self._size = (shape[1] + 2 * pad, shape[2] + 2 * pad)
+        self._rows, self._columns = (_extension(n, pad, boundary) for n in shape[1:])
+        middle = kernel.new_zeros(len(kernel), 1, *self._size, dtype=torch.float64)
+        middle[..., : kernel.shape[-1], : kernel.shape[-1]] = kernel
+        middle = middle.roll((-self._radius, -self._radius), (-2, -1))  # the middle tap is the origin
+        self._spectrum = torch.fft.rfft2(middle).to(torch.complex64)
+
+    @property
+    def norm_sq(self) -> float:
+        """(sum |k|)^2 of the first sample: exact for a blur with the circular rule, close to ||A||^2 for the others.
+
+        Kernels of sum 1 give 1 for every sample, so that lambda does not depend on the batch.
+        """
+        return round(float(self.kernel[0].abs().sum()), 5) ** 2
+
+    def _filtered(self, x: Tensor, spectrum: Tensor) -> Tensor:
+        filtered: Tensor = torch.fft.irfft2(torch.fft.rfft2(x) * spectrum, s=self._size)
+        return filtered
+
+    def _A(self, x: Tensor) -> Tensor:
+        if self.boundary == "circular":
+            return self._filtered(x, self._spectrum)
+        return self._inside(self._filtered(self._extended(x), self._spectrum))
+
+    def _adjoint(self, y: Tensor) -> Tensor:
+        if self.boundary == "circular":
+            return self._filtered(y, self._spectrum.conj())
+        r = self._radius
+        outside = torch.nn.functional.pad(y, (r, r, r, r))
+        return self._folded(self._filtered(outside, self._spectrum.conj()))
+
+    def _solve(self, residual: Tensor, lam: float) -> Tensor:
+        if self.boundary != "circular":
+            return super()._solve(residual, lam)
+        s = self._spectrum.abs()
+        phase = self._spectrum.conj() / s.clamp(min=torch.finfo(s.dtype).tiny)
+        return self._filtered(residual, gains(s, lam, self.rcond) * phase)
+
+    def _extended(self, x: Tensor) -> Tensor:
+        if self.boundary == "zero":
+            r = self._radius
+            return torch.nn.functional.pad(x, (r, r, r, r))
+        return x[..., self._rows, :][..., self._columns]
+
+    def _inside(self, x: Tensor) -> Tensor:
+        r = self._radius
+        return x[..., r : x.shape[-2] - r, r : x.shape[-1] - r]
+
+    def _folded(self, x: Tensor) -> Tensor:
+        """Adjoint of ``_extended``: what lies outside is added to the pixels that it was copied from."""
+        if self.boundary == "zero":
+            return self._inside(x)
+        _, height, width = self.image_shape
+        tall = x.new_zeros(*x.shape[:-2], height, x.shape[-1]).index_add(-2, self._rows, x)
+        return x.new_zeros(*x.shape[:-2], height, width).index_add(-1, self._columns, tall)
+
+
+def check_kernel_size(kernel_size: int, image_shape: Sequence[int]) -> None:
+    """ValueError unless ``kernel_size`` is odd and at most the sides of (3, H, W)."""
+    _, height, width = image_shape
+    if int(kernel_size) != kernel_size or kernel_size < 1 or kernel_size % 2 == 0:
+        raise ValueError(f"kernel_size={kernel_size}: must be an odd integer >= 1")
+    if kernel_size > min(height, width):
+        raise ValueError(f"kernel_size={kernel_size}: is larger than the {height}x{width} image")
+
+
+def _extension(size: int, pad: int, boundary: str) -> Tensor:
+    """Where the entries of an extended line come from, (size + 2 pad,) int64; unused for zero."""
+    rule = BOUNDARIES[boundary]
+    places = torch.arange(-pad, size + pad)
+    return places.clamp(0, size - 1) if rule is None else rule(places, size)

@@ -1,0 +1,83 @@
+"""Forward operators without a matrix: only A, the residual and the gradient of the data term exist.
+
+Nothing else is defined for them: no adjoint, no proximal step in closed form, no pseudo-inverse. A solver that
+needs one of these refuses the operator at its start, see ``Solver.check``.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import ClassVar, NoReturn
+
+import torch
+from torch import Tensor
+
+from treg_exp.operators.base import Operator
+from treg_exp.operators.methods import EXACT, ProxMethod
+
+
+class NonlinearOperatorError(ValueError):
+    """A linear operation was asked of a non-linear operator, or a gradient of one that has none."""
+
+
+class NonlinearOperator(Operator):
+    """y = A(x), differentiable by autograd; a new one implements ``_A``.
+
+    Attributes:
+        differentiable: False where ``gradient`` does not exist either.
+    """
+
+    linear: ClassVar[bool] = False
+    differentiable: bool = True
+
+    @abstractmethod
+    def _A(self, x: Tensor) -> Tensor:
+        """A of a checked float32 batch (B, 3, H, W)."""
+
+    def preview(self, y: Tensor) -> Tensor:
+        """An image of y for pictures and starts: y where it is an image already, else grey; not an inverse."""
+        if self.measurement_shape == self.image_shape:
+            return self._checked("y", y, self.measurement_shape).clamp(-1, 1)
+        return y.new_zeros(len(y), *self.image_shape)
+
+    def measured(self) -> Tensor:
+        """Ones: every entry counts."""
+        return torch.ones(1, *self.measurement_shape, device=self._device())
+
+    @property
+    def norm_sq(self) -> float:
+        """1: nominal, for lambda; the slope of a non-linear map depends on the image."""
+        return 1.0
+
+    def gradient(self, y: Tensor, x: Tensor) -> Tensor:
+        """Gradient of 1/2 ||y - A(x)||^2 in x by autograd, per sample: (B, 3, H, W) float32."""
+        if not self.differentiable:
+            raise NonlinearOperatorError(
+                f"gradient: {type(self).__name__} has none as configured (a step function); see its fields"
+            )
+        with torch.enable_grad():
+            x = x.detach().to(torch.float32).requires_grad_()
+            loss = self.residual(y, x).square().sum() / 2
+            (gradient,) = torch.autograd.grad(loss, x)
+        return gradient
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        """Does not exist."""
+        self._refuse("adjoint")
+
+    def prox(self, y: Tensor, x0: Tensor, lam: float, method: ProxMethod = EXACT) -> Tensor:
+        """Does not exist."""
+        self._refuse("prox")
+
+    def pinv(self, y: Tensor) -> Tensor:
+        """Does not exist."""
+        self._refuse("pinv")
+
+    def _adjoint(self, y: Tensor) -> Tensor:
+        self._refuse("adjoint")
+
+    def _refuse(self, name: str) -> NoReturn:
+        raise NonlinearOperatorError(
+            f"{name}: {type(self).__name__} is non-linear and has none; only A, residual and gradient exist. Solvers "
+            "that need no more can run it (solver=unconditional, or one with a gradient data step)"
+        )

@@ -1,0 +1,159 @@
+"""What non-linear operators promise, checked for every such preset, and their formulas."""
+
+from __future__ import annotations
+
+import io
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tests.operators.conftest import IDS
+from tests.operators.tasks import NONLINEAR, load_task
+from treg_exp.operators import (
+    JPEG,
+    Composition,
+    GammaCorrection,
+    HighDynamicRange,
+    Identity,
+    NonlinearOperator,
+    NonlinearOperatorError,
+    PhaseRetrieval,
+    Task,
+)
+from treg_exp.solvers import Adjoint, PseudoInverse, TReg, Unconditional
+
+SHAPE = (3, 32, 48)
+
+
+@pytest.fixture(scope="module", params=NONLINEAR)
+def task(request: pytest.FixtureRequest) -> Task:
+    return load_task(request.param)
+
+
+@pytest.fixture
+def operator(task: Task) -> NonlinearOperator:
+    operator = task.build(SHAPE, IDS)
+    assert isinstance(operator, NonlinearOperator)
+    return operator
+
+
+@pytest.fixture
+def x() -> torch.Tensor:
+    return smooth(3)
+
+
+def smooth(count: int) -> torch.Tensor:
+    coarse = torch.rand(count, 3, 5, 7, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    return torch.nn.functional.interpolate(coarse, SHAPE[1:], mode="bilinear")
+
+
+def test_gradient_is_that_of_half_the_squared_residual(operator: NonlinearOperator, x: torch.Tensor) -> None:
+    y = operator.A(smooth(3).flip(0)) + 0.1
+    gradient = operator.gradient(y, x)
+    assert gradient.shape == x.shape
+    assert bool(gradient.isfinite().all())
+    if not isinstance(operator, JPEG):  # its gradient is that of another function, by design
+        way = 1e-2 * gradient / gradient.norm()
+
+        def half(z: torch.Tensor) -> torch.Tensor:
+            return operator.residual(y, z).double().square().sum() / 2
+
+        assert float((gradient * way).sum()) == pytest.approx(float((half(x + way) - half(x - way)) / 2), rel=0.05)
+
+
+def test_the_batch_changes_nothing(operator: NonlinearOperator, x: torch.Tensor) -> None:
+    y = operator.A(x) + 0.1
+    for i in range(3):
+        part = slice(i, i + 1)
+        torch.testing.assert_close(operator[i].A(x[part]), operator.A(x)[part], rtol=1e-5, atol=1e-6)
+        alone, together = operator[i].gradient(y[part], x[part]), operator.gradient(y, x)[part]
+        torch.testing.assert_close(alone, together, rtol=1e-5, atol=1e-6)
+
+
+def test_measurements_are_reproducible(task: Task, operator: NonlinearOperator, x: torch.Tensor) -> None:
+    whole, alone = task.measure(x, IDS), task.measure(x[1:2], IDS[1:2])
+    torch.testing.assert_close(alone.y, whole.y[1:2], rtol=1e-5, atol=1e-6)
+    assert whole.lam == alone.lam >= 0
+    again = pickle.loads(pickle.dumps(task)).build(SHAPE, IDS)
+    assert again.fingerprint() == operator.fingerprint() == pickle.loads(pickle.dumps(operator)).fingerprint()
+    assert task.build((3, 64, 64), IDS).fingerprint() != operator.fingerprint()
+    assert operator.preview(whole.y).shape == x.shape
+
+
+def test_what_does_not_exist_says_so(operator: NonlinearOperator, x: torch.Tensor) -> None:
+    y = operator.A(x)
+    for call in (lambda: operator.adjoint(y), lambda: operator.pinv(y), lambda: operator.prox(y, x, 0.1)):
+        with pytest.raises(NonlinearOperatorError, match=r"is non-linear and has none.*solver=unconditional"):
+            call()
+    with pytest.raises(ValueError, match=r"x: shape .* does not fit"):
+        operator.A(x[..., 1:])
+    with pytest.raises(ValueError, match=r"second: .*non-linear; only linear operators can be composed"):
+        Composition(Identity, lambda image_shape: operator, SHAPE, IDS)
+
+
+@pytest.mark.parametrize("solver", [TReg(), Adjoint(), PseudoInverse()])
+def test_solvers_refuse_at_the_start(operator: NonlinearOperator, solver: object) -> None:
+    with pytest.raises(ValueError, match=r"^solver=(treg|adjoint|pseudo_inverse) needs a linear operator; "):
+        solver.check(operator)
+    Unconditional().check(operator)
+    solver.check(Identity(SHAPE))
+
+
+def test_formulas() -> None:
+    x = torch.tensor([-1.0, -0.5, 0.0, 0.7, 1.0]).view(1, 1, 1, 5).expand(1, 3, 1, 5)
+    gamma = GammaCorrection(2.0, (3, 1, 5), floor=0.0)
+    torch.testing.assert_close(gamma.A(x)[0, 0, 0], torch.tensor([-1.0, -0.875, -0.5, 0.445, 1.0]))
+    hdr = HighDynamicRange(2.0, (3, 1, 5))
+    torch.testing.assert_close(hdr.A(x)[0, 0, 0], torch.tensor([-1.0, -1.0, 0.0, 1.0, 1.0]))
+
+
+def test_phase_retrieval_sees_no_shift_and_no_turn() -> None:
+    operator, x = PhaseRetrieval(2.0, (3, 16, 16)), torch.zeros(1, 3, 16, 16) - 1
+    x[..., 4:9, 3:8] = torch.rand(5, 5)
+    y = operator.A(x)
+    assert operator.measurement_shape == (3, 24, 24)
+    torch.testing.assert_close(operator.A(x.roll(3, -1)), y, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(operator.A(x.flip(-1, -2)), y, rtol=1e-4, atol=1e-5)
+    energy = ((x + 1) / 2).square().sum()
+    torch.testing.assert_close(y.square().sum(), energy, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("subsample", [True, False])
+@pytest.mark.parametrize("quality", [10, 75])
+def test_jpeg_equals_libjpeg(quality: int, subsample: bool) -> None:
+    levels = ((smooth(1)[0] + 1) * 127.5).round()
+    stream = io.BytesIO()
+    picture = Image.fromarray(levels.permute(1, 2, 0).byte().numpy())
+    picture.save(stream, "JPEG", quality=quality, subsampling=2 if subsample else 0)
+    expected = torch.from_numpy(np.asarray(Image.open(stream)).copy()).permute(2, 0, 1).float()
+    y = (JPEG(quality, SHAPE, "exact", subsample).A(levels[None] / 127.5 - 1)[0] + 1) * 127.5
+    error = (y - expected).square().mean().sqrt()
+    lost = (levels - expected).square().mean().sqrt()
+    assert float(error) < 2.0  # it computes in whole numbers: some coefficients are rounded the other way
+    assert float(error) < 0.3 * float(lost)
+
+
+def test_exact_rounding_has_no_gradient(x: torch.Tensor) -> None:
+    through, exact = (JPEG(10, SHAPE, rounding) for rounding in ("straight_through", "exact"))
+    torch.testing.assert_close(through.A(x), exact.A(x), rtol=0, atol=1e-4)
+    with pytest.raises(NonlinearOperatorError, match="gradient: JPEG has none as configured"):
+        exact.gradient(exact.A(x), x)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: GammaCorrection(0, SHAPE), "gamma=0: must be > 0"),
+        (lambda: GammaCorrection(0.5, SHAPE, floor=0), "floor=0: must be in"),
+        (lambda: HighDynamicRange(-1, SHAPE), "scale=-1: must be > 0"),
+        (lambda: JPEG(0, SHAPE), "quality=0: must be an integer in 1 ... 100"),
+        (lambda: JPEG(10, SHAPE, "round"), "rounding='round': must be one of straight_through, exact"),
+        (lambda: PhaseRetrieval(-1, SHAPE), "oversampling=-1: must be >= 0"),
+    ],
+)
+def test_mistakes_are_named(make: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()
