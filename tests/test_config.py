@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
 import pytest
@@ -129,8 +130,16 @@ def test_variants_of_the_quickstart() -> None:
     assert len(made.items) == 9
 
 
-def test_samples_without_a_counterfactual_are_left_out_of_that_variant() -> None:
-    made = experiment("data.limit=30")
+def test_samples_without_a_counterfactual_are_left_out_of_that_variant(tmp_path: Path) -> None:
+    packaged = ROOT / "src/treg_exp/assets/emoji_test"
+    (tmp_path / "images").symlink_to(packaged / "images")
+    rows = list(csv.DictReader((packaged / "captions.csv").read_text().splitlines()))
+    with (tmp_path / "captions.csv").open("w", newline="") as file:
+        table = csv.DictWriter(file, ["sample_id", "caption", "counterfactual"], extrasaction="ignore")
+        table.writeheader()
+        table.writerows(rows[:24])
+        table.writerows({**row, "counterfactual": ""} for row in rows[24:])
+    made = experiment("data.limit=30", f"+data.path={tmp_path}")
     counts = {name: sum(item.variant == name for item in made.items) for name in made.variants}
     assert counts["own"] == counts["no_text"] == 30
     assert counts["counterfactual"] == 24

@@ -124,12 +124,11 @@ def test_jitter_brings_in_white_and_can_do_nothing() -> None:
 def test_packaged_test_set_is_well_formed() -> None:
     folder = files("treg_exp") / "assets" / "emoji_test"
     rows = list(csv.DictReader((folder / "captions.csv").read_text().splitlines()))
-    assert list(rows[0]) == ["sample_id", "caption", "counterfactual", "name", "style", "category"]
+    assert list(rows[0])[:6] == ["sample_id", "caption", "counterfactual", "name", "style", "category"]
     assert len({row["sample_id"] for row in rows}) == len(rows) == TEST
-    assert [bool(row["counterfactual"]) for row in rows] == [True] * 24 + [False] * 176
     for row in rows:
         assert re.fullmatch(r"[a-z0-9_-]+", row["sample_id"])
         assert row["caption"] == styled_caption(row["name"], row["style"])
-        assert not row["counterfactual"] or row["counterfactual"].endswith(f", {row['style']} style")
+        assert row["counterfactual"].endswith(f", {row['style']} style")
         with (folder / "images" / f"{row['sample_id']}.png").open("rb") as handle, Image.open(handle) as image:
             assert (image.mode, image.size) == ("RGB", (64, 64))
