@@ -195,5 +195,5 @@ def test_captions_come_from_the_manifest(tmp_path: Path) -> None:
     assert data[0].captions == {"caption": "a cat"}
     assert data.captions(1) == {"caption": "a dog", "other": "a wolf"}
     manifest.write_text("file,caption\na.png,a cat\n")
-    with pytest.raises(ConfigError, match=r"manifest m\.csv misses 1 of 2 images: b\.png; add a row for each"):
+    with pytest.raises(ConfigError, match=r"manifest m\.csv misses 1 of 2 images: sub/b\.png; add a row for each"):
         ImageFolder(tmp_path / "images", 8, manifest=manifest)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import csv
+import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from treg_exp.data import read_manifest
 from treg_exp.errors import ConfigError
@@ -43,6 +48,18 @@ def test_jsonl_by_file(tmp_path: Path) -> None:
         ("p.csv", "sample_id,caption\na,x\na,y\n", r"line 3: 'a' has a row already"),
         ("p.csv", "sample_id,caption\na, \n", r"line 2: 'a' has an empty text in every role"),
         ("p.csv", "sample_id,caption\na,a cat, grey\n", r"line 2: more cells than the 2 columns; put texts"),
+        (
+            "p.csv",
+            'sample_id,caption\na,"a cat\nb,a dog\n',
+            r"line 3: no valid CSV \(unexpected end of data\); a text in",
+        ),
+        ("p.csv", 'sample_id,caption\na,"a" cat\n', r"line 2: no valid CSV"),
+        ("p.csv", f"sample_id,caption\na,{'x' * 200_000}\n", r"line 2: no valid CSV \(field larger"),
+        ("p.csv", "sample_id,caption,caption\na,x,y\n", r"line 2: 'caption' occurs twice; keep one"),
+        ("p.csv", "sample_id,caption,,\na,x,,y\n", r"line 2: 'y' stands in a column without a name"),
+        ("p.jsonl", '{"file": "a", "caption": "x", "caption": "y"}', r"line 1: 'caption' occurs twice"),
+        ("p.jsonl", '{"file": "a", "caption": {"en": "x"}}', r"line 1: caption must be text"),
+        ("p.jsonl", "{}", r"line 1: needs sample_id or file"),
         ("p.csv", "sample_id,caption\n,a cat\n", r"line 2: needs sample_id or file"),
         ("p.jsonl", '{"sample_id": "a", "caption": "x"}\n{"sample_id": "b"\n', r"line 2: no valid JSON"),
         ("p.jsonl", '["a"]\n', r"line 1: needs one JSON object"),
@@ -58,3 +75,42 @@ def test_mistakes_are_placed(tmp_path: Path, name: str, text: str, message: str)
 def test_missing_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"prompt manifest .*p\.csv does not exist"):
         read_manifest(tmp_path / "p.csv")
+    with pytest.raises(ConfigError, match=r"prompt manifest .* is a folder; give the CSV or JSONL file"):
+        read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["p.csv", "p.jsonl"])
+def test_another_encoding_is_placed(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes('sample_id,caption\na,"Käse"\n'.encode("latin-1"))
+    with pytest.raises(ConfigError, match=r"line 2: not UTF-8; save the file with that encoding"):
+        read_manifest(tmp_path / name)
+
+
+def test_columns_that_a_spreadsheet_appends_are_ignored(tmp_path: Path) -> None:
+    path = written(tmp_path, "p.csv", "sample_id,caption,,\r\na,x,,\r\n\r\nb,y\r\n")
+    assert read_manifest(path) == {"a": {"caption": "x"}, "b": {"caption": "y"}}
+
+
+words = st.text(st.characters(codec="utf-8", exclude_characters="\r\0"), max_size=12)
+tables = st.dictionaries(st.text("abc", min_size=1), st.tuples(words, words), min_size=1)
+
+
+@settings(max_examples=50, deadline=None)
+@given(tables)
+def test_both_formats_keep_every_text_and_the_order(table: dict[str, tuple[str, str]]) -> None:
+    expected = {
+        sample_id: {role: text.strip() for role, text in zip(("caption", "other"), texts, strict=True) if text.strip()}
+        for sample_id, texts in table.items()
+    }
+    with TemporaryDirectory() as temporary:
+        paths = Path(temporary, "p.csv"), Path(temporary, "p.jsonl")
+        with paths[0].open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file).writerows([("sample_id", "caption", "other"), *((i, *t) for i, t in table.items())])
+        rows = [{"sample_id": i, "caption": caption, "other": other} for i, (caption, other) in table.items()]
+        paths[1].write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in rows), encoding="utf-8")
+        for path in paths:
+            if all(expected.values()):
+                assert list(read_manifest(path).items()) == list(expected.items())
+            else:
+                with pytest.raises(ConfigError, match="has an empty text in every role"):
+                    read_manifest(path)

@@ -53,6 +53,14 @@ def test_emoji_with_a_missing_image_is_refused(small: Path) -> None:
         EmojiTest(path=small)
 
 
+def test_emoji_with_a_broken_image_or_none_is_refused(small: Path) -> None:
+    (small / "images" / "e3.png").write_bytes(b"")
+    with pytest.raises(ConfigError, match=r"1 of 5 files in .*images cannot be used: e3\.png"):
+        EmojiTest(path=small)
+    with pytest.raises(ConfigError, match=r"data\.path='.*nowhere/images' does not exist"):
+        EmojiTest(path=small / "nowhere")
+
+
 @pytest.mark.skipif(not (PACKAGED / "captions.csv").exists(), reason="the packaged test set is not there yet")
 def test_packaged_set() -> None:
     data = EmojiTest()

@@ -2,6 +2,7 @@
 
 from treg_exp.data.base import Source, Subset, subset, text_table
 from treg_exp.data.emoji_test import EmojiTest
+from treg_exp.data.file_source import FileSource
 from treg_exp.data.folder import ImageFolder
 from treg_exp.data.manifest import read_manifest
 from treg_exp.data.measurements import MeasurementFolder
@@ -9,6 +10,7 @@ from treg_exp.data.prompts import FixedPrompt, ManifestPrompt, Prompt, PromptFro
 
 __all__ = [
     "EmojiTest",
+    "FileSource",
     "FixedPrompt",
     "ImageFolder",
     "ManifestPrompt",

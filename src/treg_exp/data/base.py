@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from treg_exp.data.file_source import FileSource
 from treg_exp.errors import ConfigError
 from treg_exp.types import Sample
 
@@ -56,22 +57,27 @@ class Subset:
 def subset(source: Source, limit: int | None = None, offset: int = 0) -> Source:
     """``limit`` samples of ``source`` after the first ``offset``; fewer where the source ends earlier.
 
+    Files are loaded once here, unless their source says ``verify=False``: the selection is known and no model is
+    loaded yet, so this costs time for what will be restored only.
+
     Args:
         source: the whole data set.
         limit: number of samples, None for all.
         offset: number of samples to leave out at the start.
 
     Raises:
-        ConfigError: nothing would be left, named after the setting (``data.limit``, ``data.offset``).
+        ConfigError: nothing would be left, named after the setting (``data.limit``, ``data.offset``); or a selected
+            file cannot be used.
     """
     total = len(source)
     if limit is not None and limit < 1:
         raise ConfigError(f"data.limit={limit}: it must be at least 1, or null for all {total} samples")
     if not 0 <= offset < total:
         raise ConfigError(f"data.offset={offset}: it must be in [0, {total - 1}], the data has {total} samples")
-    if limit is None and offset == 0:
-        return source
-    return Subset(source, offset, total if limit is None else min(total, offset + limit))
+    stop = total if limit is None else min(total, offset + limit)
+    if isinstance(source, FileSource) and source.verify:
+        source.check(range(offset, stop))
+    return source if (offset, stop) == (0, total) else Subset(source, offset, stop)
 
 
 def text_table(source: Source) -> list[tuple[str, Mapping[str, str]]]:

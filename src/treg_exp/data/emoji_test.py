@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from treg_exp.data.manifest import match, read_manifest
-from treg_exp.data.pictures import read_rgb, resize, to_tensor
+from treg_exp.data.folder import ImageFolder
+from treg_exp.data.listing import some
 from treg_exp.errors import ConfigError
-from treg_exp.types import Sample
 
 PACKAGED = Path(__file__).parents[1] / "assets" / "emoji_test"
 ROLES = ("caption", "counterfactual")
 
 
-class EmojiTest:
+class EmojiTest(ImageFolder):
     """The packaged test set, in the order of its table: samples with a counterfactual come first.
 
     Args:
@@ -27,39 +25,18 @@ class EmojiTest:
     """
 
     def __init__(self, image_size: int = 64, only: str | None = None, path: str | Path | None = None) -> None:
-        root = PACKAGED if path is None else Path(path)
-        self.image_size = image_size
-        self._folder = root / "images"
-        texts = read_manifest(root / "captions.csv")
-        stored = {file.stem: file.name for file in sorted(self._folder.glob("*.png"))}
-        match(texts, stored, root / "captions.csv")
-        missing = [sample_id for sample_id in texts if sample_id not in stored]
+        root = PACKAGED if path is None else Path(path).expanduser()
+        super().__init__(root / "images", image_size, manifest=root / "captions.csv")
+        # Rows without an image are no mistake in a user's manifest. Here they are: the set would be another one.
+        missing = [f"{sample_id}.png" for sample_id in self._texts if sample_id not in self.files]
         if missing:
-            raise ConfigError(f"the test set {root} is incomplete: {len(missing)} images such as {missing[0]}.png")
+            raise ConfigError(f"the test set {root} is incomplete: {len(missing)} images such as {some(missing)}")
         # The other columns (name, style, category) describe the picture; they are no texts to restore with.
         self._texts = {
-            sample_id: {role: roles[role] for role in ROLES if role in roles}
-            for sample_id, roles in texts.items()
-            if only is None or (only in ROLES and only in roles)
+            sample_id: {role: texts[role] for role in ROLES if role in texts}
+            for sample_id, texts in self._texts.items()
+            if only is None or (only in ROLES and only in texts)
         }
         if not self._texts:
             raise ConfigError(f"data.only={only!r}: no sample has such a text; the roles are {', '.join(ROLES)}")
         self._ids = list(self._texts)
-
-    @property
-    def ids(self) -> Sequence[str]:
-        """See :class:`~treg_exp.data.base.Source`."""
-        return self._ids
-
-    def __len__(self) -> int:
-        return len(self._ids)
-
-    def captions(self, index: int) -> Mapping[str, str]:
-        """See :class:`~treg_exp.data.base.Source`."""
-        return self._texts[self._ids[index]]
-
-    def __getitem__(self, index: int) -> Sample:
-        sample_id = self._ids[index]
-        image = read_rgb(self._folder / f"{sample_id}.png")
-        target = to_tensor(resize(image, self.image_size))
-        return Sample(sample_id, target=target, captions=self.captions(index))

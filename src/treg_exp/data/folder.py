@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from treg_exp.data.listing import check_files, list_files
-from treg_exp.data.manifest import match, read_manifest
+from torch import Tensor
+
+from treg_exp.data.file_source import FileSource
 from treg_exp.data.pictures import (
     EXTENSIONS,
     Fit,
     check_colour,
     check_fit,
     check_header,
+    check_size,
     read_rgb,
     resize,
     to_tensor,
 )
-from treg_exp.types import Sample
 
 
-class ImageFolder:
+class ImageFolder(FileSource):
     """All images below a folder, in the order of their relative paths; see ``docs/data.md``.
 
     Args:
@@ -29,12 +29,13 @@ class ImageFolder:
         manifest: CSV or JSONL file with the texts of the images, or None for images without captions.
         fit: how an image becomes square: ``crop``, ``pad`` or ``stretch``.
         background: colour under transparent pixels and around padded images (a CSS name or #rrggbb).
-        verify: check every header now. False starts faster on very large folders; a broken file is then found
-            when its turn comes.
+        verify: find unusable files early, see :class:`~treg_exp.data.file_source.FileSource`.
 
     Raises:
         ConfigError: folder or manifest do not exist, or there are no, unusable or unlisted images.
     """
+
+    extensions = EXTENSIONS
 
     def __init__(
         self,
@@ -45,34 +46,18 @@ class ImageFolder:
         background: str = "white",
         verify: bool = True,
     ) -> None:
+        check_size(image_size)
         check_fit(fit)
         check_colour(background)
-        self.files = list_files(path, EXTENSIONS)
-        if verify:
-            check_files(path, list(self.files.values()), check_header)
         self.image_size = image_size
         self.fit: Fit = fit
         self.background = background
-        self._ids = list(self.files)
-        self._texts: dict[str, dict[str, str]] = {}
-        if manifest is not None:
-            self._texts = read_manifest(manifest)
-            match(self._texts, {sample_id: file.name for sample_id, file in self.files.items()}, manifest)
+        super().__init__(path, manifest, verify)
 
-    @property
-    def ids(self) -> Sequence[str]:
-        """See :class:`~treg_exp.data.base.Source`."""
-        return self._ids
+    def problem(self, file: Path) -> str | None:
+        """See :class:`~treg_exp.data.file_source.FileSource`."""
+        return check_header(file)
 
-    def __len__(self) -> int:
-        return len(self._ids)
-
-    def captions(self, index: int) -> Mapping[str, str]:
-        """See :class:`~treg_exp.data.base.Source`."""
-        return self._texts.get(self._ids[index], {})
-
-    def __getitem__(self, index: int) -> Sample:
-        sample_id = self._ids[index]
-        image = read_rgb(self.files[sample_id], self.background)
-        target = to_tensor(resize(image, self.image_size, self.fit, self.background))
-        return Sample(sample_id, target=target, captions=self.captions(index))
+    def load(self, file: Path) -> Tensor:
+        """The image as (3, image_size, image_size) in [-1, 1]."""
+        return to_tensor(resize(read_rgb(file, self.background), self.image_size, self.fit, self.background))

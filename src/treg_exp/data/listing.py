@@ -10,6 +10,7 @@ from treg_exp.errors import ConfigError
 
 UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
 NAMED_AT_MOST = 5
+LONGEST_ID = 255  # bytes in a file name, on all common file systems: a run makes a folder for each sample
 
 
 def sample_id_of(relative: str | Path) -> str:
@@ -34,13 +35,16 @@ def list_files(folder: str | Path, extensions: Sequence[str]) -> dict[str, Path]
     Raises:
         ConfigError: there is no such folder, no file of these kinds in it, or two files get the same id.
     """
+    if not str(folder):
+        raise ConfigError("data.path is empty; give the folder that holds the files, such as data.path=photos")
     root = Path(folder).expanduser()
     if not root.exists():
         raise ConfigError(f"data.path={str(folder)!r} does not exist (looked at {root.absolute()})")
     if not root.is_dir():
         raise ConfigError(f"data.path={str(folder)!r} is a file; give the folder that holds it")
+    # A link to a missing file counts: it is reported as unusable, while leaving it out would go unnoticed.
     relative = sorted(
-        path.relative_to(root) for path in root.rglob("*") if path.suffix.lower() in extensions and path.is_file()
+        path.relative_to(root) for path in root.rglob("*") if path.suffix.lower() in extensions and not path.is_dir()
     )
     visible = [path for path in relative if not any(part.startswith(".") for part in path.parts)]
     if not visible:
@@ -50,28 +54,31 @@ def list_files(folder: str | Path, extensions: Sequence[str]) -> dict[str, Path]
 
 
 def unique_ids(relative: Sequence[Path]) -> dict[str, Path]:
-    """sample_id -> relative path; raises ConfigError naming both files where two would share an id."""
+    """sample_id -> relative path; raises ConfigError where two files would share an id, or an id is too long."""
     files: dict[str, Path] = {}
     for path in relative:
         sample_id = sample_id_of(path)
         if sample_id in files:
             first, second = files[sample_id].as_posix(), path.as_posix()
             raise ConfigError(f"{first} and {second} would both be sample {sample_id!r}; rename one of them")
+        if len(sample_id) > LONGEST_ID:
+            raise ConfigError(
+                f"{path.as_posix()}: its sample id has {len(sample_id)} characters, a folder name can have "
+                f"{LONGEST_ID}; shorten the names, or give a deeper folder as data.path"
+            )
         files[sample_id] = path
     return files
 
 
-def check_files(folder: str | Path, files: Sequence[Path], reason: Callable[[Path], str | None]) -> None:
+def check_files(folder: Path, files: Sequence[Path], reason: Callable[[Path], str | None]) -> None:
     """Raise one ConfigError that names the unusable files.
 
     Args:
-        folder: where the files are, for the message.
+        folder: where the files are; the message gives their paths below it.
         files: what to check.
         reason: why a file cannot be used, or None.
     """
-    broken = [
-        f"{path.relative_to(Path(folder).expanduser())} ({why})" for path in files if (why := reason(path)) is not None
-    ]
+    broken = [f"{path.relative_to(folder)} ({why})" for path in files if (why := reason(path)) is not None]
     if broken:
         raise ConfigError(
             f"{len(broken)} of {len(files)} files in {folder} cannot be used: {some(broken)}. "

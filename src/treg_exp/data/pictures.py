@@ -27,12 +27,20 @@ def check_fit(fit: str) -> None:
         raise ConfigError(f"data.fit={fit!r} is unknown; choose one of: {', '.join(get_args(Fit))}")
 
 
+def check_size(size: int) -> None:
+    """Raise ConfigError for a side that no image can have."""
+    if size < 1:
+        raise ConfigError(f"data.image_size={size}: it must be at least 1 pixel, or null for the prior's size")
+
+
 def check_colour(colour: str) -> None:
-    """Raise ConfigError for a background that is no colour."""
+    """Raise ConfigError for a background that is no colour, or that is transparent itself."""
     try:
-        ImageColor.getrgb(colour)
+        opaque_colour = len(ImageColor.getrgb(colour)) == 3
     except ValueError:
-        raise ConfigError(f"data.background={colour!r} is no colour; use a name such as white, or #rrggbb") from None
+        opaque_colour = False
+    if not opaque_colour:
+        raise ConfigError(f"data.background={colour!r} is no colour; use a name such as white, or #rrggbb")
 
 
 def check_header(path: Path) -> str | None:
