@@ -49,6 +49,7 @@ WRONG = {
     "data.batch_size=0": r"data\.batch_size=0: must be >= 1",
     "data.limit=0": r"data\.limit=0: must be >= 1",
     "data.image_size=60": r"multiples of 16",
+    "data.image_size=0": r"image_size=0",
     "draws=0": r"draws=0: must be >= 1",
     "trainer.devices=0": r"trainer\.devices=0: must be >= 1",
     "trainer.accelerator=tpu": r"trainer\.accelerator=tpu: allowed are auto, cpu, gpu",

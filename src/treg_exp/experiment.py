@@ -137,7 +137,8 @@ class Experiment:
     @cached_property
     def image_size(self) -> int:
         """Side of the square images."""
-        return int(self.config["data"].get("image_size") or self.prior_info.image_size)
+        wished = self.config["data"].get("image_size")
+        return int(self.prior_info.image_size if wished is None else wished)
 
     @cached_property
     def title(self) -> str:
@@ -195,7 +196,7 @@ def _source(node: DictConfig, info: PriorInfo) -> Source:
     """The data set; ``image_size: null`` becomes the prior's."""
     own = {k: v for k, v in node.items() if k not in ("limit", "offset", "batch_size", "image_size")}
     if "image_size" in inspect.signature(get_object(node._target_)).parameters:  # real measurements keep their size
-        own["image_size"] = node.image_size or info.image_size
+        own["image_size"] = info.image_size if node.image_size is None else node.image_size
     source: Source = build(OmegaConf.create(own), "data")
     return source
 
