@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
+import sys
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
-from treg_exp.errors import RunFailedError
+from treg_exp.errors import ConfigError, RunFailedError
 from treg_exp.experiment import Experiment
 
 
@@ -31,79 +34,111 @@ def run(cfg: DictConfig) -> float | None:
     if experiment.settings.dry_run:
         dry_run(experiment)
         return None
-    rank = _rank()
-    if rank == 0:
-        experiment.open_folder()
-    batches = experiment.pending_batches()
-    if batches:
-        restore(experiment, batches, rank)
-    return conclude(experiment) if rank == 0 else None
+    from treg_exp.engine.processes import is_first
 
-
-def restore(experiment: Experiment, batches: Sequence[Sequence[Any]], rank: int) -> None:
-    """The Lightning predict loop, and the status of the run whatever happens in it."""
-    from lightning import Trainer
-
-    from treg_exp.engine.loading import WorkData
-    from treg_exp.engine.progress import StepProgress
-    from treg_exp.engine.writer import RunWriter
-
-    settings, folder, expected = experiment.trainer, experiment.folder, len(experiment.items)
-    world = min(settings.devices * settings.num_nodes, len(batches))  # a process without work would hang the others
-    devices = max(1, world // settings.num_nodes)
-    progress = StepProgress(experiment.solver.steps, -(-len(batches) // world))
-    writer = RunWriter(folder, expected, experiment.settings.draws)
-    loggers = experiment.loggers if rank == 0 else []
-    if rank == 0:
-        folder.write_status("running", expected, 0)
-    for logger in loggers:
-        logger.start(folder.path, experiment.config, experiment.group)
-    trainer = Trainer(
-        accelerator=settings.accelerator, devices=devices, num_nodes=settings.num_nodes,
-        strategy="ddp" if world > 1 else "auto", inference_mode=False, use_distributed_sampler=False, logger=False,
-        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
-        callbacks=[writer, progress, *loggers],
-    )  # fmt: skip
+    if not is_first():
+        restore(experiment)
+        return None
+    folder = experiment.folder
+    experiment.open_folder()
     try:
-        module = experiment.module(progress.on_step)
-        trainer.predict(module, WorkData(experiment.source, batches), return_predictions=False)
-        trainer.strategy.barrier("all rows are written")
+        restore(experiment)
+        rows, summary = conclude(experiment)
+        failed = len(experiment.items) - len(rows)
+        folder.write_status("failed" if failed else "finished", _keys(experiment))
+        print(f"results: {folder.path}  (grid.png, results.csv, summary.json, samples/)", flush=True)
+        for logger in experiment.loggers:
+            logger.finish(rows, summary, lambda key: folder.reconstruction(key, experiment.settings.draws))
+            logger.close(exit_code=1 if failed else 0)
     except BaseException as error:
-        if rank == 0:
-            state = "interrupted" if isinstance(error, KeyboardInterrupt | SystemExit) else "failed"
-            folder.write_status(state, expected, writer.failed, error=f"{type(error).__name__}: {error}")
-            for logger in loggers:
-                logger.close(exit_code=1)
-        if isinstance(error, SystemExit):  # Lightning turns Ctrl-C into an exit
-            raise KeyboardInterrupt from error
+        _write_end(experiment, error)
+        for logger in experiment.loggers:
+            logger.close(exit_code=1)
         raise
-
-
-def conclude(experiment: Experiment) -> float | None:
-    """Summary, table, picture grid and final status, from the files of the run folder."""
-    from treg_exp.files import write_json
-    from treg_exp.reports import read_rows, render, summarise, write_grid, write_results
-
-    folder, settings = experiment.folder, experiment.settings
-    wanted = {item.key: position for position, item in enumerate(experiment.items)}
-    rows = [r for r in read_rows(folder.path) if (r["sample_id"], r["variant"], r["draw"]) in wanted]
-    rows.sort(key=lambda r: wanted[r["sample_id"], r["variant"], r["draw"]])
-    failed = len(experiment.items) - len(rows)
-    summary = summarise(rows)
-    write_results(rows, folder.path / "results.csv")
-    write_json(folder.path / "summary.json", summary)
-    if rows:
-        write_grid(folder.path, list(experiment.variants), folder.path / "grid.png", title=experiment.title)
-        print(render(summary, experiment.title), flush=True)
-    for logger in experiment.loggers:
-        logger.finish(rows, summary, lambda key: folder.reconstruction(key, settings.draws))
-        logger.close(exit_code=1 if failed else 0)
-    folder.write_status("failed" if failed else "finished", len(experiment.items), failed)
-    print(f"results: {folder.path}  (grid.png, results.csv, summary.json, samples/)")
+    finally:
+        folder.close()
     if failed:
         raise RunFailedError(f"{failed} of {len(experiment.items)} restorations failed, see {folder.path}/failures")
     values = [row["psnr"] for row in rows if row.get("psnr") is not None]
     return sum(values) / len(values) if values else None
+
+
+def restore(experiment: Experiment, devices: int | None = None) -> None:
+    """Do what is still to be done, with Lightning's predict loop, in one process or several.
+
+    Args:
+        experiment: its folder is open.
+        devices: processes per machine, for a process that ``LocalProcesses`` started; None decides it here.
+    """
+    batches = experiment.pending_batches()
+    if not batches:
+        return
+    from treg_exp.engine.loading import WorkData
+    from treg_exp.engine.processes import LocalProcesses, OwnSigterm, is_first, launched_outside
+    from treg_exp.engine.progress import StepProgress
+    from treg_exp.engine.writer import RunWriter
+
+    settings, folder, first = experiment.trainer, experiment.folder, is_first()
+    outside, count = devices is None and launched_outside(), 1  # count: this process and those that it starts
+    if devices is None:
+        devices = settings.devices
+        if not outside:  # more processes than batches would only load the model in vain
+            devices = count = max(1, min(devices, len(batches) // settings.num_nodes))
+    world = devices * settings.num_nodes
+    loggers = experiment.loggers if first else []
+    progress = StepProgress(experiment.solver.steps, -(-len(batches) // world))
+    writer = RunWriter(folder, _keys(experiment), experiment.settings.draws)
+    trainer = _trainer(experiment, devices, [writer, progress, OwnSigterm(), *loggers])
+    if first:
+        _announce(experiment)
+        folder.write_environment()
+        folder.write_status("running", _keys(experiment))
+    for logger in loggers:
+        logger.start(folder.path, experiment.config, experiment.group)
+    command = [sys.executable, "-m", "treg_exp.app", str(folder.path), str(devices)]
+    with LocalProcesses(command, count, lambda number, code: _lost(experiment, number, code)) as others:
+        try:
+            module = experiment.module(progress.on_step)
+            trainer.predict(module, WorkData(experiment.source, batches), return_predictions=False)
+        except SystemExit as error:  # Lightning turns Ctrl-C into an exit
+            raise KeyboardInterrupt from error
+        others.wait()
+    if outside and world > 1:
+        trainer.strategy.barrier("all rows are written")
+
+
+def join(run_dir: str, devices: int) -> None:
+    """Be one more process of a run: restore its share. The configuration is the one in the run folder."""
+    from treg_exp.engine.processes import end_with_parent
+
+    end_with_parent()
+    quiet()
+    cfg = OmegaConf.load(f"{run_dir}/config.yaml")
+    assert isinstance(cfg, DictConfig)
+    cfg.run_dir = run_dir
+    restore(Experiment.from_config(cfg), devices)
+
+
+def conclude(experiment: Experiment) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Summary, table and picture grid, from the files of the run folder.
+
+    Returns:
+        All rows of the run in the order of the work items, and the summary.
+    """
+    from treg_exp.files import write_json
+    from treg_exp.reports import read_rows, render, summarise, write_grid, write_results
+
+    path = experiment.folder.path
+    wanted = {item.key: position for position, item in enumerate(experiment.items)}
+    rows = [r for r in read_rows(path) if (r["sample_id"], r["variant"], r["draw"]) in wanted]
+    rows.sort(key=lambda r: wanted[r["sample_id"], r["variant"], r["draw"]])
+    summary = summarise(rows)
+    write_results(rows, path / "results.csv")
+    write_json(path / "summary.json", summary)
+    if rows:
+        write_grid(path, list(experiment.variants), path / "grid.png", title=experiment.title)
+        print(render(summary, experiment.title), flush=True)
+    return rows, summary
 
 
 def dry_run(experiment: Experiment) -> None:
@@ -114,10 +149,11 @@ def dry_run(experiment: Experiment) -> None:
     probes = experiment.probes()
     counts = [sum(item.variant == batch.items[0].variant for item in experiment.items) for batch in probes]
     module = experiment.module(lambda info: None)
+    module.to(_trainer(experiment, devices=1).strategy.root_device)
     module.on_predict_start()
     cost = estimate(module, probes, counts)
     total = len(experiment.items)
-    print(f"{experiment.title}")
+    print(experiment.title)
     print(f"restorations: {total} ({len(experiment.source)} images, variants {', '.join(experiment.variants)},")
     print(f"              {experiment.settings.draws} draw(s)) in {len(batches)} batches")
     print(f"NFE:          {cost.nfe:.0f} network evaluations, {cost.nfe / total:.0f} per restoration")
@@ -127,17 +163,66 @@ def dry_run(experiment: Experiment) -> None:
 
 def quiet() -> None:
     """Silence what does not concern the user: notes of libraries about their own defaults."""
-    import os
-
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
     warnings.filterwarnings("ignore", module="lightning")
-    for name in ("lightning.pytorch", "lightning.fabric", "diffusers", "transformers"):
+    for name in ("diffusers", "transformers"):
         logging.getLogger(name).setLevel(logging.ERROR)
 
 
-def _rank() -> int:
-    from lightning.pytorch.utilities import rank_zero_only
+def _trainer(experiment: Experiment, devices: int, callbacks: Sequence[Any] = ()) -> Any:
+    """A Lightning trainer that only predicts.
 
-    return int(getattr(rank_zero_only, "rank", 0) or 0)
+    Raises:
+        ConfigError: this machine does not have such devices.
+    """
+    from lightning import Trainer
+    from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+    for name in ("lightning.pytorch", "lightning.fabric"):  # importing it has set the level
+        logging.getLogger(name).setLevel(logging.ERROR)
+    settings = experiment.trainer
+    several = devices * settings.num_nodes > 1
+    try:
+        return Trainer(
+            accelerator=settings.accelerator, devices=devices, num_nodes=settings.num_nodes if several else 1,
+            strategy="ddp" if several else "auto", inference_mode=False, use_distributed_sampler=False, logger=False,
+            enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+            callbacks=list(callbacks),
+        )  # fmt: skip
+    except MisconfigurationException as error:
+        raise ConfigError(f"trainer: {' '.join(str(error).split())}") from None
+
+
+def _keys(experiment: Experiment) -> frozenset[tuple[str, str, int]]:
+    return frozenset(item.key for item in experiment.items)
+
+
+def _announce(experiment: Experiment) -> None:
+    """Say so where an earlier run is continued."""
+    wanted = _keys(experiment)
+    if done := len(wanted & experiment.folder.finished()):
+        print(f"continuing {experiment.folder.path}: {done} of {len(wanted)} restorations are there", flush=True)
+
+
+def _write_end(experiment: Experiment, error: BaseException) -> None:
+    """The status of a run that did not come to its end."""
+    if isinstance(error, KeyboardInterrupt):
+        experiment.folder.write_status("interrupted", _keys(experiment))
+    else:
+        experiment.folder.write_status("failed", _keys(experiment), error=f"{type(error).__name__}: {error}")
+
+
+def _lost(experiment: Experiment, number: int, code: int) -> NoReturn:
+    """A process of this run has ended with an error: end this one, which may be waiting for it for ever."""
+    message = f"process {number} of the run ended with code {code}"
+    interrupted = code in (-signal.SIGTERM, -signal.SIGINT)
+    _write_end(experiment, KeyboardInterrupt() if interrupted else RuntimeError(message))
+    print(f"error: {message}; the same command continues with what is missing", file=sys.stderr, flush=True)
+    sys.stdout.flush()
+    os._exit(130 if interrupted else 1)
+
+
+if __name__ == "__main__":
+    join(sys.argv[1], int(sys.argv[2]))

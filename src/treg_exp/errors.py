@@ -5,10 +5,13 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import signal
 import sys
+import threading
+import traceback
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 
 class ConfigError(ValueError):
@@ -42,11 +45,14 @@ def job(run: Callable[[Any], float | None], cfg: Any) -> float | None:
 def report_errors(main: Callable[[], object]) -> int:
     """Run ``main`` and return the exit code: 0 finished, 1 some items failed, 2 a wrong setting, 130 interrupted.
 
-    ``HYDRA_FULL_ERROR=1`` in the environment shows full tracebacks, as in every Hydra program.
+    An unexpected error shows its traceback and counts as 1. SIGTERM interrupts as Ctrl-C does.
+    ``HYDRA_FULL_ERROR=1`` in the environment shows full tracebacks of everything, as in every Hydra program.
     """
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _interrupt)
     if os.environ.get("HYDRA_FULL_ERROR") == "1":
         main()
         return max(_codes, default=0)
@@ -54,10 +60,19 @@ def report_errors(main: Callable[[], object]) -> int:
     try:
         main()
     except (HydraException, OmegaConfBaseException) as error:
-        return _complain(explain(error, sys.argv[1:]), 2)
+        _codes.append(_complain(explain(error, sys.argv[1:]), 2))
     except KeyboardInterrupt:
         return _complain("interrupted; the same command continues with what is missing", 130)
+    except Exception as error:
+        if str(error).startswith("Only one of --run, --multirun, --cfg"):
+            return _complain("-m (--multirun), --cfg and --info exclude each other: `--cfg job` shows a single job", 2)
+        traceback.print_exc()
+        _codes.append(1)
     return max(_codes, default=0)
+
+
+def _interrupt(signum: int, frame: object) -> NoReturn:
+    raise KeyboardInterrupt
 
 
 def _complain(message: str, code: int) -> int:

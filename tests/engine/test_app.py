@@ -74,11 +74,12 @@ def test_batch_size_changes_nothing(reference, tmp_path: Path, size: int) -> Non
         assert np.abs(picture(tmp_path / "run", *key) - picture(folder, *key)).max() <= 1
 
 
-def test_the_same_command_continues_and_repeats_nothing(reference, capsys) -> None:
+def test_the_same_command_continues_and_repeats_nothing(reference, capsys: pytest.CaptureFixture[str]) -> None:
     folder, rows = reference
     lines = (folder / "rows" / "rank-0.jsonl").read_text().splitlines()
     (folder / "rows" / "rank-0.jsonl").write_text("\n".join([*lines[:4], lines[4][:30]]))
     again = go(folder, "data.limit=3", "data.batch_size=2")
+    assert f"continuing {folder}: 4 of 9 restorations are there" in capsys.readouterr().out
     assert len(again) == 9
     kept = [json.loads(line) for line in lines[:4]]
     assert all(again[k["sample_id"], k["variant"]]["seconds"] == k["seconds"] for k in kept)
@@ -151,6 +152,27 @@ def test_a_broken_wandb_stops_nothing(tmp_path: Path, monkeypatch: pytest.Monkey
     rows = go(tmp_path / "r", "data.limit=1", "experiment=single", "logger=wandb")
     assert len(rows) == 1
     assert "W&B failed" in caplog.text
+
+
+def test_every_restoration_may_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(TReg, "solve", lambda self, problem, *args: Restoration(torch.full((1, 3, 64, 64), torch.nan)))
+    with pytest.raises(RunFailedError, match="1 of 1 restorations failed"):
+        go(tmp_path / "r", "data.limit=1", "experiment=single")
+    status = json.loads((tmp_path / "r" / "status.json").read_text())
+    assert (status["state"], status["finished"], status["failed"]) == ("failed", 0, 1)
+
+
+def test_a_finished_run_keeps_its_environment(reference) -> None:
+    folder, _ = reference
+    before = (folder / "environment.json").stat().st_mtime_ns
+    go(folder, "data.limit=3")
+    assert (folder / "environment.json").stat().st_mtime_ns == before
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_a_missing_device_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"trainer: .*gpu"):
+        go(tmp_path / "r", "data.limit=1", "trainer.accelerator=gpu")
 
 
 def test_dry_run_computes_nothing(tmp_path: Path, capsys) -> None:

@@ -12,7 +12,9 @@ from treg_exp.errors import ConfigError
 def test_another_configuration_is_refused_by_name(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run")
     folder.open({"seed": 0}, {"seed": 0, "solver": {"steps": 5}})
+    folder.close()
     folder.open({"seed": 0}, {"seed": 0, "solver": {"steps": 5}})
+    folder.close()
     with pytest.raises(ConfigError, match=r"solver\.steps=5, this one has solver\.steps=6"):
         folder.open({"seed": 0}, {"seed": 0, "solver": {"steps": 6}})
 
@@ -32,11 +34,43 @@ def test_torn_rows_do_not_count(tmp_path: Path) -> None:
     assert folder.finished() == {("a", "own", 0)}
     folder.append("rows", 0, [{"sample_id": "c", "variant": "own", "draw": 0}])
     assert folder.finished() == {("a", "own", 0), ("c", "own", 0)}
-    folder.write_status("running", 5, 1)
+
+
+def test_status_counts_the_work_items_of_the_run(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    a, b, c, old = ({"sample_id": name, "variant": "own", "draw": 0} for name in ("a", "b", "c", "old"))
+    folder.append("rows", 0, [a, old])
+    folder.append("rows", 1, [b])
+    folder.append("failures", 0, [b, old])  # b failed, and was restored since
+    folder.append("failures", 1, [c, c])  # c failed twice
+    folder.write_status("running", [(name, "own", 0) for name in "abcd"], error="none")
     status = json.loads((tmp_path / "status.json").read_text())
-    assert {k: status[k] for k in ("state", "expected", "finished", "failed")} == {
-        "state": "running", "expected": 5, "finished": 2, "failed": 1,
-    }  # fmt: skip
+    assert status.pop("updated")
+    assert status == {"state": "running", "expected": 4, "finished": 2, "failed": 1, "error": "none"}
+    assert folder.failed() == {("c", "own", 0)}
+
+
+def test_one_process_at_a_time(tmp_path: Path) -> None:
+    first, second = RunFolder(tmp_path / "r"), RunFolder(tmp_path / "r")
+    first.open({}, {"seed": 0})
+    with pytest.raises(ConfigError, match="is being written by another process"):
+        second.open({}, {"seed": 0})
+    first.close()
+    second.open({}, {"seed": 0})
+
+
+def test_a_process_killed_at_the_very_start_leaves_a_folder_that_can_be_used(tmp_path: Path) -> None:
+    (tmp_path / ".lock").touch()
+    (tmp_path / ".identity.json.0123.tmp").write_text("{")
+    folder = RunFolder(tmp_path)
+    folder.open({"seed": 0}, {"seed": 0})
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".lock", "config.yaml", "identity.json"]
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "r").touch()
+    with pytest.raises(ConfigError, match="is a file"):
+        RunFolder(tmp_path / "r").open({}, {})
 
 
 def test_paths_of_draws(tmp_path: Path) -> None:

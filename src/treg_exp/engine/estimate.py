@@ -6,6 +6,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
+
 from treg_exp.engine.module import RestorationModule, WorkBatch
 from treg_exp.types import StepInfo
 
@@ -53,6 +55,8 @@ def _probe(module: RestorationModule, batch: WorkBatch, steps: int) -> tuple[flo
     total = max(module.solver.steps, 1)
 
     def watch(info: StepInfo) -> None:
+        if module.device.type == "cuda":
+            torch.cuda.synchronize(module.device)
         stamps.append((time.perf_counter(), module.evaluations))
         if len(stamps) > steps:
             raise _EnoughError

@@ -37,6 +37,7 @@ class WorkData(LightningDataModule):
     def __init__(self, source: Source, batches: Sequence[Sequence[WorkItem]]) -> None:
         super().__init__()
         self.source, self.batches = source, batches
+        self.allow_zero_length_dataloader_with_multiple_devices = True  # srun may have started too many processes
 
     def predict_dataloader(self) -> DataLoader[WorkBatch]:
         """This process's share."""

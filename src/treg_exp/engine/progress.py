@@ -16,16 +16,15 @@ class StepProgress(Callback):
     Args:
         steps: steps per batch; solvers without steps count batches.
         batches: batches of this process.
-        enabled: False draws nothing.
     """
 
-    def __init__(self, steps: int, batches: int, enabled: bool = True) -> None:
-        self.steps, self.batches, self.enabled = steps, batches, enabled
+    def __init__(self, steps: int, batches: int) -> None:
+        self.steps, self.batches = steps, batches
         self.bar: Any = None
 
     def on_predict_start(self, trainer: Any, pl_module: Any) -> None:
         """Open the bar."""
-        if self.enabled and trainer.is_global_zero:
+        if trainer.is_global_zero:
             from tqdm import tqdm
 
             self.bar = tqdm(

@@ -8,16 +8,16 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from omegaconf import OmegaConf
 
 from treg_exp.engine.work import Key
 from treg_exp.errors import ConfigError
-from treg_exp.files import append_json_line, write_json, write_text
+from treg_exp.files import TEMPORARY_SUFFIX, append_json_line, write_json, write_text
 from treg_exp.reports.rows import read_rows
 
 PACKAGES = (
@@ -42,26 +42,70 @@ class RunFolder:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self._lock: IO[str] | None = None
 
     def open(self, config: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
-        """Create the folder, or check that an existing one belongs to the same configuration.
+        """Create the folder, or check that an existing one belongs to the same configuration, and keep others out.
 
         Raises:
-            ConfigError: another run's results are there; the message names the first setting that differs.
+            ConfigError: another run's results are there (the message names the first setting that differs), or
+                another process is writing them.
         """
-        previous = self.path / "identity.json"
-        if previous.is_file():
-            before = json.loads(previous.read_text())
+        self._check(identity)
+        self._claim()
+        self._check(identity)  # another process may have been here since
+        for left in self.path.rglob(f".*{TEMPORARY_SUFFIX}"):  # by a process that was killed while it wrote
+            left.unlink(missing_ok=True)
+        if not self._identity.is_file():
+            write_json(self._identity, identity)
+        write_text(self.path / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(dict(config))))
+
+    def close(self) -> None:
+        """Let other processes write here."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    @property
+    def _identity(self) -> Path:
+        return self.path / "identity.json"
+
+    def _check(self, identity: Mapping[str, Any]) -> None:
+        """Refuse a folder that holds something else; nothing is written."""
+        if self._identity.is_file():
+            before = json.loads(self._identity.read_text())
             if different := difference(before, json.loads(json.dumps(identity))):
                 key, old, new = different
                 raise ConfigError(
                     f"run_dir={self.path} holds a run with {key}={old}, this one has {key}={new}; "
                     "choose another run_dir, or the same settings to continue it"
                 )
-        elif self.path.is_dir() and any(self.path.iterdir()):
+        elif self.path.exists() and not self.path.is_dir():
+            raise ConfigError(f"run_dir={self.path} is a file; choose another folder")
+        elif self.path.is_dir() and any(not entry.name.startswith(".") for entry in self.path.iterdir()):
             raise ConfigError(f"run_dir={self.path} is not empty and holds no run; choose another folder")
-        write_json(previous, identity)
-        write_text(self.path / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(dict(config))))
+
+    def _claim(self) -> None:
+        """Lock the folder until ``close`` or the end of this process, however it ends.
+
+        Two processes with the same command would do everything twice and write the same files.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._lock = (self.path / ".lock").open("a+")
+        try:
+            import fcntl
+
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.close()
+            raise ConfigError(
+                f"run_dir={self.path} is being written by another process; wait for it, or choose another run_dir"
+            ) from None
+        except (ImportError, OSError):  # no such thing on this system or file system: the run goes on without
+            pass
+
+    def write_environment(self) -> None:
+        """``environment.json``: what the restorations that come now are computed with."""
         write_json(self.path / "environment.json", environment())
 
     def sample(self, sample_id: str) -> Path:
@@ -78,14 +122,33 @@ class RunFolder:
         """Keys of the work items that have a row."""
         return {(row["sample_id"], row["variant"], row["draw"]) for row in read_rows(self.path)}
 
+    def failed(self) -> set[Key]:
+        """Keys of the work items that have failed and were not restored since."""
+        keys = set()
+        for file in (self.path / "failures").glob("*.jsonl"):
+            for line in file.read_bytes().split(b"\n"):
+                try:
+                    row = json.loads(line)
+                except ValueError:  # torn, or the empty end of the file
+                    continue
+                keys.add((row["sample_id"], row["variant"], row["draw"]))
+        return keys - self.finished()
+
     def append(self, kind: str, rank: int, rows: Sequence[Mapping[str, Any]]) -> None:
         """Append rows to ``<kind>/rank-<rank>.jsonl``; each process has its own file."""
         for row in rows:
             append_json_line(self.path / kind / f"rank-{rank}.jsonl", row)
 
-    def write_status(self, state: str, expected: int, failed: int, **more: Any) -> None:
-        """``status.json``: state and counts of work items."""
-        counts = {"state": state, "expected": expected, "finished": len(self.finished()), "failed": failed}
+    def write_status(self, state: str, wanted: Collection[Key], **more: Any) -> None:
+        """``status.json``: state and counts of work items, from the files of all processes.
+
+        Args:
+            state: running, finished, failed or interrupted.
+            wanted: the work items of the run.
+            more: further entries.
+        """
+        finished, failed = (len(keys.intersection(wanted)) for keys in (self.finished(), self.failed()))
+        counts = {"state": state, "expected": len(wanted), "finished": finished, "failed": failed}
         write_json(self.path / "status.json", {**counts, "updated": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **more})
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -28,6 +30,22 @@ def never_fatal(method: F) -> F:
             log.warning("W&B failed and is off for the rest of this run (results are not affected): %s", error)
 
     return guarded  # type: ignore[return-value]
+
+
+@contextmanager
+def _staging(folder: Path) -> Iterator[None]:
+    """Make W&B keep the pictures of a table in ``folder/artifacts``.
+
+    Offline they would stay in ``~/.local/share/wandb`` until a ``wandb sync``, which then fails on another machine or
+    after that folder was emptied. This environment variable is the only way to say so, and is read at every use.
+    """
+    before = os.environ.get("WANDB_DATA_DIR")
+    os.environ["WANDB_DATA_DIR"] = before or str(folder)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["WANDB_DATA_DIR"]
 
 
 class WandbMirror(Callback):
@@ -55,6 +73,7 @@ class WandbMirror(Callback):
         self.job_type, self.name, self.tags, self.thumbnails = job_type, name, list(tags), thumbnails
         self.broken = False
         self.run: Any = None
+        self.folder = Path()
         self.done = 0
 
     @never_fatal
@@ -62,6 +81,7 @@ class WandbMirror(Callback):
         """Open the W&B run (first process only)."""
         import wandb
 
+        self.folder = run_dir.absolute() / "wandb"
         self.run = wandb.init(
             project=self.project, entity=self.entity, group=self.group or group, job_type=self.job_type,
             name=self.name or run_dir.name, tags=self.tags, mode=self.mode, dir=str(run_dir), config=dict(config),
@@ -100,7 +120,8 @@ class WandbMirror(Callback):
         for variant, entry in summary["variants"].items():
             for name, value in entry["metrics"].items():
                 self.run.summary[f"{variant}/{name}"] = value["mean"]
-        self.run.log({"restorations_table": self._table(rows, picture)})
+        with _staging(self.folder):
+            self.run.log({"restorations_table": self._table(rows, picture)})
 
     def _table(self, rows: Sequence[Mapping[str, Any]], picture: Callable[..., Path]) -> Any:
         import wandb
@@ -126,7 +147,7 @@ class WandbMirror(Callback):
         return wandb.Image(small)
 
     def close(self, exit_code: int) -> None:
-        """End the W&B run, so that the next job of a multirun gets its own."""
+        """End the W&B run, so that the next job of a multirun gets its own; twice does nothing."""
         if self.run is not None:
             run, self.run = self.run, None
             try:

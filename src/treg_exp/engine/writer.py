@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from lightning import LightningModule, Trainer
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from treg_exp.engine.module import Result
 from treg_exp.engine.run_folder import RunFolder
+from treg_exp.engine.work import Key
 from treg_exp.files import save_png
 
 
@@ -19,13 +20,12 @@ class RunWriter(Callback):
 
     Args:
         folder: the run folder.
-        expected: number of work items of the whole run.
+        wanted: the work items of the whole run.
         draws: draws per sample and variant (they decide the path).
     """
 
-    def __init__(self, folder: RunFolder, expected: int, draws: int) -> None:
-        self.folder, self.expected, self.draws = folder, expected, draws
-        self.failed = 0
+    def __init__(self, folder: RunFolder, wanted: Collection[Key], draws: int) -> None:
+        self.folder, self.wanted, self.draws = folder, wanted, draws
 
     def on_predict_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int,
@@ -35,14 +35,10 @@ class RunWriter(Callback):
         results: Sequence[Result] = outputs
         for result in results:
             self._pictures(result)
-        done = [r.row for r in results if r.image is not None]
-        failures = [r.row for r in results if r.image is None]
-        self.folder.append("rows", trainer.global_rank, done)
-        if failures:
-            self.failed += len(failures)
-            self.folder.append("failures", trainer.global_rank, failures)
+        self.folder.append("rows", trainer.global_rank, [r.row for r in results if r.image is not None])
+        self.folder.append("failures", trainer.global_rank, [r.row for r in results if r.image is None])
         if trainer.is_global_zero:
-            self.folder.write_status("running", self.expected, self.failed)
+            self.folder.write_status("running", self.wanted)
 
     def _pictures(self, result: Result) -> None:
         folder = self.folder.sample(result.item.sample_id)
