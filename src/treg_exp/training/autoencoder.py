@@ -104,7 +104,8 @@ def coarse_share(latents: Tensor) -> float:
     Args:
         latents: (B, 4, H, W).
     """
-    return float(F.avg_pool2d(latents, 2).var(dim=(0, 2, 3)).mean() / latents.var(dim=(0, 2, 3)).mean())
+    coarse, whole = (z.var(dim=(0, 2, 3), correction=0).mean() for z in (F.avg_pool2d(latents, 2), latents))
+    return float(coarse / whole)
 
 
 def psnr(restored: Tensor, truth: Tensor) -> Tensor:
