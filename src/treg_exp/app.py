@@ -116,6 +116,8 @@ def join(run_dir: str, devices: int) -> None:
     cfg = OmegaConf.load(f"{run_dir}/config.yaml")
     assert isinstance(cfg, DictConfig)
     cfg.run_dir = run_dir
+    if "verify" in cfg.data:
+        cfg.data.verify = False  # the first process has looked into every file
     restore(Experiment.from_config(cfg), devices)
 
 

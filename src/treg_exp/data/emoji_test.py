@@ -13,7 +13,7 @@ ROLES = ("caption", "counterfactual")
 
 
 class EmojiTest(ImageFolder):
-    """The packaged test set, in the order of its table: samples with a counterfactual come first.
+    """The packaged test set, in the order of its table.
 
     Args:
         image_size: side of the square image in pixels; the stored ones have 64 and are not resampled at 64.

@@ -18,7 +18,7 @@ from omegaconf import OmegaConf
 from treg_exp.engine.work import Key
 from treg_exp.errors import ConfigError
 from treg_exp.files import TEMPORARY_SUFFIX, append_json_line, write_json, write_text
-from treg_exp.reports.rows import read_rows
+from treg_exp.reports.rows import read_lines, read_rows
 
 PACKAGES = (
     "torch",
@@ -122,17 +122,15 @@ class RunFolder:
         """Keys of the work items that have a row."""
         return {(row["sample_id"], row["variant"], row["draw"]) for row in read_rows(self.path)}
 
-    def failed(self) -> set[Key]:
-        """Keys of the work items that have failed and were not restored since."""
-        keys = set()
-        for file in (self.path / "failures").glob("*.jsonl"):
-            for line in file.read_bytes().split(b"\n"):
-                try:
-                    row = json.loads(line)
-                except ValueError:  # torn, or the empty end of the file
-                    continue
-                keys.add((row["sample_id"], row["variant"], row["draw"]))
-        return keys - self.finished()
+    def failed(self, finished: Collection[Key] | None = None) -> set[Key]:
+        """Keys of the work items that have failed and were not restored since.
+
+        Args:
+            finished: what :meth:`finished` gives, if it is known already.
+        """
+        files = (self.path / "failures").glob("*.jsonl")
+        keys = {(row["sample_id"], row["variant"], row["draw"]) for file in files for row in read_lines(file)}
+        return keys.difference(self.finished() if finished is None else finished)
 
     def append(self, kind: str, rank: int, rows: Sequence[Mapping[str, Any]]) -> None:
         """Append rows to ``<kind>/rank-<rank>.jsonl``; each process has its own file."""
@@ -147,7 +145,8 @@ class RunFolder:
             wanted: the work items of the run.
             more: further entries.
         """
-        finished, failed = (len(keys.intersection(wanted)) for keys in (self.finished(), self.failed()))
+        restored = self.finished()  # every row of the run is read for it: once
+        finished, failed = (len(keys.intersection(wanted)) for keys in (restored, self.failed(restored)))
         counts = {"state": state, "expected": len(wanted), "finished": finished, "failed": failed}
         write_json(self.path / "status.json", {**counts, "updated": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **more})
 

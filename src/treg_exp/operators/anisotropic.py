@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from treg_exp.operators.base import check_image_shape
-from treg_exp.operators.kernel_blur import KernelBlur, check_kernel_size
+from treg_exp.operators.boundary import check_kernel_size
+from treg_exp.operators.kernel_blur import KernelBlur
 
 
 class AnisotropicGaussianBlur(KernelBlur):
@@ -31,7 +32,7 @@ class AnisotropicGaussianBlur(KernelBlur):
         rcond: float = 1e-4,
     ) -> None:
         """Takes the fields above, the image shape (3, H, W), the boundary rule and the cut-off of ``pinv``."""
-        check_kernel_size(kernel_size, check_image_shape(image_shape))
+        check_kernel_size(kernel_size, *check_image_shape(image_shape)[1:])
         sigma = tuple(float(v) for v in sigma)
         if len(sigma) != 2 or not all(0 < v < float("inf") for v in sigma):
             raise ValueError(f"sigma={sigma}: must be two widths (along, across) > 0 pixels")

@@ -10,9 +10,10 @@ from __future__ import annotations
 import copy
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
+from inspect import signature
 from typing import ClassVar, Self
 
 import torch
@@ -200,6 +201,19 @@ class Operator(ABC):
             if entries not in (1, len(value)):
                 raise ValueError(f"{name}: {len(value)} samples, but {parameter} has {entries} entries")
         return value.to(torch.float32)
+
+
+def make_operator(
+    make: Callable[..., Operator], image_shape: Sequence[int], sample_ids: Sequence[str], seed: int
+) -> Operator:
+    """``make(image_shape=...)``; an operator with random parameters gets ``sample_ids`` and ``seed`` as well."""
+    own = {"sample_ids": sample_ids, "seed": seed} if is_random(make) else {}
+    return make(image_shape=image_shape, **own)
+
+
+def is_random(make: Callable[..., Operator]) -> bool:
+    """Whether an operator has parameters that are drawn per sample."""
+    return "sample_ids" in signature(make).parameters
 
 
 def check_image_shape(image_shape: Sequence[int]) -> tuple[int, int, int]:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from treg_exp.operators.base import check_image_shape
-from treg_exp.operators.boundary import BOUNDARIES, filter_matrix
+from treg_exp.operators.boundary import check_boundary, check_kernel_size, filter_matrix
 from treg_exp.operators.separable import Axis, SeparableOperator
 
 
@@ -55,9 +55,8 @@ class GaussianBlur(SeparableOperator):
     ) -> None:
         """Takes the fields above, the image shape (3, H, W) and the cut-off of the pseudo-inverse."""
         _, height, width = check_image_shape(image_shape)
-        _check(sigma, kernel_size, boundary, truncation)
-        if kernel_size > min(height, width):
-            raise ValueError(f"kernel_size={kernel_size}: is larger than the {height}x{width} image")
+        _check(sigma, boundary, truncation)
+        check_kernel_size(kernel_size, height, width)
         rows, columns = (gaussian_axis(sigma, kernel_size, n, boundary, truncation) for n in (height, width))
         if min(float(rows.s.max()), float(columns.s.max())) == 0:
             raise ValueError(f"truncation={truncation}: removes the whole operator")
@@ -66,12 +65,9 @@ class GaussianBlur(SeparableOperator):
         self.boundary, self.truncation = boundary, float(truncation)
 
 
-def _check(sigma: float, kernel_size: int, boundary: str, truncation: float) -> None:
+def _check(sigma: float, boundary: str, truncation: float) -> None:
     if not 0 < sigma < float("inf"):
         raise ValueError(f"sigma={sigma}: width of the blur must be > 0 pixels")
-    if int(kernel_size) != kernel_size or kernel_size < 1 or kernel_size % 2 == 0:
-        raise ValueError(f"kernel_size={kernel_size}: must be an odd integer >= 1")
-    if boundary not in BOUNDARIES:
-        raise ValueError(f"boundary={boundary!r}: must be one of {', '.join(BOUNDARIES)}")
+    check_boundary(boundary)
     if not 0 <= truncation < float("inf"):
         raise ValueError(f"truncation={truncation}: must be >= 0")

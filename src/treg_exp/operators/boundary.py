@@ -39,6 +39,14 @@ def check_boundary(boundary: str) -> None:
         raise ValueError(f"boundary={boundary!r}: must be one of {', '.join(BOUNDARIES)}")
 
 
+def check_kernel_size(kernel_size: int, height: int, width: int) -> None:
+    """ValueError unless ``kernel_size`` is odd and at most both sides of the image."""
+    if int(kernel_size) != kernel_size or kernel_size < 1 or kernel_size % 2 == 0:
+        raise ValueError(f"kernel_size={kernel_size}: must be an odd integer >= 1")
+    if kernel_size > min(height, width):
+        raise ValueError(f"kernel_size={kernel_size}: is larger than the {height}x{width} image")
+
+
 def filter_matrix(taps: Tensor, weights: Tensor, size: int, boundary: str) -> Tensor:
     """The matrix M with (M v)_i = sum_k weights[i, k] v[taps[i, k]].
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from inspect import signature
 from typing import Self
 
 import torch
 from torch import Tensor
 
-from treg_exp.operators.base import Operator
+from treg_exp.operators.base import Operator, make_operator
 
 
 class Composition(Operator):
@@ -67,8 +66,7 @@ class Composition(Operator):
 def _part(make: Callable[..., Operator], image_shape: Sequence[int], sample_ids: Sequence[str], seed: int) -> Operator:
     if not callable(make):
         raise ValueError("must be callable with image_shape=... (in YAML: _partial_: true)")
-    random = "sample_ids" in signature(make).parameters
-    part = make(image_shape=image_shape, **({"sample_ids": sample_ids, "seed": seed} if random else {}))
+    part = make_operator(make, image_shape, sample_ids, seed)
     if not part.linear:
         raise ValueError(f"{type(part).__name__} is non-linear; only linear operators can be composed")
     return part

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from treg_exp.operators.base import Operator, check_image_shape
-from treg_exp.operators.boundary import BOUNDARIES, check_boundary
+from treg_exp.operators.boundary import BOUNDARIES, check_boundary, check_kernel_size
 from treg_exp.operators.separable import check_rcond, gains
 
 
@@ -38,7 +38,7 @@ class KernelBlur(Operator):
         check_rcond(rcond)
         if kernel.dim() != 4 or kernel.shape[1] != 1 or kernel.shape[2] != kernel.shape[3]:
             raise ValueError(f"kernel: shape {tuple(kernel.shape)} must be (1 or B, 1, k, k)")
-        check_kernel_size(kernel.shape[-1], shape)
+        check_kernel_size(kernel.shape[-1], *shape[1:])
         if not bool(kernel.flatten(1).any(1).all()):
             raise ValueError("kernel: is zero, nothing would be measured")
         super().__init__(shape, shape)
@@ -100,15 +100,6 @@ class KernelBlur(Operator):
         _, height, width = self.image_shape
         tall = x.new_zeros(*x.shape[:-2], height, x.shape[-1]).index_add(-2, self._rows, x)
         return x.new_zeros(*x.shape[:-2], height, width).index_add(-1, self._columns, tall)
-
-
-def check_kernel_size(kernel_size: int, image_shape: Sequence[int]) -> None:
-    """ValueError unless ``kernel_size`` is odd and at most the sides of (3, H, W)."""
-    _, height, width = image_shape
-    if int(kernel_size) != kernel_size or kernel_size < 1 or kernel_size % 2 == 0:
-        raise ValueError(f"kernel_size={kernel_size}: must be an odd integer >= 1")
-    if kernel_size > min(height, width):
-        raise ValueError(f"kernel_size={kernel_size}: is larger than the {height}x{width} image")
 
 
 def _extension(size: int, pad: int, boundary: str) -> Tensor:

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from treg_exp.noise import generator
 from treg_exp.operators.base import check_image_shape
-from treg_exp.operators.kernel_blur import KernelBlur, check_kernel_size
+from treg_exp.operators.boundary import check_kernel_size
+from treg_exp.operators.kernel_blur import KernelBlur
 
 POINTS_PER_PIXEL = 8  # density of the path; a finer one changes no tap by more than 1 %
 TURN = 0.5  # standard deviation of the change of direction over a tenth of the path at intensity 1, times pi
@@ -42,7 +43,7 @@ class MotionBlur(KernelBlur):
         rcond: float = 1e-4,
     ) -> None:
         """Draws the kernel of each sample from the stream (seed, sample_id)."""
-        check_kernel_size(kernel_size, check_image_shape(image_shape))
+        check_kernel_size(kernel_size, *check_image_shape(image_shape)[1:])
         if not 0 <= intensity <= 1:
             raise ValueError(f"intensity={intensity}: must be in [0, 1]")
         streams = (generator(seed, sample_id, "motion") for sample_id in sample_ids)

@@ -7,7 +7,7 @@ metric use it; for the other models it is an average over intensities, which eac
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -48,9 +48,7 @@ class GaussianNoise:
 
     def sample(self, like: Tensor, seed: int, sample_ids: Sequence[str]) -> Tensor:
         """Noise of the shape of ``like`` (B, ...); that of a sample depends on (seed, sample_id) only."""
-        streams = (generator(seed, sample_id, "measure") for sample_id in sample_ids)
-        noise = torch.stack([torch.randn(like.shape[1:], generator=stream) for stream in streams])
-        return self.sigma * noise.to(like)
+        return self.sigma * _drawn(torch.randn, like, (seed, "measure"), sample_ids).to(like)
 
 
 @dataclass(frozen=True)
@@ -133,17 +131,24 @@ class SaltAndPepperNoise:
 
     def sample(self, like: Tensor, seed: int, sample_ids: Sequence[str]) -> Tensor:
         """Noisy minus clean measurement, see :class:`NoiseModel`."""
-        streams = (generator(seed, sample_id, "salt and pepper") for sample_id in sample_ids)
-        place = torch.stack([torch.rand(like.shape[1:], generator=stream) for stream in streams]).to(like.device)
+        place = _drawn(torch.rand, like, (seed, "salt and pepper"), sample_ids).to(like.device)
         extreme = torch.where(place < self.fraction / 2, -1.0, 1.0)
         return torch.where(place < self.fraction, extreme - like, 0.0)
+
+
+def _drawn(
+    draw: Callable[..., Tensor], like: Tensor, key: tuple[int, str], sample_ids: Sequence[str], **kind: torch.dtype
+) -> Tensor:
+    """Random numbers of the shape of ``like`` (B, ...), drawn on the CPU from one stream per sample."""
+    seed, purpose = key
+    streams = (generator(seed, sample_id, purpose) for sample_id in sample_ids)
+    return torch.stack([draw(like.shape[1:], generator=stream, **kind) for stream in streams])
 
 
 def _shot(clean: Tensor, peak: float, seed: int, sample_ids: Sequence[str]) -> Tensor:
     """Poisson counts of ``clean`` in its own units; drawn on the CPU, so that every device gets the same."""
     rate = (peak * (clean.detach().cpu().double() + 1) / 2).clamp(min=0)
-    streams = (generator(seed, sample_id, "photons") for sample_id in sample_ids)
-    level = torch.stack([torch.rand(rate.shape[1:], generator=stream, dtype=torch.float64) for stream in streams])
+    level = _drawn(torch.rand, rate, (seed, "photons"), sample_ids, dtype=torch.float64)
     noisy: Tensor = 2 * poisson_quantile(level, rate) / peak - 1
     return noisy.to(clean)
 

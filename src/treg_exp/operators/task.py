@@ -15,12 +15,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from inspect import signature
 
 import torch
 from torch import Tensor
 
-from treg_exp.operators.base import Operator, check_image_shape
+from treg_exp.operators.base import Operator, check_image_shape, is_random, make_operator
 from treg_exp.operators.noise_models import NoiseModel
 from treg_exp.types import Measurement
 
@@ -92,13 +91,13 @@ class Task:
 
     def _operator(self, image_shape: Sequence[int], sample_ids: Sequence[str], device: torch.device) -> Operator:
         shape = check_image_shape(image_shape)
-        if "sample_ids" in signature(self.operator).parameters:
-            drawn = self.operator(image_shape=shape, sample_ids=tuple(sample_ids), seed=self.seed)
-            return drawn.to(device)
         key = (shape, str(device))
-        if key not in self._built:
-            self._built[key] = self.operator(image_shape=shape).to(device)
-        return self._built[key]
+        if key in self._built:
+            return self._built[key]
+        operator = make_operator(self.operator, shape, tuple(sample_ids), self.seed).to(device)
+        if not is_random(self.operator):
+            self._built[key] = operator
+        return operator
 
 
 def _check_ids(name: str, value: Tensor, sample_ids: Sequence[str]) -> None:

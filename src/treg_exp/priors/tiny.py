@@ -18,12 +18,12 @@ import torch
 
 from treg_exp.files import write_bytes, write_json
 from treg_exp.noise import generator
+from treg_exp.priors import layout
+from treg_exp.priors.layout import PREPROCESSOR, byte_pair_tokenizer, training_scheduler
 
 TINY = "tiny_random"
 WIDTH = 32  # of token embeddings, image features and cross-attention, which share one space as in emoji64
 TOKENS = 32  # per prompt, both special ones included
-START, END = "<|startoftext|>", "<|endoftext|>"
-STATISTICS = {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5], "size": 64, "do_resize": True}
 PARTS = {
     "scheduler": ("diffusers", "DDIMScheduler"),
     "vae": ("diffusers", "AutoencoderKL"),
@@ -79,9 +79,10 @@ def _cache_roots() -> Iterator[Path]:
 
 
 def _revision() -> str:
-    """Changes with this file and with the packages that define the files' format."""
+    """Changes with the code that makes the files and with the packages that define their format."""
     packages = [version(name) for name in ("diffusers", "transformers", "tokenizers")]
-    return hashlib.sha256(Path(__file__).read_bytes() + "\n".join(packages).encode()).hexdigest()[:12]
+    code = b"".join(Path(file).read_bytes() for file in (__file__, layout.__file__))
+    return hashlib.sha256(code + "\n".join(packages).encode()).hexdigest()[:12]
 
 
 def _install(folder: Path) -> None:
@@ -99,15 +100,15 @@ def write_tiny_random(folder: Path, seed: int = 0) -> None:
         folder: where to write.
         seed: of the weights.
     """
-    tokenizer = _tokenizer()
+    tokenizer = byte_pair_tokenizer([], TOKENS)
     tokenizer.save_pretrained(folder / "tokenizer")
     with torch.random.fork_rng(devices=[]):  # the first weights are drawn from the global stream, and thrown away
         networks = _networks(tokenizer)
     for name, network in networks.items():
         _randomise(network, (seed, name))
         network.save_pretrained(folder / name)
-    _scheduler().save_pretrained(folder / "scheduler")
-    write_json(folder / "image_encoder" / "preprocessor_config.json", STATISTICS)
+    training_scheduler().save_pretrained(folder / "scheduler")
+    write_json(folder / "image_encoder" / "preprocessor_config.json", PREPROCESSOR)
     nothing = {"feature_extractor": [None, None], "safety_checker": [None, None], "requires_safety_checker": False}
     write_json(folder / "model_index.json", {"_class_name": "StableDiffusionPipeline", **nothing, **PARTS})
 
@@ -125,17 +126,6 @@ def _randomise(network: torch.nn.Module, key: tuple[object, ...]) -> None:
             parameter.copy_(deviation * torch.randn(parameter.shape, generator=generator(*key, name)))
         if name == "quant_conv.bias":
             parameter[len(parameter) // 2 :] = -6.0  # log variance: a posterior as narrow as a trained one
-
-
-def _tokenizer() -> Any:
-    """A vocabulary of bytes, inside and at the end of a word: it knows any text."""
-    from tokenizers import pre_tokenizers
-    from transformers import CLIPTokenizer
-
-    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    pieces = [*letters, *(f"{letter}</w>" for letter in letters), START, END]
-    vocabulary = {piece: index for index, piece in enumerate(pieces)}
-    return CLIPTokenizer(vocab=vocabulary, merges=[], model_max_length=TOKENS)
 
 
 def _networks(tokenizer: Any) -> dict[str, Any]:
@@ -166,13 +156,3 @@ def _networks(tokenizer: Any) -> dict[str, Any]:
         "text_encoder": CLIPTextModel(text),
         "image_encoder": CLIPVisionModelWithProjection(image),
     }  # fmt: skip
-
-
-def _scheduler() -> Any:
-    """The noise schedule of Stable Diffusion 1.5."""
-    from diffusers import DDIMScheduler
-
-    return DDIMScheduler(
-        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False, set_alpha_to_one=False,
-        steps_offset=1,
-    )  # fmt: skip

@@ -23,12 +23,13 @@ def read_rows(run_dir: str | Path) -> list[Row]:
     """
     rows: dict[tuple[object, ...], Row] = {}
     for path in sorted((Path(run_dir) / "rows").glob("*.jsonl")):
-        for row in _lines(path):
+        for row in read_lines(path):
             rows.setdefault((row["sample_id"], row["variant"], row.get("draw", 0)), row)
     return list(rows.values())
 
 
-def _lines(path: Path) -> Iterator[Row]:
+def read_lines(path: Path) -> Iterator[Row]:
+    """The rows of one file of JSON lines, without those that a killed process left unfinished."""
     for line in path.read_bytes().split(b"\n"):
         try:
             row = json.loads(line)

@@ -12,18 +12,16 @@ import torch
 
 from treg_exp.doctor import write_hashes
 from treg_exp.files import save_png, write_json, write_text
+from treg_exp.priors.layout import PREPROCESSOR, training_scheduler
 from treg_exp.training.evaluate import SHEET_PROMPTS, contact_sheet, draw_samples, measure
 from treg_exp.training.fit import checkpoint_file, load_stage
 from treg_exp.training.modelcard import model_card
-from treg_exp.training.unet import build_scheduler, build_unet
+from treg_exp.training.unet import build_unet
 
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
 
     from treg_exp.training.recipe import Recipe
-
-#: What the image encoder expects of [0, 1] pictures; for pictures in [-1, 1] it means: as they are.
-PREPROCESSOR = {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5], "size": 64, "do_resize": True}
 
 
 def export(recipe: Recipe, target: Path | None = None, figures: bool = True) -> Path:
@@ -73,7 +71,7 @@ def _write_weights(recipe: Recipe, folder: Path) -> None:
         text_encoder=_half(towers.text_encoder),
         tokenizer=recipe.tokenizer(),
         unet=_half(_trained_unet(recipe)),
-        scheduler=build_scheduler(),
+        scheduler=training_scheduler(),
         safety_checker=None,
         feature_extractor=None,
         image_encoder=_half(towers.image_encoder),

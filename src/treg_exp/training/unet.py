@@ -7,10 +7,11 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import Tensor, nn
 
 from treg_exp.noise import generator as keyed_generator
+from treg_exp.priors.layout import training_scheduler
 from treg_exp.training.augment import jitter, may_flip
 from treg_exp.training.autoencoder import LATENT_CHANNELS
 from treg_exp.training.captions import draw_caption, styled_caption
@@ -50,21 +51,6 @@ def build_unet(widths: tuple[int, int, int] = (64, 128, 256)) -> UNet2DCondition
     return network
 
 
-def build_scheduler() -> DDIMScheduler:
-    """The noise schedule and sampler settings of Stable Diffusion 1.5."""
-    return DDIMScheduler(
-        num_train_timesteps=1000,
-        beta_start=0.00085,
-        beta_end=0.012,
-        beta_schedule="scaled_linear",
-        clip_sample=False,
-        set_alpha_to_one=False,
-        steps_offset=1,
-        timestep_spacing="leading",
-        prediction_type="epsilon",
-    )
-
-
 class UnetStage(TrainingStage):
     """Noise prediction with min-SNR weighting; autoencoder and text encoder are frozen.
 
@@ -95,7 +81,7 @@ class UnetStage(TrainingStage):
         self.focus = focus
         # Kept out of the module tree: frozen, and saved by the stage that trained it.
         self._text_encoder = [text_encoder.eval().requires_grad_(False)]
-        self.register_buffer("alpha_bar", build_scheduler().alphas_cumprod, persistent=False)
+        self.register_buffer("alpha_bar", training_scheduler().alphas_cumprod, persistent=False)
 
     def loss(self, generator: torch.Generator, count: int) -> Tensor:
         """Weighted squared error of the predicted noise on one batch."""

@@ -8,13 +8,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-START, END = "<|startoftext|>", "<|endoftext|>"
+from treg_exp.priors.layout import END, START, WORD_END, byte_pair_tokenizer
 
 #: Tokens per prompt, both special ones included.
 MAX_LENGTH = 32
-
-#: Marks a piece that ends a word.
-WORD_END = "</w>"
 
 
 def train_tokenizer(captions: Iterable[str], folder: Path, merges: int = 1240) -> Any:
@@ -28,7 +25,6 @@ def train_tokenizer(captions: Iterable[str], folder: Path, merges: int = 1240) -
     Returns:
         The tokenizer as `load_tokenizer` gives it.
     """
-    from tokenizers import pre_tokenizers
     from transformers import CLIPTokenizer
 
     # Splitting and normalising are taken from the class that will apply the merges, so that they always agree.
@@ -38,12 +34,7 @@ def train_tokenizer(captions: Iterable[str], folder: Path, merges: int = 1240) -
         for caption in captions
         for word, _ in backend.pre_tokenizer.pre_tokenize_str(backend.normalizer.normalize_str(caption))
     )
-    learnt = learn_merges(words, merges)
-    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    pieces = [*letters, *(letter + WORD_END for letter in letters), *(left + right for left, right in learnt)]
-    # The special tokens come last, as in the original CLIP vocabulary.
-    vocabulary = {piece: index for index, piece in enumerate([*dict.fromkeys(pieces), START, END])}
-    tokenizer = CLIPTokenizer(vocab=vocabulary, merges=learnt, model_max_length=MAX_LENGTH)
+    tokenizer = byte_pair_tokenizer(learn_merges(words, merges), MAX_LENGTH)
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save_pretrained(folder)
     return load_tokenizer(folder)
