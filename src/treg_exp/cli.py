@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-STAGES = ("autoencoder", "clip", "unet", "export")
+STAGES = ("autoencoder", "clip", "judge", "unet", "export")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -56,7 +56,7 @@ def _add_train_prior(commands: argparse._SubParsersAction[argparse.ArgumentParse
     add("--minutes", type=float, default=None, help="time budget of each stage (default: the recipe's)")
     add("--steps", type=int, default=None, help="step budget of each stage; repeatable, unlike a time budget")
     add("--batch-size", type=int, default=None, help="pictures per step (default: the recipe's)")
-    add("--seed", type=int, default=0, help="of everything random in training")
+    add("--seed", type=int, default=None, help="of everything random in training (default: the recipe's)")
     add(
         "--precision",
         choices=("auto", "fp32", "bf16"),

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import csv
 import re
+from dataclasses import replace
 from importlib.resources import files
 from itertools import product
 
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 
-from treg_exp.training.augment import jitter, may_flip
-from treg_exp.training.captions import caption_variants, draw_caption, styled_caption
+from treg_exp.training.augment import jitter, may_flip, wear
+from treg_exp.training.captions import caption_variants, draw_caption, names_style, styled_caption
 from treg_exp.training.names import readable_name, readable_short_name
 from treg_exp.training.sources import Picture
 from treg_exp.training.split import HELD_OUT, TEST, TEST_CATEGORIES, draw_split
@@ -51,6 +53,19 @@ def test_every_held_out_name_is_trained_on_in_both_other_styles(pictures: list[P
     for index in split.held_out:
         others = [style for style in STYLES if style != pictures[index].style]
         assert all((pictures[index].name, style) in trained for style in others)
+
+
+def test_further_drawings_change_nothing_and_keep_what_is_held_out_unseen(pictures: list[Picture]) -> None:
+    before = draw_split(pictures)
+    extra = [replace(p, style=style) for style in ("blob", "flat", "emojitwo") for p in pictures if p.style == "noto"]
+    after = draw_split([*pictures, *extra])
+    assert (after.train, after.held_out, after.test) == (before.train, before.held_out, before.test)
+    hidden = {(pictures[index].name, pictures[index].style) for index in before.held_out}
+    seen = {(extra[index - len(pictures)].name, extra[index - len(pictures)].style) for index in after.further}
+    for style, relative in (("blob", "noto"), ("flat", "fluent")):
+        expected = {name for name in (f"thing {n}" for n in range(620)) if (name, relative) not in hidden}
+        assert {name for name, other in seen if other == style} == expected
+    assert len([name for name, style in seen if style == "emojitwo"]) == 620
 
 
 def test_split_is_the_same_every_time_and_another_for_another_seed(pictures: list[Picture]) -> None:
@@ -119,6 +134,47 @@ def test_jitter_brings_in_white_and_can_do_nothing() -> None:
     torch.testing.assert_close(same, images, atol=1e-4, rtol=0)
     smaller = jitter(images, torch.Generator().manual_seed(0), shift=0.0, scale=(0.5, 0.5), flip=never)
     torch.testing.assert_close(smaller[:, :, :8], torch.ones(4, 3, 8, 64))
+
+
+def test_a_turn_there_and_back_changes_little() -> None:
+    ink = F.avg_pool2d(torch.rand(2, 3, 48, 48, generator=torch.Generator().manual_seed(0)), 9, stride=1)
+    whole = 1 - F.pad(ink, (12, 12, 12, 12))
+    never = torch.zeros(2, dtype=torch.bool)
+    turned = jitter(whole, torch.Generator().manual_seed(3), shift=0.0, scale=(1.0, 1.0), flip=never, turn=15.0)
+    assert (turned - whole).abs().max() > 0.1
+    torch.testing.assert_close(turned.mean(dim=(1, 2, 3)), whole.mean(dim=(1, 2, 3)), atol=5e-3, rtol=0)
+
+
+def test_wear_does_nothing_at_strength_zero_and_each_thing_at_its_own() -> None:
+    images = torch.rand(64, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    none = {"blur": 0.0, "light": 0.0, "noise": 0.0, "hole": 0}
+
+    def worn(**strength: float) -> torch.Tensor:
+        return wear(images, torch.Generator().manual_seed(0), **{**none, **strength})  # type: ignore[arg-type]
+
+    torch.testing.assert_close(worn(), images, atol=1e-5, rtol=0)
+    detail = worn(blur=2.0)[..., 8:-8, 8:-8].std(dim=(1, 2, 3)) / images[..., 8:-8, 8:-8].std(dim=(1, 2, 3))
+    assert 16 < (detail > 0.99).sum() < 48  # about half stay sharp
+    assert detail.min() < 0.3
+    assert (worn(light=0.2) - images).abs().amax(dim=(1, 2, 3)).median() > 0.05
+    assert 0.02 < (worn(noise=0.15) - images).std() < 0.15
+    holes = ((worn(hole=20) == 1.0) & (images < 1.0)).all(dim=1).sum(dim=(1, 2))
+    assert set(holes.tolist()) <= {0, 20 * 20}
+    assert 16 < (holes > 0).sum() < 48
+
+
+@pytest.mark.parametrize(
+    ("caption", "expected"),
+    [
+        ("flat shoe", False),
+        ("flat shoe, noto style", True),
+        ("flat shoe, flat style", True),
+        ("fluent emoji of a tiger", True),
+        ("an emoji of a tiger", False),
+    ],
+)
+def test_a_style_word_in_a_name_is_no_style(caption: str, expected: bool) -> None:
+    assert names_style(caption) is expected
 
 
 def test_packaged_test_set_is_well_formed() -> None:

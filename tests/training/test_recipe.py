@@ -11,11 +11,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from treg_exp.judge import load_judge
 from treg_exp.noise import generator as keyed_generator
 from treg_exp.training.autoencoder import coarse_share
 from treg_exp.training.corpus import Corpus
+from treg_exp.training.evaluate import clip_of, measure
 from treg_exp.training.export import export, load_pipeline
 from treg_exp.training.fit import checkpoint_file, fit_stage, load_stage, uses_bf16
+from treg_exp.training.modelcard import model_card
 from treg_exp.training.muon import orthogonalised
 from treg_exp.training.recipe import Recipe
 from treg_exp.training.settings import StageSettings
@@ -23,7 +26,7 @@ from treg_exp.training.stage import TrainingStage
 from treg_exp.training.unet import strata
 from treg_exp.training.vocabulary import MAX_LENGTH
 
-STAGES = ("autoencoder", "clip", "unet")
+STAGES = ("autoencoder", "clip", "judge", "unet")
 
 
 def longer(recipe: Recipe, **wishes: Any) -> Recipe:
@@ -51,7 +54,7 @@ def test_loss_falls(trained: Recipe, stage: str) -> None:
     assert after < 0.97 * before
 
 
-@pytest.mark.parametrize("stage", ["autoencoder", "clip"])
+@pytest.mark.parametrize("stage", ["autoencoder", "clip", "judge"])
 def test_resumed_after_a_kill_equals_unbroken(recipe: Recipe, stage: str) -> None:
     unbroken = longer(recipe, steps=6)
     unbroken.train(stage)
@@ -99,7 +102,31 @@ def test_export_loads_in_diffusers_and_samples(trained: Recipe, tmp_path: Path) 
     assert pipe.vae.config.scaling_factor == trained.scaling_factor()
     assert pipe.image_encoder.config.projection_dim == pipe.text_encoder.config.hidden_size == 128
     assert sum(file.stat().st_size for file in folder.rglob("*.safetensors")) < 60e6
-    assert not [path for path in tmp_path.iterdir() if path.name != "prior"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["judge", "prior"]
+    judge, trained_judge = load_judge(tmp_path / "judge"), load_stage(trained.judge()).average.judge
+    pictures = trained.corpus.as_float(torch.arange(4))
+    torch.testing.assert_close(
+        judge.image_features(pictures), trained_judge.image_features(pictures), atol=2e-3, rtol=0
+    )
+    assert (tmp_path / "judge" / "model.safetensors").stat().st_size < 10e6
+
+
+def test_figures_are_shares_with_bounds(trained: Recipe, tmp_path: Path) -> None:
+    pipe = load_pipeline(export(trained, tmp_path / "prior", figures=False))
+    encoders = {"clip": clip_of(pipe), "judge": load_judge(tmp_path / "judge")}
+    figures = measure(pipe, trained.corpus, encoders, reconstructions=6, samples=2)
+    assert set(figures) == {
+        *("autoencoder_psnr", "autoencoder_ssim", "clip_top1", "clip_top5", "judge_top1", "judge_top5"),
+        *("sample_clip_top1", "sample_clip_top5", "sample_judge_top1", "sample_judge_top5"),
+    }
+    for name, figure in figures.items():
+        assert figure["low"] <= figure["mean"] <= figure["high"], name
+    assert figures["autoencoder_psnr"]["n"] == 6
+    assert figures["judge_top5"]["n"] == len(trained.corpus.split.held_out) == 40
+    assert figures["judge_top5"]["mean"] == pytest.approx(load_stage(trained.judge()).figures()["top5"], abs=0.03)
+    card = model_card(trained, figures)
+    assert f"{figures['autoencoder_psnr']['mean']:.2f} [" in card
+    assert "found by the judge, among the first five" in card
 
 
 def test_a_training_can_start_from_an_exported_prior(trained: Recipe, tmp_path: Path) -> None:
@@ -111,7 +138,7 @@ def test_a_training_can_start_from_an_exported_prior(trained: Recipe, tmp_path: 
             if name.startswith(part):
                 assert torch.equal(start[name], value.half().float()), name
     assert again.tokenizer().get_vocab() == trained.tokenizer().get_vocab()
-    for stage in STAGES[:2]:
+    for stage in ("autoencoder", "clip"):
         longer(again, steps=1).train(stage)
     denoiser, exported = again.unet(), load_stage(trained.unet())
     for (name, value), expected in zip(denoiser.average.named_parameters(), exported.average.parameters(), strict=True):

@@ -3,11 +3,13 @@
 from treg_exp.metrics.alignment import TextAlignment, text_alignment
 from treg_exp.metrics.base import Metric, MetricInput, Values, evaluate
 from treg_exp.metrics.fidelity import PSNR, SSIM, psnr, ssim
+from treg_exp.metrics.judge import JudgeAlignment
 from treg_exp.metrics.residual import Residual, residual
 
 __all__ = [
     "PSNR",
     "SSIM",
+    "JudgeAlignment",
     "Metric",
     "MetricInput",
     "Residual",

@@ -50,13 +50,18 @@ class TextAlignment:
         """See :class:`~treg_exp.metrics.base.Metric`."""
         return {name: self._column(inp, role) for name, role in self.roles.items()}
 
+    def encoder(self, inp: MetricInput) -> ImageTextEncoder | None:
+        """Whose features are compared; None where there are none."""
+        return inp.prior.clip
+
     def _column(self, inp: MetricInput, role: str) -> list[float | None]:
         column: list[float | None] = [None] * len(inp.image)
         rows = [i for i, texts in enumerate(inp.captions) if texts.get(role)]
-        if inp.prior.clip is None or not rows:
+        encoder = self.encoder(inp)
+        if encoder is None or not rows:
             return column
         texts = [inp.captions[i][role] for i in rows]
-        values = per_sample(text_alignment(inp.image[rows], texts, inp.prior.clip), len(rows))
+        values = per_sample(text_alignment(inp.image[rows], texts, encoder), len(rows))
         for i, value in zip(rows, values, strict=True):
             column[i] = value
         return column

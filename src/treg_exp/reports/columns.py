@@ -35,6 +35,8 @@ KNOWN: dict[str, Column] = {
     "psnr": Column("PSNR", "dB", 2, higher_is_better=True),
     "ssim": Column("SSIM", "", 3, higher_is_better=True),
     "residual": Column("residual", "", 3, higher_is_better=False),
+    "judge_own": Column("judge\nown", "", 3, higher_is_better=True),
+    "judge_counterfactual": Column("judge\ncounterf.", "", 3, higher_is_better=True),
     "align_own": Column("align\nown", "", 3, higher_is_better=True, optimised=True),
     "align_counterfactual": Column("align\ncounterf.", "", 3, higher_is_better=True, optimised=True),
     "seconds": Column("s/image", "", 2),

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from torch import Tensor
 
+from treg_exp.metrics import psnr
 from treg_exp.training.augment import jitter
 from treg_exp.training.corpus import Corpus
 from treg_exp.training.settings import StageSettings
@@ -106,17 +107,3 @@ def coarse_share(latents: Tensor) -> float:
     """
     coarse, whole = (z.var(dim=(0, 2, 3), correction=0).mean() for z in (F.avg_pool2d(latents, 2), latents))
     return float(coarse / whole)
-
-
-def psnr(restored: Tensor, truth: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio of each picture in dB.
-
-    Args:
-        restored: (B, 3, H, W) in [-1, 1].
-        truth: (B, 3, H, W) in [-1, 1].
-
-    Returns:
-        (B,) float32.
-    """
-    error = F.mse_loss(restored, truth, reduction="none").mean(dim=(1, 2, 3)).clamp_min(1e-12)
-    return 10.0 * torch.log10(4.0 / error)

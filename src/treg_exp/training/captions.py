@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import torch
 
-from treg_exp.training.sources import Picture
+from treg_exp.training.sources import ARTWORKS, ICON_SETS, Picture
+
+#: Style words of the captions.
+STYLES = tuple(artwork.style for artwork in (*ARTWORKS, *ICON_SETS))
 
 #: Words for what a thing is, by the start of its subcategory; the longest match wins.
 KINDS = {
@@ -54,15 +59,26 @@ TEMPLATES = {
     "{kind}, {style} style": 0.25,
 }
 
+_STYLED = re.compile(rf"\b({'|'.join(STYLES)}) (style|emoji)\b")
+
 
 def styled_caption(name: str, style: str) -> str:
     """The caption of the shipped test set, and the commonest in training.
 
     Args:
         name: readable name of the thing.
-        style: ``noto``, ``twemoji`` or ``fluent``.
+        style: one of `STYLES`.
     """
     return f"{name}, {style} style"
+
+
+def names_style(caption: str) -> bool:
+    """Whether a caption says in which style the thing is drawn.
+
+    Args:
+        caption: made from one of the `TEMPLATES`; a style word may also be part of a name ("flat shoe").
+    """
+    return bool(_STYLED.search(caption))
 
 
 def kind_of(picture: Picture) -> str:

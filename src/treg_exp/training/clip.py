@@ -10,17 +10,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from treg_exp.training.augment import jitter, may_flip
-from treg_exp.training.captions import draw_caption
+from treg_exp.training.captions import STYLES, draw_caption, names_style
 from treg_exp.training.corpus import Corpus
 from treg_exp.training.settings import StageSettings
-from treg_exp.training.sources import ARTWORKS
 from treg_exp.training.stage import TrainingStage
 from treg_exp.training.vocabulary import MAX_LENGTH
 
 #: Width of the token embeddings, of the shared space, and of the denoiser's cross-attention.
 WIDTH = 128
-
-_STYLES = tuple(artwork.style for artwork in ARTWORKS)
 
 
 class TwoTowers(nn.Module):
@@ -106,6 +103,8 @@ class ClipStage(TrainingStage):
         whole_from: share of the budget after which it sees all patches, as it does in use.
     """
 
+    any_style = True
+
     def __init__(
         self, corpus: Corpus, settings: StageSettings, tokenizer: Any, patches: int = 32, whole_from: float = 0.75
     ) -> None:
@@ -114,7 +113,7 @@ class ClipStage(TrainingStage):
         self.patches = patches
         self.whole_from = whole_from
         self.flippable = torch.tensor([may_flip(picture) for picture in corpus.pictures])
-        self.styles = torch.tensor([_STYLES.index(picture.style) for picture in corpus.pictures])
+        self.styles = torch.tensor([STYLES.index(picture.style) for picture in corpus.pictures])
 
     def loss(self, generator: torch.Generator, count: int) -> Tensor:
         """Contrastive loss of one batch of pictures and drawn captions."""
@@ -151,7 +150,7 @@ class ClipStage(TrainingStage):
         It does if both show the same thing, unless the caption names a style that the picture does not have.
         """
         labels, styles = self.corpus.labels[indices], self.styles[indices]
-        styled = torch.tensor([any(style in caption for style in _STYLES) for caption in captions])
+        styled = torch.tensor([names_style(caption) for caption in captions])
         fits = (labels[:, None] == labels[None, :]) & (~styled[None, :] | (styles[:, None] == styles[None, :]))
         return fits & ~torch.eye(len(indices), dtype=torch.bool)
 

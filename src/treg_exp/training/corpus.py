@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from treg_exp.training.sources import ARTWORKS, Picture, fetch, read_artwork
+from treg_exp.training.iconify import names_by_codepoint, read_icon_set
+from treg_exp.training.sources import ARTWORKS, ICON_SETS, Picture, fetch, read_artwork
 from treg_exp.training.split import Split, draw_split
 
 
@@ -62,7 +64,7 @@ def load_corpus(data_dir: Path) -> Corpus:
     Returns:
         The corpus with its fixed split.
     """
-    array_file, text_file = data_dir / "emoji64.npz", data_dir / "emoji64.json"
+    array_file, text_file = data_dir / "pictures.npz", data_dir / "pictures.json"
     if not (array_file.is_file() and text_file.is_file()):
         _build_cache(data_dir, array_file, text_file)
     raw = json.loads(text_file.read_text())
@@ -73,10 +75,16 @@ def load_corpus(data_dir: Path) -> Corpus:
 
 
 def _build_cache(data_dir: Path, array_file: Path, text_file: Path) -> None:
-    packages = {artwork.style: fetch(artwork, data_dir) for artwork in ARTWORKS}
+    packages = {artwork.style: fetch(artwork, data_dir) for artwork in (*ARTWORKS, *ICON_SETS)}
     catalogue = packages["noto"] / "emoji.json"
     found = [pair for artwork in ARTWORKS for pair in read_artwork(artwork, packages[artwork.style], catalogue)]
+    known, common = {picture.name for picture, _ in found}, names_by_codepoint(packages["flat"])
+    for artwork in ICON_SETS:
+        icons = read_icon_set(artwork, packages[artwork.style], catalogue, common)
+        found += [(picture, image) for picture, image in icons if picture.name in known]
     pictures = _unique_ids([picture for picture, _ in found])
+    counts = Counter(picture.style for picture in pictures)
+    print("pictures: " + ", ".join(f"{count} {style}" for style, count in counts.items()), flush=True)
     partial = array_file.with_suffix(".partial.npz")
     np.savez_compressed(partial, images=np.stack([image for _, image in found]))
     text_file.write_text(json.dumps([asdict(picture) for picture in pictures], indent=0))

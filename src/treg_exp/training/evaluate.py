@@ -2,148 +2,99 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from diffusers import StableDiffusionPipeline
 from torch import Tensor
 
-from treg_exp.training.autoencoder import psnr
+from treg_exp.metrics import psnr, ssim
+from treg_exp.priors.clip import FolderClip
+from treg_exp.priors.layout import PREPROCESSOR
+from treg_exp.reports.summary import statistics
 from treg_exp.training.captions import styled_caption
-from treg_exp.training.clip import tokenize
 from treg_exp.training.corpus import Corpus
+from treg_exp.training.samples import draw_samples
 
-#: The sheet of samples: both free prompts and prompts in the form of the test set.
-SHEET_PROMPTS = (
-    "red apple, fluent style",
-    "green apple, fluent style",
-    "red apple, noto style",
-    "red apple, twemoji style",
-    "relieved face, fluent style",
-    "angry face, noto style",
-    "winking face, twemoji style",
-    "red heart, noto style",
-    "blue heart, fluent style",
-    "tiger, twemoji style",
-    "pig face, fluent style",
-    "koala, noto style",
-    "full moon, noto style",
-    "crown, fluent style",
-    "luggage, fluent style",
-    "octopus, noto style",
-    "flag of france, noto style",
-    "police car, twemoji style",
-    "slice of pizza, twemoji style",
-    "sunflower, fluent style",
-    "a photo of a banana",
-    "an emoji of a dog face",
-    "a house",
-    "",
-)
-
-
-@dataclass(frozen=True)
-class Figures:
-    """What the model card states.
-
-    Attributes:
-        autoencoder_psnr: mean over held-out pictures, dB.
-        autoencoder_ssim: mean over the same pictures.
-        clip_top1: share of held-out pictures whose name is the best match among all names.
-        clip_top5: share whose name is among the best five.
-        sample_top1: as `clip_top1`, for samples drawn from the captions of held-out pictures.
-        sample_top5: as `clip_top5`, for the same samples.
-        names: size of the label space.
-    """
-
-    autoencoder_psnr: float
-    autoencoder_ssim: float
-    clip_top1: float
-    clip_top5: float
-    sample_top1: float
-    sample_top5: float
-    names: int
-
-    def rounded(self) -> dict[str, float]:
-        """The figures as they are published."""
-        return {name: round(value, 4) for name, value in asdict(self).items()}
+#: Name -> ``{"mean": ..., "low": ..., "high": ..., "n": ...}``, with 95 % bootstrap bounds of the mean.
+Figures = dict[str, dict[str, Any]]
 
 
 @torch.no_grad()
-def measure(pipe: StableDiffusionPipeline, corpus: Corpus, reconstructions: int = 300, samples: int = 96) -> Figures:
+def measure(
+    pipe: StableDiffusionPipeline,
+    corpus: Corpus,
+    encoders: dict[str, Any],
+    reconstructions: int = 300,
+    samples: int = 96,
+) -> Figures:
     """Measure every figure of the model card.
 
     Args:
         pipe: the exported prior, loaded from its folder.
         corpus: pictures and split.
+        encoders: image-text encoders by the name that their columns start with.
         reconstructions: held-out pictures for the autoencoder.
         samples: held-out captions for text steering.
-    """
-    from torchmetrics.functional.image import structural_similarity_index_measure as ssim
 
+    Returns:
+        ``autoencoder_psnr`` (dB) and ``autoencoder_ssim``; per encoder ``<name>_top1`` and ``<name>_top5``, the
+        shares of held-out pictures whose name is the best, or among the best five, of all names; and
+        ``sample_<name>_top1`` and ``_top5``, the same for samples drawn from the captions of held-out pictures.
+    """
     held_out = torch.tensor(corpus.split.held_out)
     truth = corpus.as_float(_spread(held_out, reconstructions))
     decoded = torch.cat([_reconstruct(pipe, part) for part in torch.split(truth, 50)])
-    text = _text_features(pipe, corpus.names)
+    similarity = ssim(decoded, truth)
+    values = {"autoencoder_psnr": psnr(decoded, truth)}
+    if similarity is not None:
+        values["autoencoder_ssim"] = similarity
     prompted = _spread(held_out, samples)
     pictures = [corpus.pictures[index] for index in prompted.tolist()]
     drawn = draw_samples(pipe, [styled_caption(picture.name, picture.style) for picture in pictures])
-    top1, top5 = _retrieval(_image_features(pipe, corpus.as_float(held_out)), text, corpus.labels[held_out])
-    sample_top1, sample_top5 = _retrieval(_image_features(pipe, drawn), text, corpus.labels[prompted])
-    return Figures(
-        autoencoder_psnr=psnr(decoded, truth).mean().item(),
-        autoencoder_ssim=float(ssim((decoded + 1) / 2, (truth + 1) / 2, data_range=1.0)),
-        clip_top1=top1,
-        clip_top5=top5,
-        sample_top1=sample_top1,
-        sample_top5=sample_top5,
-        names=len(corpus.names),
-    )
+    for name, encoder in encoders.items():
+        found = name_finder(encoder, corpus.names)
+        for prefix, images, indices in (
+            ("", corpus.as_float(held_out), held_out),
+            ("sample_", drawn, prompted),
+        ):
+            hits = found(images) == corpus.labels[indices][:, None]
+            values[f"{prefix}{name}_top1"] = hits[:, 0].double()
+            values[f"{prefix}{name}_top5"] = hits.any(dim=1).double()
+    return {name: _rounded(statistics(value.tolist())) for name, value in values.items()}
 
 
-def draw_samples(
-    pipe: StableDiffusionPipeline, prompts: list[str], guidance: float = 4.0, steps: int = 50, batch: int = 32
-) -> Tensor:
-    """One sample per prompt, each from its own seed.
+def clip_of(pipe: StableDiffusionPipeline) -> FolderClip:
+    """The prior's own encoder, which guidance may optimise.
 
     Args:
-        pipe: a loaded prior.
-        prompts: B texts.
-        guidance: scale of classifier-free guidance.
-        steps: DDIM steps.
-        batch: prompts per network call.
-
-    Returns:
-        (B, 3, 64, 64) in [-1, 1].
+        pipe: the exported prior, loaded from its folder.
     """
-    pipe.set_progress_bar_config(disable=True)
-    parts = []
-    for start in range(0, len(prompts), batch):
-        chunk = prompts[start : start + batch]
-        generators = [torch.Generator().manual_seed(start + offset) for offset in range(len(chunk))]
-        drawn = pipe(chunk, guidance_scale=guidance, num_inference_steps=steps, generator=generators, output_type="pt")
-        parts.append(drawn.images.float() * 2.0 - 1.0)
-    return torch.cat(parts)
+    settings: dict[str, Any] = PREPROCESSOR
+    towers = (pipe.image_encoder, pipe.text_encoder, pipe.tokenizer)
+    return FolderClip(*towers, settings["image_mean"], settings["image_std"])
 
 
-def contact_sheet(images: Tensor, columns: int = 6, zoom: int = 2) -> Tensor:
-    """Arrange pictures in rows.
+def name_finder(encoder: Any, names: Sequence[str], best: int = 5) -> Callable[[Tensor], Tensor]:
+    """A function that finds the names that fit images best.
 
     Args:
-        images: (B, 3, H, W) in [-1, 1].
-        columns: pictures per row.
-        zoom: integer magnification.
+        encoder: an image-text encoder.
+        names: the label space.
+        best: how many names to find at most.
 
     Returns:
-        (3, rows * H * zoom, columns * W * zoom) in [-1, 1], missing places white.
+        (B, 3, H, W) in [-1, 1] -> (B, at most ``best``) int64, positions in ``names``, the best first.
     """
-    count, channels, height, width = images.shape
-    missing = -count % columns
-    padded = torch.cat([images, torch.ones(missing, channels, height, width)])
-    grid = padded.view(-1, columns, channels, height, width).permute(2, 0, 3, 1, 4)
-    sheet = grid.reshape(channels, -1, columns * width)
-    return sheet.repeat_interleave(zoom, dim=1).repeat_interleave(zoom, dim=2)
+    text = encoder.text_features(names)
+
+    def find(images: Tensor) -> Tensor:
+        features = torch.cat([encoder.image_features(part) for part in torch.split(images, 100)])
+        positions: Tensor = (features @ text.T).topk(min(best, len(names)), dim=1).indices
+        return positions
+
+    return find
 
 
 def _spread(indices: Tensor, count: int) -> Tensor:
@@ -155,16 +106,5 @@ def _reconstruct(pipe: Any, images: Tensor) -> Tensor:
     return decoded.clamp(-1.0, 1.0)
 
 
-def _text_features(pipe: Any, prompts: list[str]) -> Tensor:
-    features = pipe.text_encoder(tokenize(pipe.tokenizer, prompts)).pooler_output
-    return torch.nn.functional.normalize(features, dim=-1)
-
-
-def _image_features(pipe: Any, images: Tensor) -> Tensor:
-    return torch.nn.functional.normalize(pipe.image_encoder(images).image_embeds, dim=-1)
-
-
-def _retrieval(image: Tensor, text: Tensor, labels: Tensor) -> tuple[float, float]:
-    best = (image @ text.T).topk(min(5, len(text)), dim=1).indices
-    hits = best == labels[:, None]
-    return hits[:, 0].float().mean().item(), hits.any(dim=1).float().mean().item()
+def _rounded(found: dict[str, Any]) -> dict[str, Any]:
+    return {name: round(value, 4) if isinstance(value, float) else value for name, value in found.items()}

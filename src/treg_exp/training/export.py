@@ -1,21 +1,26 @@
-"""Write the trained prior as a folder in diffusers layout, with its model card."""
+"""Write the trained prior as a folder in diffusers layout, and the judge beside it, each with its card."""
 
 from __future__ import annotations
 
 import copy
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from treg_exp.doctor import write_hashes
+from treg_exp.doctor import ASSETS, write_hashes
 from treg_exp.files import save_png, write_json, write_text
+from treg_exp.judge import load_judge
 from treg_exp.priors.layout import PREPROCESSOR, training_scheduler
-from treg_exp.training.evaluate import SHEET_PROMPTS, contact_sheet, draw_samples, measure
+from treg_exp.training.evaluate import clip_of, measure
 from treg_exp.training.fit import checkpoint_file, load_stage
+from treg_exp.training.judgecard import judge_card
 from treg_exp.training.modelcard import model_card
+from treg_exp.training.samples import SHEET_PROMPTS, contact_sheet, draw_samples
 from treg_exp.training.unet import build_unet
 
 if TYPE_CHECKING:
@@ -25,9 +30,9 @@ if TYPE_CHECKING:
 
 
 def export(recipe: Recipe, target: Path | None = None, figures: bool = True) -> Path:
-    """Export the averaged weights of all stages in half precision.
+    """Export the averaged weights of the prior in half precision, and of the judge beside it if it was trained.
 
-    The folder is written beside the target under another name and moved over it when it is complete.
+    Each folder is written beside its target under another name and moved over it when it is complete.
 
     Args:
         recipe: whose stages to export.
@@ -35,17 +40,34 @@ def export(recipe: Recipe, target: Path | None = None, figures: bool = True) -> 
         figures: measure, draw the sheet of samples and write the model card (minutes on a CPU).
 
     Returns:
-        The folder.
+        The folder of the prior; that of the judge is called ``judge`` and lies beside it.
     """
-    target = target or Path(__file__).parent.parent / "assets" / "emoji64"
-    partial = target.with_name(f".{target.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    _write_weights(recipe, partial)
-    if figures:
-        _write_card(recipe, partial)
-    write_hashes(partial)
-    _replace_folder(partial, target)
-    print(f"exported to {target}", flush=True)
+    target = target or ASSETS / "emoji64"
+    judge = export_judge(recipe, target.with_name("judge"))
+    with _replacing(target) as partial:
+        _write_weights(recipe, partial)
+        if figures:
+            _write_card(recipe, partial, judge)
+    return target
+
+
+def export_judge(recipe: Recipe, target: Path) -> Path | None:
+    """Export the averaged weights of the evaluation model in half precision.
+
+    Args:
+        recipe: whose stage to export.
+        target: folder to replace.
+
+    Returns:
+        The folder, None if the stage was never trained.
+    """
+    if not checkpoint_file(recipe.settings("judge").folder).is_file():
+        print("the judge was not trained: nothing is exported for it", flush=True)
+        return None
+    stage = load_stage(recipe.judge())
+    with _replacing(target) as partial:
+        stage.average.judge.save(partial)
+        write_text(partial / "README.md", judge_card(recipe, stage.figures()))
     return target
 
 
@@ -101,21 +123,28 @@ def _half(network: Any) -> Any:
     return copy.deepcopy(network).to(memory_format=torch.contiguous_format).half().eval()
 
 
-def _write_card(recipe: Recipe, folder: Path) -> None:
+def _write_card(recipe: Recipe, folder: Path, judge: Path | None) -> None:
     pipe = load_pipeline(folder)
-    measured = measure(pipe, recipe.corpus).rounded()
+    encoders = {"clip": clip_of(pipe), **({"judge": load_judge(judge)} if judge else {})}
+    measured = measure(pipe, recipe.corpus, encoders)
     sheet = contact_sheet(draw_samples(pipe, list(SHEET_PROMPTS)))
     save_png(sheet, folder / "samples.png")
     write_json(folder / "figures.json", measured)
     write_text(folder / "README.md", model_card(recipe, measured))
-    print("  ".join(f"{name} {value:g}" for name, value in measured.items()), flush=True)
+    print("  ".join(f"{name} {figure['mean']:g}" for name, figure in measured.items()), flush=True)
 
 
-def _replace_folder(source: Path, target: Path) -> None:
-    old = target.with_name(f".{target.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    target.parent.mkdir(parents=True, exist_ok=True)
+@contextmanager
+def _replacing(target: Path) -> Iterator[Path]:
+    """A folder to fill, which takes the target's place, with its hashes, when that went well."""
+    partial, old = (target.with_name(f".{target.name}.{word}") for word in ("partial", "old"))
+    for leftover in (partial, old):
+        shutil.rmtree(leftover, ignore_errors=True)
+    partial.mkdir(parents=True)
+    yield partial
+    write_hashes(partial)
     if target.exists():
         target.rename(old)
-    source.rename(target)
+    partial.rename(target)
     shutil.rmtree(old, ignore_errors=True)
+    print(f"exported to {target}", flush=True)

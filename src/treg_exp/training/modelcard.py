@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from treg_exp.training.evaluate import SHEET_PROMPTS
-from treg_exp.training.sources import ARTWORKS
+from treg_exp.training.evaluate import Figures
+from treg_exp.training.samples import SHEET_PROMPTS
+from treg_exp.training.sources import ARTWORKS, Artwork
 
 if TYPE_CHECKING:
     from treg_exp.training.recipe import Recipe
@@ -65,18 +66,12 @@ Recipe and expected curves: `docs/training.md`.
 
 ## Figures
 
-On held-out pictures, made by `{command}`:
+On held-out pictures, made by `{command}`; in brackets 95 % bootstrap bounds of the mean:
 
-| figure | value |
-|---|---|
-| autoencoder PSNR (300 pictures) | {autoencoder_psnr:.2f} dB |
-| autoencoder SSIM (300 pictures) | {autoencoder_ssim:.3f} |
-| name of a held-out picture found among {names} names, top 1 / top 5 | {clip_top1:.1%} / {clip_top5:.1%} |
-| name found for a *sample* drawn from a held-out caption, top 1 / top 5 (96 samples, guidance 4, 50 steps) | \
-{sample_top1:.1%} / {sample_top5:.1%} |
+{figures}
 
-The last line says how far text steers: it is judged by the image encoder of this very model, whose own accuracy on
-real pictures (the line above it) is its ceiling; chance is {chance:.2%} / {chance5:.2%}.
+Chance is {chance:.2%} (first) and {chance5:.2%} (first five). The image encoder of this very model judges in the lines
+that say CLIP; what an encoder finds on real pictures is its ceiling on samples.
 
 ![samples](samples.png)
 
@@ -87,6 +82,19 @@ Samples, guidance 4, 50 DDIM steps, seeds 0 to 23, none picked out. Prompts row 
 {failures}
 """
 
+_FIGURES = {
+    "autoencoder_psnr": "autoencoder PSNR, dB",
+    "autoencoder_ssim": "autoencoder SSIM",
+    "clip_top1": "name of a picture found by CLIP, first",
+    "clip_top5": "name of a picture found by CLIP, among the first five",
+    "judge_top1": "name of a picture found by the judge, first",
+    "judge_top5": "name of a picture found by the judge, among the first five",
+    "sample_clip_top1": "name of a *sample* (guidance 4, 50 steps) found by CLIP, first",
+    "sample_clip_top5": "name of a *sample* found by CLIP, among the first five",
+    "sample_judge_top1": "name of a *sample* found by the judge, first",
+    "sample_judge_top5": "name of a *sample* found by the judge, among the first five",
+}
+
 _FAILURES = (
     "Small parts (eyes, text, flag emblems) are blurred: the autoencoder and the short training both lose them.",
     "Rare names are drawn as something of a similar kind; people with jobs look alike.",
@@ -96,17 +104,18 @@ _FAILURES = (
 )
 
 
-def model_card(recipe: Recipe, figures: Mapping[str, float]) -> str:
+def model_card(recipe: Recipe, figures: Figures) -> str:
     """The README of an exported prior.
 
     Args:
         recipe: whose stages were exported.
-        figures: published figures, as `Figures.rounded` gives them.
+        figures: what `evaluate.measure` returned.
     """
     corpus = recipe.corpus
     return _CARD.format(
         width=128,
-        pictures=len(corpus.pictures),
+        names=len(corpus.names),
+        pictures=len(corpus.split.train) + len(corpus.split.held_out),
         held_out=len(corpus.split.held_out),
         test=len(corpus.split.test),
         licences=licence_table(),
@@ -116,20 +125,35 @@ def model_card(recipe: Recipe, figures: Mapping[str, float]) -> str:
         chance5=5 / len(corpus.names),
         prompts="; ".join(prompt or "(empty)" for prompt in SHEET_PROMPTS),
         failures="\n".join(f"- {failure}" for failure in _FAILURES),
-        **figures,
+        figures=_figure_table(figures),
     )
 
 
-def licence_table() -> str:
-    """Rows of a Markdown table, one per artwork."""
-    return "\n".join(f"| `{a.style} style` | {a.package} {a.version} | {a.credit} | {a.licence} |" for a in ARTWORKS)
+def _figure_table(figures: Figures) -> str:
+    lines = ["| figure | value | pictures |", "|---|---|---|"]
+    for name, label in _FIGURES.items():
+        if name in figures:
+            mean, low, high, count = (figures[name][key] for key in ("mean", "low", "high", "n"))
+            form = "{:.2f}" if name == "autoencoder_psnr" else "{:.3f}" if name == "autoencoder_ssim" else "{:.1%}"
+            mean, low, high = (form.format(value) for value in (mean, low, high))
+            lines.append(f"| {label} | {mean} [{low}, {high}] | {count} |")
+    return "\n".join(lines)
+
+
+def licence_table(artworks: Sequence[Artwork] = ARTWORKS) -> str:
+    """Rows of a Markdown table, one per artwork.
+
+    Args:
+        artworks: which.
+    """
+    return "\n".join(f"| `{a.style} style` | {a.package} {a.version} | {a.credit} | {a.licence} |" for a in artworks)
 
 
 def _training_table(recipe: Recipe) -> str:
     lines = ["| stage | steps | minutes | batch | peak rate | seed | last row of its metrics |", "|---" * 7 + "|"]
     for stage in ("autoencoder", "clip", "unet"):
         settings = recipe.settings(stage)
-        last = _last_row(settings.folder / "metrics.csv")
+        last = last_row(settings.folder / "metrics.csv")
         steps, minutes = last.pop("step", "?"), last.pop("minutes", "?")
         rest = ", ".join(f"{name} {value}" for name, value in last.items())
         lines.append(
@@ -139,7 +163,12 @@ def _training_table(recipe: Recipe) -> str:
     return "\n".join(lines)
 
 
-def _last_row(file: Path) -> dict[str, str]:
+def last_row(file: Path) -> dict[str, str]:
+    """The last figures of a stage, by column; empty where there are none.
+
+    Args:
+        file: a stage's ``metrics.csv``.
+    """
     if not file.is_file():
         return {}
     with file.open(newline="") as handle:

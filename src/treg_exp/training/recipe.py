@@ -15,6 +15,7 @@ from treg_exp.training.captions import caption_variants
 from treg_exp.training.clip import ClipStage
 from treg_exp.training.corpus import Corpus
 from treg_exp.training.fit import checkpoint_file, fit_stage, load_stage
+from treg_exp.training.judge import JudgeStage
 from treg_exp.training.settings import StageSettings
 from treg_exp.training.stage import TrainingStage
 from treg_exp.training.unet import LatentBank, UnetStage
@@ -39,6 +40,15 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "learning_rate": 1e-3,
         "matrix_rate": 0.02,
         "warmup_steps": 20,
+        "validate_every": 100,
+    },
+    "judge": {
+        "minutes": 25.0,
+        "batch_size": 128,
+        "learning_rate": 1e-3,
+        "matrix_rate": 0.02,
+        "warmup_steps": 20,
+        "seed": 1,
         "validate_every": 100,
     },
     "unet": {
@@ -73,7 +83,7 @@ class Recipe:
         """Defaults of a stage with the user's wishes on top.
 
         Args:
-            stage: ``autoencoder``, ``clip`` or ``unet``.
+            stage: ``autoencoder``, ``clip``, ``judge`` or ``unet``.
         """
         wishes = {name: value for name, value in self.wishes.items() if value is not None}
         if "steps" in wishes:
@@ -92,6 +102,11 @@ class Recipe:
         stage = ClipStage(self.corpus, self.settings("clip"), self.tokenizer())
         towers = stage.network
         return self._started(stage, {"text_encoder": towers.text_encoder, "image_encoder": towers.image_encoder})
+
+    def judge(self) -> JudgeStage:
+        """The evaluation model before its training; needs nothing of the others and gives them nothing."""
+        torch.manual_seed(self.settings("judge").seed)
+        return JudgeStage(self.corpus, self.settings("judge"))
 
     def unet(self) -> UnetStage:
         """Stage 3 before its training, on top of the other two, which must have been trained."""
@@ -135,11 +150,12 @@ class Recipe:
         """Run or continue one stage to the end of its budget.
 
         Args:
-            stage: ``autoencoder``, ``clip`` or ``unet``.
+            stage: ``autoencoder``, ``clip``, ``judge`` or ``unet``.
         """
         builders: dict[str, Callable[[], Any]] = {
             "autoencoder": self.autoencoder,
             "clip": self.clip,
+            "judge": self.judge,
             "unet": self.unet,
         }
         if stage not in builders:

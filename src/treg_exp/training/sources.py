@@ -1,4 +1,4 @@
-"""Fetch three emoji artworks from npm and read them as 64 x 64 pictures on white."""
+"""Emoji artworks on npm: which there are, how to fetch them, and how to read pictures on white."""
 
 from __future__ import annotations
 
@@ -27,10 +27,11 @@ class Artwork:
         style: word of the captions, as in ``red apple, fluent style``.
         package: npm package that carries the pictures.
         version: the exact version that the shipped prior saw.
-        folder: where the pictures lie inside the package.
+        folder: where the pictures lie inside the package; of an icon set, ``""``.
         suffix: file suffix of the pictures.
         licence: licence of the drawings (not of the npm wrapper).
         credit: whom to name.
+        relative: style of the same artist whose drawings are often nearly the same; None if there is none.
     """
 
     style: str
@@ -40,8 +41,10 @@ class Artwork:
     suffix: str
     licence: str
     credit: str
+    relative: str | None = None
 
 
+#: What the denoiser draws, and where the held-out pictures come from.
 ARTWORKS = (
     Artwork(
         "noto", "emoji-datasource-google", "16.0.0", "img/google/64", ".png", "Apache-2.0",
@@ -58,6 +61,27 @@ ARTWORKS = (
 )  # fmt: skip
 
 
+#: Further drawings of the same things, from which encoders learn what a thing looks like in any style.
+ICON_SETS = (
+    Artwork(
+        "flat", "@iconify-json/fluent-emoji-flat", "1.2.6", "", ".svg", "MIT",
+        "Fluent Emoji (flat), Microsoft Corporation, https://github.com/microsoft/fluentui-emoji", relative="fluent",
+    ),
+    Artwork(
+        "blob", "@iconify-json/noto-v1", "1.2.5", "", ".svg", "Apache-2.0",
+        "Noto Emoji (first version), Google LLC, https://github.com/googlefonts/noto-emoji", relative="noto",
+    ),
+    Artwork(
+        "fxemoji", "@iconify-json/fxemoji", "1.2.2", "", ".svg", "Apache-2.0",
+        "FxEmojis, Mozilla Foundation, https://github.com/mozilla/fxemoji",
+    ),
+    Artwork(
+        "emojitwo", "@iconify-json/emojione", "1.2.3", "", ".svg", "CC-BY-4.0",
+        "EmojiTwo, Emoji One and other contributors, https://github.com/EmojiTwo/emojitwo",
+    ),
+)  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Picture:
     """What is known about one picture.
@@ -66,7 +90,7 @@ class Picture:
         sample_id: unique name made of ``[a-z0-9_-]``, such as ``red_apple-fluent``.
         name: readable lower-case name, the same in all styles.
         aliases: other short names for the same thing.
-        style: ``noto``, ``twemoji`` or ``fluent``.
+        style: style word of its artwork, such as ``noto``.
         category: such as ``animals & nature``.
         subcategory: such as ``animal-mammal``.
         codepoint: unified codepoints in lower case, joined by hyphens.
@@ -120,12 +144,12 @@ def read_artwork(artwork: Artwork, package: Path, catalogue: Path) -> list[tuple
     Returns:
         Pairs of description and picture, (64, 64, 3) uint8 on white, in the catalogue's order.
     """
-    files = {_match_key(path.stem): path for path in sorted((package / artwork.folder).glob(f"*{artwork.suffix}"))}
+    files = {match_key(path.stem): path for path in sorted((package / artwork.folder).glob(f"*{artwork.suffix}"))}
     found = []
     for entry in json.loads(catalogue.read_text()):
-        path = files.get(_match_key(entry["unified"]))
+        path = files.get(match_key(entry["unified"]))
         if path is not None and entry.get(f"has_img_{_datasource_word(artwork)}", True):
-            found.append((_describe(entry, artwork.style), read_on_white(path)))
+            found.append((describe(entry, artwork.style), read_on_white(path)))
     return found
 
 
@@ -160,8 +184,12 @@ def _npm_pack(spec: str, folder: Path) -> None:
         raise RuntimeError(f"npm pack {spec} failed: {done.stderr.strip()[-500:]}")
 
 
-def _match_key(codepoints: str) -> str:
-    # Publishers disagree on variation selectors and leading zeros; neither ever tells two emoji apart.
+def match_key(codepoints: str) -> str:
+    """Codepoints without what publishers disagree on: variation selectors and leading zeros tell no two emoji apart.
+
+    Args:
+        codepoints: joined by hyphens, in any case.
+    """
     parts = [part.lstrip("0") for part in codepoints.lower().split("-")]
     return "-".join(part for part in parts if part != "fe0f")
 
@@ -170,7 +198,13 @@ def _datasource_word(artwork: Artwork) -> str:
     return artwork.package.rsplit("-", 1)[-1]
 
 
-def _describe(entry: dict[str, Any], style: str) -> Picture:
+def describe(entry: dict[str, Any], style: str) -> Picture:
+    """What the catalogue says about an emoji.
+
+    Args:
+        entry: one entry of ``emoji.json``.
+        style: style word of the artwork that draws it.
+    """
     codepoint = entry["unified"].lower()
     name = readable_name(entry["name"], codepoint, entry["subcategory"])
     shorts = dict.fromkeys(readable_short_name(short) for short in entry["short_names"])

@@ -6,18 +6,19 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from treg_exp.training.sources import Picture
+from treg_exp.training.sources import ARTWORKS, ICON_SETS, Picture
 
 #: Changing any of these makes another data set: published figures no longer apply.
 SPLIT_SEED = 20240611
 HELD_OUT = 500
 TEST = 200
-STYLES = 3
 
 #: Categories of the test set: things that a person can name and a restoration can get wrong.
 TEST_CATEGORIES = frozenset(
     {"smileys & emotion", "animals & nature", "food & drink", "objects", "activities", "travel & places"}
 )
+
+_RELATIVES = {artwork.style: artwork.relative for artwork in ICON_SETS}
 
 
 @dataclass(frozen=True)
@@ -28,11 +29,13 @@ class Split:
         train: what every stage may see.
         held_out: never trained on; figures are measured on these.
         test: the part of `held_out` that is shipped.
+        further: drawings in further styles that stages may see which learn what things look like in any style.
     """
 
     train: tuple[int, ...]
     held_out: tuple[int, ...]
     test: tuple[int, ...]
+    further: tuple[int, ...] = ()
 
 
 def draw_split(
@@ -42,7 +45,8 @@ def draw_split(
 
     At most one style of a name is held out, and only of names drawn in all three styles: what is asked of the
     prior is a known thing in a style in which it never saw that thing. Two thirds of the draw are from the
-    everyday categories, because the test set is taken from them.
+    everyday categories, because the test set is taken from them. Further drawings are never held out, but left
+    out where the same artist's drawing of the thing is held out: the two may be nearly the same.
 
     Args:
         pictures: the whole corpus.
@@ -54,18 +58,23 @@ def draw_split(
         The split.
     """
     rng = random.Random(seed)
+    core = {artwork.style for artwork in ARTWORKS}
     by_name: dict[str, list[int]] = {}
     for index, picture in enumerate(pictures):
-        by_name.setdefault(picture.name, []).append(index)
-    complete = [name for name, indices in sorted(by_name.items()) if len(indices) == STYLES]
+        if picture.style in core:
+            by_name.setdefault(picture.name, []).append(index)
+    complete = [name for name, indices in sorted(by_name.items()) if len(indices) == len(ARTWORKS)]
     everyday = [name for name in complete if pictures[by_name[name][0]].category in TEST_CATEGORIES]
     other = sorted(set(complete) - set(everyday))
     share = min(held_out * 2 // 3, len(everyday))
     chosen_everyday = [rng.choice(by_name[name]) for name in rng.sample(everyday, share)]
     chosen_other = [rng.choice(by_name[name]) for name in rng.sample(other, held_out - share)]
     out = set(chosen_everyday) | set(chosen_other)
+    hidden = {(pictures[index].name, pictures[index].style) for index in out}
+    further = (index for index, picture in enumerate(pictures) if picture.style in _RELATIVES)
     return Split(
-        train=tuple(index for index in range(len(pictures)) if index not in out),
+        train=tuple(index for index, picture in enumerate(pictures) if picture.style in core and index not in out),
         held_out=tuple(sorted(out)),
         test=tuple(sorted(chosen_everyday[:test])),
+        further=tuple(i for i in further if (pictures[i].name, _RELATIVES[pictures[i].style]) not in hidden),
     )

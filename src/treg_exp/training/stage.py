@@ -23,6 +23,8 @@ from treg_exp.training.settings import StageSettings
 class TrainingStage(L.LightningModule, ABC):
     """Base of the stages: a subclass names its network, its loss and its validation figures.
 
+    A stage that learns what things look like in any style sets `any_style` and sees the further drawings, too.
+
     Batches are not handed in by a loader but drawn in `loss` from a generator that is keyed by the step. That
     makes a continued training draw exactly what an unbroken one draws, without any loader state.
     """
@@ -30,6 +32,7 @@ class TrainingStage(L.LightningModule, ABC):
     # Networks of diffusers and transformers carry no types.
     network: Any
     average: Any
+    any_style = False
 
     def __init__(self, network: nn.Module, corpus: Corpus, settings: StageSettings) -> None:
         super().__init__()
@@ -37,7 +40,7 @@ class TrainingStage(L.LightningModule, ABC):
         self.average = averaged_copy(self.network)
         self.corpus = corpus
         self.settings = settings
-        self.train_indices = torch.tensor(corpus.split.train)
+        self.train_indices = torch.tensor(corpus.split.train + (corpus.split.further if self.any_style else ()))
         self.held_out_indices = torch.tensor(corpus.split.held_out)
         self.automatic_optimization = False
         self._pool = single_threaded_pool(settings.workers)

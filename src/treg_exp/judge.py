@@ -1,0 +1,187 @@
+"""The judge: an image-text encoder that scores restorations and that no solver ever sees.
+
+Whoever scores with the encoder that guidance optimises measures the optimisation. This one shares nothing with the
+prior's CLIP but the names of things: a convolutional image tower instead of a transformer, words and letter triples
+instead of byte pairs, another objective (which of all names?), other augmentations, another seed.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import zlib
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from treg_exp.errors import ConfigError
+
+FOLDER = Path(__file__).parent / "assets" / "judge"
+WEIGHTS, CONFIG = "model.safetensors", "config.json"
+SIZE = 64  # pixels per side that the image tower was trained on
+
+
+class Judge(nn.Module):
+    """Two towers into one space; implements `ImageTextEncoder`.
+
+    Args:
+        width: of the shared space.
+        channels: of the four resolutions of the image tower: 32, 16, 8 and 4 pixels per side.
+        blocks: residual blocks at each resolution.
+        buckets: pieces of text that can be told apart; their hashes share the places.
+        piece_width: of a piece's embedding.
+    """
+
+    def __init__(
+        self,
+        width: int = 128,
+        channels: Sequence[int] = (32, 64, 128, 256),
+        blocks: Sequence[int] = (1, 1, 2, 2),
+        buckets: int = 16384,
+        piece_width: int = 64,
+    ) -> None:
+        super().__init__()
+        self.config = {
+            "width": width,
+            "channels": list(channels),
+            "blocks": list(blocks),
+            "buckets": buckets,
+            "piece_width": piece_width,
+        }
+        self.width, self.buckets = width, buckets
+        layers: list[nn.Module] = [nn.Conv2d(3, channels[0], 4, stride=2, padding=1, bias=False)]
+        for before, now, count in zip((channels[0], *channels[:-1]), channels, blocks, strict=True):
+            if before != now:
+                layers += [_norm(before), nn.SiLU(), nn.Conv2d(before, now, 2, stride=2, bias=False)]
+            layers += [Residual(now) for _ in range(count)]
+        self.trunk = nn.Sequential(*layers, _norm(channels[-1]), nn.SiLU())
+        self.image_head = nn.Linear(2 * channels[-1], width)
+        self.pieces = nn.Embedding(buckets + 1, piece_width, padding_idx=0)
+        self.importance = nn.Embedding(buckets + 1, 1, padding_idx=0)
+        self.text_head = nn.Sequential(
+            nn.LayerNorm(piece_width), nn.Linear(piece_width, 512), nn.SiLU(), nn.Linear(512, width)
+        )
+        nn.init.zeros_(self.importance.weight)
+
+    def image_features(self, x: Tensor) -> Tensor:
+        """Unit vectors of images.
+
+        Args:
+            x: (B, 3, H, W) in [-1, 1]; brought to 64 x 64.
+
+        Returns:
+            (B, F) float32, differentiable.
+        """
+        if x.shape[-2:] != (SIZE, SIZE):
+            x = F.interpolate(x, size=(SIZE, SIZE), mode="bicubic", antialias=True)
+        maps = self.trunk(x)
+        pooled = torch.cat([maps.mean(dim=(2, 3)), maps.amax(dim=(2, 3))], dim=1)
+        return F.normalize(self.image_head(pooled).float(), dim=-1)
+
+    def text_features(self, prompts: Sequence[str]) -> Tensor:
+        """Unit vectors of texts.
+
+        Args:
+            prompts: B texts.
+
+        Returns:
+            (B, F) float32.
+        """
+        return self.features_of_pieces(self.pieces_of(prompts).to(self.pieces.weight.device))
+
+    def features_of_pieces(self, ids: Tensor) -> Tensor:
+        """Unit vectors of texts that were cut into pieces.
+
+        Args:
+            ids: (B, L) int64, as `pieces_of` gives them.
+
+        Returns:
+            (B, F) float32.
+        """
+        weights = self.importance(ids)[..., 0].masked_fill(ids == 0, -torch.inf).softmax(dim=1)
+        text = torch.einsum("bl,blw->bw", weights, self.pieces(ids))
+        return F.normalize(self.text_head(text).float(), dim=-1)
+
+    def pieces_of(self, prompts: Sequence[str]) -> Tensor:
+        """Words, neighbouring words and letter triples of each text, hashed.
+
+        Args:
+            prompts: B texts.
+
+        Returns:
+            (B, L) int64 in 1 to ``buckets``; 0 fills up. A text without letters is one piece of its own.
+        """
+        hashed = [[1 + zlib.crc32(piece.encode()) % self.buckets for piece in split_text(text)] for text in prompts]
+        longest = max(map(len, hashed), default=1)
+        return torch.tensor([ids + [0] * (longest - len(ids)) for ids in hashed])
+
+    def save(self, folder: Path) -> None:
+        """Write weights in half precision and the configuration.
+
+        Args:
+            folder: created where it is missing.
+        """
+        from safetensors.torch import save_file
+
+        folder.mkdir(parents=True, exist_ok=True)
+        state = {name: v.half() if v.is_floating_point() else v for name, v in self.state_dict().items()}
+        save_file({name: value.contiguous() for name, value in state.items()}, folder / WEIGHTS)
+        (folder / CONFIG).write_text(json.dumps(self.config, indent=2) + "\n")
+
+
+class Residual(nn.Module):
+    """Two 3 x 3 convolutions around which the input is carried (pre-activation, arXiv 1603.05027)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.inner = nn.Sequential(
+            *(_norm(channels), nn.SiLU(), nn.Conv2d(channels, channels, 3, padding=1, bias=False)),
+            *(_norm(channels), nn.SiLU(), nn.Conv2d(channels, channels, 3, padding=1, bias=False)),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
+        return x + self.inner(x)
+
+
+def load_judge(folder: str | Path | None = None) -> Judge:
+    """The judge, frozen.
+
+    Args:
+        folder: what :meth:`Judge.save` wrote; None for the one that ships.
+
+    Raises:
+        ConfigError: the folder or one of its files is missing.
+    """
+    from safetensors.torch import load_file
+
+    place = FOLDER if folder is None else Path(folder)
+    if missing := [name for name in (CONFIG, WEIGHTS) if not (place / name).is_file()]:
+        raise ConfigError(f"no judge in {place}: {', '.join(missing)} is missing")
+    judge = Judge(**json.loads((place / CONFIG).read_text()))
+    judge.load_state_dict(load_file(place / WEIGHTS))
+    return judge.eval().requires_grad_(False)
+
+
+def split_text(text: str) -> list[str]:
+    """Words, pairs of neighbouring words and letter triples; what is said twice counts once.
+
+    Args:
+        text: any; case and punctuation do not matter.
+
+    Returns:
+        At least one piece.
+    """
+    words = re.findall(r"[a-z0-9]+", text.lower())
+    pairs = [f"{left} {right}" for left, right in pairwise(words)]
+    triples = [f"#{marked[i : i + 3]}" for word in words for marked in [f"<{word}>"] for i in range(len(marked) - 2)]
+    return list(dict.fromkeys([*words, *pairs, *triples])) or [""]
+
+
+def _norm(channels: int) -> nn.Module:
+    # Of groups, not of the batch: what one image scores must not depend on its neighbours.
+    return nn.GroupNorm(channels // 16, channels)

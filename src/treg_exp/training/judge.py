@@ -1,0 +1,96 @@
+"""The evaluation model: trained beside the prior, by another objective, and never seen by guidance."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from treg_exp.judge import Judge
+from treg_exp.training.augment import jitter, may_flip, wear
+from treg_exp.training.captions import STYLES, caption_variants, names_style, styled_caption
+from treg_exp.training.corpus import Corpus
+from treg_exp.training.settings import StageSettings
+from treg_exp.training.stage import TrainingStage
+
+
+class Classifier(nn.Module):
+    """The judge with the learnt temperature of its training."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.judge = Judge()
+        self.log_scale = nn.Parameter(torch.tensor(math.log(10.0)))
+
+
+class JudgeStage(TrainingStage):
+    """Which of all names is it, and which of all styles? Two full softmax losses instead of a contrastive one.
+
+    The text tower is so light that every step reads one caption of every name: a picture is compared with all
+    1,900 things, not with those that happen to be in its batch.
+
+    Attributes:
+        smoothing: share of the target that is spread over all names; many things are hard to tell apart.
+        style_weight: of the second loss.
+    """
+
+    any_style = True
+
+    def __init__(
+        self, corpus: Corpus, settings: StageSettings, smoothing: float = 0.1, style_weight: float = 0.3
+    ) -> None:
+        super().__init__(Classifier(), corpus, settings)
+        self.smoothing, self.style_weight = smoothing, style_weight
+        self.flippable = torch.tensor([may_flip(picture) for picture in corpus.pictures])
+        self.styles = torch.tensor([STYLES.index(picture.style) for picture in corpus.pictures])
+        pieces_of = self.network.judge.pieces_of
+        weights = _plain_captions(corpus)
+        self.plain = pieces_of([caption for variants in weights for caption in variants])
+        self.first = torch.tensor([0, *(len(variants) for variants in weights[:-1])]).cumsum(0)
+        longest = max(map(len, weights))
+        padded = torch.tensor([[*variants.values()] + [0.0] * (longest - len(variants)) for variants in weights])
+        self.weights = padded
+        self.styled = pieces_of([styled_caption(name, style) for name in corpus.names for style in STYLES])
+
+    def suits_muon(self, name: str, parameter: nn.Parameter) -> bool:
+        """All kernels and matrices but the first, the last and the embeddings."""
+        outer = ("trunk.0.", "image_head.", "pieces.", "importance.", "text_head.3.")
+        return parameter.ndim > 1 and not any(part in name for part in outer)
+
+    def loss(self, generator: torch.Generator, count: int) -> Tensor:
+        """Cross-entropy over all names, plus that over the styles of the right name."""
+        indices = self.draw_indices(generator, count)
+        labels = self.corpus.labels[indices]
+        images = self.corpus.as_float(indices).to(self.device)
+        images = jitter(images, generator, shift=6.0, scale=(0.75, 1.15), turn=15.0, flip=self.flippable[indices])
+        images = wear(images, generator, blur=2.0, light=0.2, noise=0.15, hole=20)
+        judge, scale = self.network.judge, self.network.log_scale.exp()
+        image = judge.image_features(images)
+        drawn = self.first + torch.multinomial(self.weights, 1, generator=generator)[:, 0]
+        names = scale * image @ judge.features_of_pieces(self.plain[drawn].to(self.device)).T
+        by_name = F.cross_entropy(names, labels.to(self.device), label_smoothing=self.smoothing)
+        own = self.styled[(labels[:, None] * len(STYLES) + torch.arange(len(STYLES))).flatten()]
+        text = judge.features_of_pieces(own.to(self.device)).view(count, len(STYLES), -1)
+        styles = scale * torch.einsum("bf,bsf->bs", image, text)
+        return by_name + self.style_weight * F.cross_entropy(styles, self.styles[indices].to(self.device))
+
+    @torch.no_grad()
+    def figures(self) -> dict[str, float]:
+        """How often the name of a held-out picture is the best, or among the best five, of all names."""
+        judge = self.average.judge
+        text = judge.text_features(self.corpus.names)
+        image = judge.image_features(self.corpus.as_float(self.held_out_indices).to(self.device))
+        best = (image @ text.T).topk(min(5, len(text)), dim=1).indices.cpu()
+        hits = best == self.corpus.labels[self.held_out_indices][:, None]
+        return {"top1": hits[:, 0].float().mean().item(), "top5": hits.any(dim=1).float().mean().item()}
+
+
+def _plain_captions(corpus: Corpus) -> list[dict[str, float]]:
+    """For each name, its captions without a word on style, with their weights."""
+    found: dict[str, dict[str, float]] = {name: {} for name in corpus.names}
+    for picture in corpus.pictures:
+        variants = caption_variants(picture, naming=True).items()
+        found[picture.name].update({caption: weight for caption, weight in variants if not names_style(caption)})
+    return list(found.values())
