@@ -13,9 +13,12 @@ from PIL import Image
 from tests.operators.conftest import IDS
 from tests.operators.tasks import NONLINEAR, load_task
 from treg_exp.operators import (
+    CG,
     JPEG,
     Composition,
+    Descent,
     GammaCorrection,
+    GaussianBlur,
     HighDynamicRange,
     Identity,
     NonlinearOperator,
@@ -51,7 +54,7 @@ def smooth(count: int) -> torch.Tensor:
 
 
 def test_gradient_is_that_of_half_the_squared_residual(operator: NonlinearOperator, x: torch.Tensor) -> None:
-    y = operator.A(smooth(3).flip(0)) + 0.1
+    y = operator.A(smooth(3).roll(1, 0)) + 0.1
     gradient = operator.gradient(y, x)
     assert gradient.shape == x.shape
     assert bool(gradient.isfinite().all())
@@ -85,7 +88,7 @@ def test_measurements_are_reproducible(task: Task, operator: NonlinearOperator, 
 
 def test_what_does_not_exist_says_so(operator: NonlinearOperator, x: torch.Tensor) -> None:
     y = operator.A(x)
-    for call in (lambda: operator.adjoint(y), lambda: operator.pinv(y), lambda: operator.prox(y, x, 0.1)):
+    for call in (lambda: operator.adjoint(y), lambda: operator.pinv(y), lambda: operator.prox(y, x, 0.1, CG())):
         with pytest.raises(NonlinearOperatorError, match=r"is non-linear and has none.*solver=unconditional"):
             call()
     with pytest.raises(ValueError, match=r"x: shape .* does not fit"):
@@ -94,12 +97,56 @@ def test_what_does_not_exist_says_so(operator: NonlinearOperator, x: torch.Tenso
         Composition(Identity, lambda image_shape: operator, SHAPE, IDS)
 
 
-@pytest.mark.parametrize("solver", [TReg(), Adjoint(), PseudoInverse()])
+def test_the_proximal_step_lowers_its_objective_and_stays_where_the_ridge_is_strong(
+    operator: NonlinearOperator, x: torch.Tensor
+) -> None:
+    y = operator.A(smooth(3).roll(1, 0))
+    moved = operator.prox(y, x, 1e-3 * operator.norm_sq)
+    before, after = (operator.residual(y, z).square().flatten(1).sum(1) for z in (x, moved))
+    assert bool((after + 1e-3 * operator.norm_sq * (moved - x).square().flatten(1).sum(1) <= before).all())
+    assert float((after / before).max()) < 0.5
+    torch.testing.assert_close(operator.prox(y, x, 1e6), x, rtol=0, atol=1e-4)
+    for i in range(3):
+        part = slice(i, i + 1)
+        alone = operator[i].prox(y[part], x[part], 1e-3 * operator.norm_sq, Descent(5))
+        torch.testing.assert_close(
+            alone, operator.prox(y, x, 1e-3 * operator.norm_sq, Descent(5))[part], rtol=0, atol=1e-5
+        )
+
+
+def test_descent_reaches_the_exact_proximal_step_of_a_linear_operator(x: torch.Tensor) -> None:
+    operator = GaussianBlur(sigma=1.0, kernel_size=7, image_shape=SHAPE)
+    y = operator.A(smooth(3).roll(1, 0))
+    torch.testing.assert_close(operator.prox(y, x, 0.1, Descent(200)), operator.prox(y, x, 0.1), rtol=0, atol=1e-3)
+
+
+def test_the_first_step_on_magnitudes_takes_the_measured_ones_and_keeps_the_phases(x: torch.Tensor) -> None:
+    operator = PhaseRetrieval(2.0, SHAPE, unit_range=False)
+    y = operator.A(smooth(3).roll(1, 0))
+    vertical, horizontal = SHAPE[1] // 4, SHAPE[2] // 4
+    padded = torch.nn.functional.pad(x, (horizontal, horizontal, vertical, vertical))
+    phases = torch.fft.fftshift(torch.fft.fft2(padded, norm="ortho"), dim=(-2, -1)).angle()
+    spectrum = torch.fft.ifftshift(torch.polar(y, phases), dim=(-2, -1))
+    expected = torch.fft.ifft2(spectrum, norm="ortho").real[..., vertical:-vertical, horizontal:-horizontal]
+    torch.testing.assert_close(operator.prox(y, x, 0.0, Descent(1)), expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("solver", [Adjoint(), PseudoInverse()])
 def test_solvers_refuse_at_the_start(operator: NonlinearOperator, solver: object) -> None:
-    with pytest.raises(ValueError, match=r"^solver=(treg|adjoint|pseudo_inverse) needs a linear operator; "):
+    with pytest.raises(ValueError, match=r"^solver=(adjoint|pseudo_inverse) needs a linear operator; "):
         solver.check(operator)
-    Unconditional().check(operator)
+    for able in (Unconditional(), TReg()):
+        able.check(operator)
+    with pytest.raises(ValueError, match=r"solver.prox=CG solves linear equations"):
+        TReg(prox=CG()).check(operator)
     solver.check(Identity(SHAPE))
+
+
+def test_treg_refuses_an_operator_without_a_gradient() -> None:
+    exact = JPEG(10, SHAPE, "exact")
+    with pytest.raises(ValueError, match=r"^solver=treg needs the gradient of the data term; JPEG has none"):
+        TReg().check(exact)
+    Unconditional().check(exact)
 
 
 def test_formulas() -> None:

@@ -13,7 +13,7 @@ from treg_exp.operators.intensity import GammaCorrection, HighDynamicRange
 from treg_exp.operators.jpeg import JPEG
 from treg_exp.operators.kernel_blur import KernelBlur
 from treg_exp.operators.masking import BoxInpainting, Identity, Masking, Outpainting, RandomInpainting
-from treg_exp.operators.methods import CG, Exact, ProxMethod
+from treg_exp.operators.methods import CG, Descent, Exact, ProxMethod
 from treg_exp.operators.motion import MotionBlur
 from treg_exp.operators.mri import FourierLines
 from treg_exp.operators.noise_models import (
@@ -42,6 +42,7 @@ __all__ = [
     "Composition",
     "CompressedSensing",
     "DeepinvOperator",
+    "Descent",
     "Exact",
     "FourierLines",
     "GammaCorrection",

@@ -21,7 +21,8 @@ from torch import Tensor
 
 from treg_exp.noise import generator
 from treg_exp.operators.cg import conjugate_gradients, damped_least_squares, largest_eigenvalue
-from treg_exp.operators.methods import CG, EXACT, ProxMethod
+from treg_exp.operators.descent import gradient_descent
+from treg_exp.operators.methods import CG, EXACT, Descent, ProxMethod
 from treg_exp.operators.precision import full_precision
 
 
@@ -39,11 +40,13 @@ class Operator(ABC):
         exact_iterations: upper limit of iterations where ``Exact`` has no closed form.
         exact_tolerance: fall of the gradient norm at which these iterations stop.
         elementwise: True where no product of matrices or convolution has to be kept in full precision.
-        linear: False where only ``A``, ``residual`` and ``gradient`` exist, see ``operators/nonlinear.py``.
+        linear: False where there is no adjoint, see ``operators/nonlinear.py``.
+        differentiable: False where ``gradient`` does not exist either.
     """
 
     elementwise: ClassVar[bool] = False
     linear: ClassVar[bool] = True
+    differentiable: bool = True
     per_sample: ClassVar[tuple[str, ...]] = ()
     __iter__: ClassVar[None] = None  # selection by index alone would make an endless iteration
     exact_iterations: int = 500
@@ -97,8 +100,13 @@ class Operator(ABC):
 
     def gradient(self, y: Tensor, x: Tensor) -> Tensor:
         """Gradient of 1/2 ||y - A(x)||^2 in x, per sample: (B, 3, H, W) float32, not part of a graph."""
+        return self._data_term(y, x)[1]
+
+    def _data_term(self, y: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        """1/2 ||y - A(x)||^2 of each sample, (B,) float64, and its gradient in x."""
         with torch.no_grad():
-            return -self.adjoint(self.residual(y, x))
+            residual = self.residual(y, x)
+            return _half_square(residual), -self.adjoint(residual)
 
     def prox(self, y: Tensor, x0: Tensor, lam: float, method: ProxMethod = EXACT) -> Tensor:
         """The proximal step argmin_x ||y - A x||^2 + lam ||x - x0||^2.
@@ -107,7 +115,7 @@ class Operator(ABC):
             y: (B, *measurement_shape) measurements.
             x0: (B, 3, H, W) images to stay close to.
             lam: weight >= 0, in units of ``norm_sq``; 0 is the projection x0 + pinv(y - A x0).
-            method: ``Exact()`` or ``CG(iterations, tolerance)``.
+            method: ``Exact()``, ``CG(iterations, tolerance)`` or ``Descent(iterations)``.
 
         Returns:
             (B, 3, H, W) float32.
@@ -119,6 +127,8 @@ class Operator(ABC):
         with self._precision(y.device):
             if isinstance(method, CG):
                 return self._prox_cg(y, x0, lam, method)
+            if isinstance(method, Descent):
+                return self._prox_descent(y, x0, lam, method)
             return self._prox(y, x0, lam)
 
     def _prox(self, y: Tensor, x0: Tensor, lam: float) -> Tensor:
@@ -131,6 +141,14 @@ class Operator(ABC):
 
         b = self._adjoint(y) + lam * x0
         return conjugate_gradients(normal, b, x0, method.iterations, method.tolerance)
+
+    def _prox_descent(self, y: Tensor, x0: Tensor, lam: float, method: Descent) -> Tensor:
+        def objective(x: Tensor) -> tuple[Tensor, Tensor]:
+            value, gradient = self._data_term(y, x)
+            return value + lam * _half_square(x - x0), gradient + lam * (x - x0)
+
+        with torch.no_grad():
+            return gradient_descent(objective, x0, 1 / (self.norm_sq + lam), method.iterations)
 
     def pinv(self, y: Tensor) -> Tensor:
         """The image of least norm that fits y best, (B, *measurement_shape) -> (B, 3, H, W)."""
@@ -222,6 +240,10 @@ def check_image_shape(image_shape: Sequence[int]) -> tuple[int, int, int]:
     if len(shape) != 3 or shape[0] != 3 or min(shape) < 1:
         raise ValueError(f"image_shape={shape}: must be (3, H, W) with H, W >= 1")
     return shape
+
+
+def _half_square(x: Tensor) -> Tensor:
+    return x.double().square().flatten(1).sum(1) / 2
 
 
 def _content(value: object) -> bytes:

@@ -1,4 +1,4 @@
-"""How a proximal step is computed: in closed form, or by a few conjugate gradient iterations."""
+"""How a proximal step is computed: in closed form, by conjugate gradients, or by gradient descent."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from typing import TypeAlias
 
 @dataclass(frozen=True)
 class Exact:
-    """The minimiser itself: closed form where the operator has one, else iterations to a tight tolerance."""
+    """The minimiser itself: closed form where the operator has one, else iterations to a tight tolerance.
+
+    A non-linear operator has no more than a local minimum near x0: there it means ``Descent()``.
+    """
 
 
 @dataclass(frozen=True)
@@ -34,5 +37,24 @@ class CG:
             raise ValueError(f"tolerance={self.tolerance}: must be >= 0")
 
 
-ProxMethod: TypeAlias = Exact | CG
+@dataclass(frozen=True)
+class Descent:
+    """Gradient descent from x0 with a step size per sample that adapts, for operators of any kind.
+
+    On the magnitudes of a Fourier transform its first step without ridge is the error-reduction step of Fienup
+    (Applied Optics 21, 1982): take the measured magnitudes and keep the phases.
+
+    Attributes:
+        iterations: gradients per proximal step, >= 1.
+    """
+
+    iterations: int = 50
+
+    def __post_init__(self) -> None:
+        """Checks the fields."""
+        if self.iterations < 1:
+            raise ValueError(f"iterations={self.iterations}: must be an integer >= 1")
+
+
+ProxMethod: TypeAlias = Exact | CG | Descent
 EXACT = Exact()

@@ -1,7 +1,7 @@
-"""Forward operators without a matrix: only A, the residual and the gradient of the data term exist.
+"""Forward operators without a matrix: A, the residual and the gradient of the data term, and what follows from them.
 
-Nothing else is defined for them: no adjoint, no proximal step in closed form, no pseudo-inverse. A solver that
-needs one of these refuses the operator at its start, see ``Solver.check``.
+A proximal step is descent to a local minimum near its start. There is no adjoint and no pseudo-inverse: a solver
+that needs one refuses the operator at its start, see ``Solver.check``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from treg_exp.operators.base import Operator
-from treg_exp.operators.methods import EXACT, ProxMethod
+from treg_exp.operators.methods import CG, Descent
 
 
 class NonlinearOperatorError(ValueError):
@@ -21,14 +21,9 @@ class NonlinearOperatorError(ValueError):
 
 
 class NonlinearOperator(Operator):
-    """y = A(x), differentiable by autograd; a new one implements ``_A``.
-
-    Attributes:
-        differentiable: False where ``gradient`` does not exist either.
-    """
+    """y = A(x), differentiable by autograd; a new one implements ``_A``."""
 
     linear: ClassVar[bool] = False
-    differentiable: bool = True
 
     @abstractmethod
     def _A(self, x: Tensor) -> Tensor:
@@ -49,25 +44,26 @@ class NonlinearOperator(Operator):
         """1: nominal, for lambda; the slope of a non-linear map depends on the image."""
         return 1.0
 
-    def gradient(self, y: Tensor, x: Tensor) -> Tensor:
-        """Gradient of 1/2 ||y - A(x)||^2 in x by autograd, per sample: (B, 3, H, W) float32."""
+    def _data_term(self, y: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         if not self.differentiable:
             raise NonlinearOperatorError(
                 f"gradient: {type(self).__name__} has none as configured (a step function); see its fields"
             )
         with torch.enable_grad():
             x = x.detach().to(torch.float32).requires_grad_()
-            loss = self.residual(y, x).square().sum() / 2
-            (gradient,) = torch.autograd.grad(loss, x)
-        return gradient
+            value = self.residual(y, x).double().square().flatten(1).sum(1) / 2
+            (gradient,) = torch.autograd.grad(value.sum(), x)
+        return value.detach(), gradient
 
     def adjoint(self, y: Tensor) -> Tensor:
         """Does not exist."""
         self._refuse("adjoint")
 
-    def prox(self, y: Tensor, x0: Tensor, lam: float, method: ProxMethod = EXACT) -> Tensor:
-        """Does not exist."""
-        self._refuse("prox")
+    def _prox(self, y: Tensor, x0: Tensor, lam: float) -> Tensor:
+        return self._prox_descent(y, x0, lam, Descent())
+
+    def _prox_cg(self, y: Tensor, x0: Tensor, lam: float, method: CG) -> Tensor:
+        self._refuse("conjugate gradients (prox: CG)")
 
     def pinv(self, y: Tensor) -> Tensor:
         """Does not exist."""
@@ -78,6 +74,6 @@ class NonlinearOperator(Operator):
 
     def _refuse(self, name: str) -> NoReturn:
         raise NonlinearOperatorError(
-            f"{name}: {type(self).__name__} is non-linear and has none; only A, residual and gradient exist. Solvers "
-            "that need no more can run it (solver=unconditional, or one with a gradient data step)"
+            f"{name}: {type(self).__name__} is non-linear and has none; A, gradient and prox by descent exist. Solvers "
+            "that need no more can run it (solver=treg with prox Exact or Descent, solver=unconditional)"
         )

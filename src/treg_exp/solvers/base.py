@@ -25,20 +25,27 @@ class Solver(ABC):
     Attributes:
         steps: number of times ``on_step`` is called per batch (progress bars and time estimates rely on it).
         uses_text: False for solvers that never look at the prompt.
-        needs_linear: True for solvers that take a proximal step, an adjoint or a pseudo-inverse.
+        needs_linear: True for solvers that take an adjoint or a pseudo-inverse.
+        needs_gradient: True for solvers that take a proximal step or a gradient of the data term.
     """
 
     steps: int
     uses_text: bool = True
     needs_linear: bool = False
+    needs_gradient: bool = False
 
     def check(self, operator: Operator) -> None:
         """Raise ValueError for an operator that the solver cannot use; called before any work is done."""
+        name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(self).__name__).lower()
         if self.needs_linear and not operator.linear:
-            name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(self).__name__).lower()
             raise ValueError(
-                f"solver={name} needs a linear operator; {type(operator).__name__} is non-linear: it has A and a "
-                "gradient, but no adjoint, proximal step or pseudo-inverse. Choose a linear task or another solver"
+                f"solver={name} needs a linear operator; {type(operator).__name__} is non-linear: it has no adjoint "
+                "and no pseudo-inverse. Choose a linear task or another solver (treg can run it)"
+            )
+        if self.needs_gradient and not operator.differentiable:
+            raise ValueError(
+                f"solver={name} needs the gradient of the data term; {type(operator).__name__} has none as configured "
+                "(a step function), see the fields of task.operator. Change them or choose solver=unconditional"
             )
 
     @abstractmethod

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from treg_exp.noise import Noise
-from treg_exp.operators import Exact, ProxMethod
+from treg_exp.operators import CG, Exact, Operator, ProxMethod
 from treg_exp.priors.base import Prior
 from treg_exp.schedule import Step
 from treg_exp.solvers.base import OnStep, Solver, check_steps, ignore
@@ -69,7 +69,7 @@ class TReg(Solver):
         data_steps: the set Gamma.
         lam: ridge of the proximal step; None takes the measurement's, which follows sigma and the operator's norm
             (released code: 1e-4 for every task).
-        prox: ``Exact()`` or ``CG(iterations, tolerance)`` (released code: CG, 5 iterations, 1e-4).
+        prox: ``Exact()``, ``CG(iterations, tolerance)`` (released code: 5 iterations, 1e-4) or ``Descent(iterations)``.
         encoder: ``mean`` of the autoencoder's posterior, or a ``sample`` of it (released code).
         blend: weight of z_y: ``alpha_bar_prev`` (paper), or ``data_only`` for 1.
         renoise: ``stochastic``, eta^2 sigma^2 = ab_prev (1 - ab_prev) (paper), or ``ddim``.
@@ -91,7 +91,7 @@ class TReg(Solver):
     dps_scale: float | None = None
     final_projection: bool = True
     alpha_shift: int = 0
-    needs_linear = True
+    needs_gradient = True
 
     def __post_init__(self) -> None:
         check_steps(self.steps)
@@ -107,6 +107,15 @@ class TReg(Solver):
                 raise ValueError(f"{name}={getattr(self, name)}: allowed are {', '.join(get_args(kind))}")
         if self.alpha_shift not in (0, 1):
             raise ValueError(f"alpha_shift={self.alpha_shift}: must be 0 or 1")
+
+    def check(self, operator: Operator) -> None:
+        """See :class:`Solver`."""
+        super().check(operator)
+        if isinstance(self.prox, CG) and not operator.linear:
+            raise ValueError(
+                f"solver.prox=CG solves linear equations; {type(operator).__name__} is non-linear. Take solver=treg, "
+                "whose prox is Exact, or Descent"
+            )
 
     @torch.no_grad()
     def solve(

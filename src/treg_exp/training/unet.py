@@ -61,6 +61,8 @@ class UnetStage(TrainingStage):
             al., arXiv 2403.03206). What a thing is gets decided at high noise, so the text is learnt there.
     """
 
+    any_style = True
+
     def __init__(
         self,
         corpus: Corpus,
