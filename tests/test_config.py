@@ -13,6 +13,8 @@ from treg_exp import config
 from treg_exp.config import config_hash, identity
 from treg_exp.errors import ConfigError
 from treg_exp.experiment import Experiment
+from treg_exp.operators import CG
+from treg_exp.solvers.treg import DataSteps, TReg
 
 from .conftest import DATA, ROOT
 
@@ -129,6 +131,23 @@ def test_variants_of_the_quickstart() -> None:
     assert prompts["no_text"] == ""
     assert prompts["own"] != prompts["counterfactual"]
     assert len(made.items) == 9
+
+
+def test_released_experiments_have_the_released_constants() -> None:
+    made = Experiment.from_config(composed("experiment=released/treg_gaussian_deblur", "data.limit=1"))
+    solver, (variant,) = made.solver, made.variants.values()
+    assert isinstance(solver, TReg)
+    assert (solver.steps, solver.lam, solver.prox, solver.data_steps) == (
+        200,
+        1e-4,
+        CG(5, 1e-4),
+        DataSteps(3, 0, 1, 170),
+    )
+    assert (solver.encoder, solver.final_projection, solver.alpha_shift) == ("sample", False, 1)
+    null_text = variant.policy.null_text
+    assert (null_text.text, null_text.lr, null_text.iterations) == ("out of focus, depth of field", 5e-4, 10)
+    assert variant.policy.guidance.scale == 5.0
+    assert (made.task.name, made.task.noise.sigma) == ("treg_gaussian_deblur", 0.01)
 
 
 def test_samples_without_a_counterfactual_are_left_out_of_that_variant(tmp_path: Path) -> None:

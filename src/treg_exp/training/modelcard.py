@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from treg_exp.training.evaluate import Figures
 from treg_exp.training.samples import SHEET_PROMPTS
-from treg_exp.training.sources import ARTWORKS, Artwork
+from treg_exp.training.sources import ARTWORKS, ICON_SETS, Artwork
 
 if TYPE_CHECKING:
     from treg_exp.training.recipe import Recipe
@@ -19,8 +19,8 @@ _COMMAND = "treg-exp train-prior --stage export"
 _CARD = """\
 # emoji64: a small text-to-image latent diffusion prior
 
-A 64 x 64 text-to-image model in [diffusers](https://github.com/huggingface/diffusers) layout, trained on three
-drawings of the Unicode emoji set. It exists so that restoration with text can be tried, tested and compared within
+A 64 x 64 text-to-image model in [diffusers](https://github.com/huggingface/diffusers) layout, trained on drawings of
+the Unicode emoji set. It exists so that restoration with text can be tried, tested and compared within
 seconds on a laptop. It is no general image model.
 
 ```python
@@ -45,7 +45,8 @@ Weights are averages over training, stored as float16.
 
 ## Data and licences
 
-{pictures} pictures ({names} names), skin-tone variants left out, laid on white, 64 x 64.
+{pictures} pictures ({names} names) in three styles and {further} of the same things in four further styles, skin-tone
+variants left out, laid on white, 64 x 64. The autoencoder saw the three styles, the other networks all seven.
 
 | style word | package on npm | drawings by | licence of the drawings |
 |---|---|---|---|
@@ -54,9 +55,10 @@ Weights are averages over training, stored as float16.
 The model can reproduce these drawings closely. Pictures made with it in one of the styles should be treated as
 derived from that style's drawings: keep the attribution above where its licence asks for it.
 
-{held_out} single (name, style) pairs were held out of all training; each of their names was trained on in the other
-two styles. {test} of them are the shipped test set (`../emoji_test`). Near-identical drawings of one thing in two
-styles, or of related things in one style, remain on both sides.
+{held_out} single (name, style) pairs of the three styles were held out of all training, and with them the same artist's
+drawing of the thing in a further style (`flat` is Fluent's, `blob` an older Noto). Each of their names was trained on
+in the other styles. {test} of the pairs are the shipped test set (`../emoji_test`). Near-identical drawings of one thing
+by two artists, or of related things in one style, remain on both sides.
 
 ## Training
 
@@ -118,7 +120,8 @@ def model_card(recipe: Recipe, figures: Figures) -> str:
         pictures=len(corpus.split.train) + len(corpus.split.held_out),
         held_out=len(corpus.split.held_out),
         test=len(corpus.split.test),
-        licences=licence_table(),
+        further=len(corpus.split.further),
+        licences=licence_table((*ARTWORKS, *ICON_SETS)),
         training=_training_table(recipe),
         command=_COMMAND,
         chance=1 / len(corpus.names),
@@ -140,7 +143,7 @@ def _figure_table(figures: Figures) -> str:
     return "\n".join(lines)
 
 
-def licence_table(artworks: Sequence[Artwork] = ARTWORKS) -> str:
+def licence_table(artworks: Sequence[Artwork]) -> str:
     """Rows of a Markdown table, one per artwork.
 
     Args:
