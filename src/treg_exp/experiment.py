@@ -92,7 +92,8 @@ class Experiment:
         check_complete(cfg)
         cfg = resolved(cfg)
         run, data = settings(RunSettings, cfg), settings(DataSettings, cfg.data, "data")
-        info = _named_error("prior", lambda: read_prior_info(cfg.prior.path, cfg.prior.image_encoder))
+        open_clip = build(cfg.prior.open_clip, "prior.open_clip") if cfg.prior.open_clip else None
+        info = _named_error("prior", lambda: read_prior_info(cfg.prior.path, cfg.prior.image_encoder, open_clip))
         _named_error("prior", lambda: check_precision(cfg.prior.precision))
         variants = {name: _variant(name, node, cfg) for name, node in (cfg.variants or {"own": None}).items()}
         for variant in variants.values():

@@ -11,8 +11,10 @@ from typing import Any
 
 import torch
 
+from treg_exp.priors.base import ImageTextEncoder
 from treg_exp.priors.clip import FolderClip
 from treg_exp.priors.latent import LatentDiffusion, check_multiple
+from treg_exp.priors.open_clip import OpenClipFiles
 from treg_exp.priors.precision import check_precision
 from treg_exp.priors.tiny import TINY, tiny_random
 from treg_exp.schedule import Schedule
@@ -62,7 +64,7 @@ class PriorInfo:
         image_size: native height and width in pixels.
         multiple: image sides must be multiples of this.
         text_width: width of the text embedding.
-        feature_width: width of the image features, None without ``image_encoder/``.
+        feature_width: width of the image features, None without an image encoder.
     """
 
     image_size: int
@@ -75,8 +77,12 @@ class PriorInfo:
         check_multiple(size, size, self.multiple)
 
 
-def read_prior_info(path: str, image_encoder: bool = True) -> PriorInfo:
-    """See :class:`PriorInfo`; raises ValueError for a folder that is missing or incomplete."""
+def read_prior_info(path: str, image_encoder: bool = True, open_clip: OpenClipFiles | None = None) -> PriorInfo:
+    """See :class:`PriorInfo`; the arguments are those of :func:`load_prior`.
+
+    Raises:
+        ValueError: a folder or file is missing or incomplete.
+    """
     folder = prior_path(path)
 
     def read(part: str) -> dict[str, Any]:
@@ -85,11 +91,12 @@ def read_prior_info(path: str, image_encoder: bool = True) -> PriorInfo:
 
     unet, factor = read("unet"), 2 ** (len(read("vae")["block_out_channels"]) - 1)
     with_clip = image_encoder and (folder / "image_encoder" / "config.json").is_file()
+    own_width = read("image_encoder")["projection_dim"] if with_clip else None
     return PriorInfo(
         image_size=unet["sample_size"] * factor,
         multiple=factor * 2 ** (len(unet["block_out_channels"]) - 1),
         text_width=unet["cross_attention_dim"],
-        feature_width=read("image_encoder")["projection_dim"] if with_clip else None,
+        feature_width=open_clip.width() if open_clip else own_width,
     )
 
 
@@ -98,6 +105,7 @@ def load_prior(
     precision: str = "auto",
     device: str | torch.device = "cpu",
     image_encoder: bool = True,
+    open_clip: OpenClipFiles | None = None,
 ) -> LatentDiffusion:
     """A frozen latent diffusion prior.
 
@@ -108,6 +116,7 @@ def load_prior(
         precision: ``auto`` (bf16 where the hardware has it), ``fp32``, ``bf16`` or ``fp16``, of the networks.
         device: where the networks run.
         image_encoder: load ``image_encoder/`` where there is one (text alignment and adaptive negation need it).
+        open_clip: an open_clip model to use instead of it.
 
     Raises:
         ValueError: the folder is missing or incomplete, or the precision is unknown.
@@ -124,14 +133,18 @@ def load_prior(
         "use_safetensors": True,
         "low_cpu_mem_usage": is_accelerate_available(),  # asking for it without accelerate prints a warning
     }
-    with_clip = image_encoder and (folder / "image_encoder" / "config.json").is_file()
+    clip: ImageTextEncoder | None = None
+    if open_clip:
+        clip = open_clip.load(device)
+    elif image_encoder and (folder / "image_encoder" / "config.json").is_file():
+        clip = load_clip(folder / "image_encoder", text_encoder, tokenizer).to(device)
     return LatentDiffusion(
         vae=AutoencoderKL.from_pretrained(folder / "vae", **weights),
         unet=UNet2DConditionModel.from_pretrained(folder / "unet", **weights),
         text_encoder=text_encoder,
         tokenizer=tokenizer,
         schedule=load_schedule(folder / "scheduler" / "scheduler_config.json"),
-        clip=load_clip(folder / "image_encoder", text_encoder, tokenizer).to(device) if with_clip else None,
+        clip=clip,
         precision=check_precision(precision),
         device=device,
     )

@@ -42,10 +42,10 @@ class DataSteps:
 
     def __post_init__(self) -> None:
         if self.every < 1:
-            raise ValueError(f"data_steps.every={self.every}: must be >= 1")
+            raise ValueError(f"every={self.every}: must be >= 1")
         if not 0 <= self.start <= self.stop <= 1:
             raise ValueError(
-                f"data_steps.start={self.start}, stop={self.stop}: must be fractions with 0 <= start <= stop <= 1"
+                f"start={self.start}, stop={self.stop}: must be fractions with 0 <= start <= stop <= 1"
             )
 
     def contains(self, index: int, steps: int) -> bool:

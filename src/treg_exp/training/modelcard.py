@@ -57,8 +57,8 @@ derived from that style's drawings: keep the attribution above where its licence
 
 {held_out} single (name, style) pairs of the three styles were held out of all training, and with them the same artist's
 drawing of the thing in a further style (`flat` is Fluent's, `blob` an older Noto). Each of their names was trained on
-in the other styles. {test} of the pairs are the shipped test set (`../emoji_test`). Near-identical drawings of one thing
-by two artists, or of related things in one style, remain on both sides.
+in the other styles. {test} of the pairs are the shipped test set (`../emoji_test`). Near-identical drawings of one
+thing by two artists, or of related things in one style, remain on both sides.
 
 ## Training
 

@@ -1,0 +1,98 @@
+"""Image and text features by open_clip from local weights, for priors whose folder has no image encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from treg_exp.errors import nearest
+from treg_exp.ranges import from_unit
+
+
+@dataclass(frozen=True)
+class OpenClipFiles:
+    """Which model of open_clip, and the file with its weights.
+
+    Attributes:
+        model: name in ``open_clip.list_models()``. Weights by OpenAI belong to the names that end in ``-quickgelu``:
+            under the plain names open_clip loads them and computes something else.
+        weights: local safetensors file, such as ``open_clip_model.safetensors`` of a model's repository.
+    """
+
+    model: str
+    weights: str
+
+    def width(self) -> int:
+        """Width of the features, after a check of both fields; loads no weights.
+
+        Raises:
+            ValueError: no such model, no such file, or a file that is not safetensors.
+        """
+        import open_clip
+
+        if self.model not in open_clip.list_models():
+            raise ValueError(
+                f"open_clip.model={self.model}: no such model{nearest(self.model, open_clip.list_models())} "
+                "`python -c 'import open_clip; print(open_clip.list_models())'` prints all names"
+            )
+        file = Path(self.weights).expanduser()
+        if file.suffix != ".safetensors" or not file.is_file():
+            raise ValueError(
+                f"open_clip.weights={self.weights}: must be an existing .safetensors file; download "
+                "open_clip_model.safetensors of the model's repository (pickles are not read)"
+            )
+        width: int = open_clip.get_model_config(self.model)["embed_dim"]
+        return width
+
+    def load(self, device: torch.device) -> OpenClip:
+        """Both towers, frozen, in float32.
+
+        Raises:
+            ValueError: the weights are those of another model.
+        """
+        import open_clip
+        from safetensors.torch import load_file
+
+        width = self.width()
+        model = open_clip.create_model(self.model, load_weights=False)
+        try:
+            model.load_state_dict(load_file(Path(self.weights).expanduser()))
+        except RuntimeError as error:
+            lines = str(error).splitlines()
+            raise ValueError(
+                f"open_clip.weights={self.weights}: not the weights of {self.model}: {lines[1].strip()[:200]}"
+            ) from None
+        settings = open_clip.get_model_preprocess_cfg(model)
+        return OpenClip(model.to(device), open_clip.get_tokenizer(self.model), width, settings["mean"], settings["std"])
+
+
+class OpenClip:
+    """``ImageTextEncoder`` around an open_clip model, with its own preprocessing in differentiable form."""
+
+    def __init__(self, model: Any, tokenizer: Any, width: int, mean: Sequence[float], std: Sequence[float]) -> None:
+        self.model, self.tokenizer, self.width = model.eval().requires_grad_(False), tokenizer, width
+        device = next(model.parameters()).device
+        # Statistics are stated for [0, 1] images; here images are in [-1, 1].
+        self.mean = from_unit(torch.tensor(mean, device=device)).view(1, 3, 1, 1)
+        self.std = 2 * torch.tensor(std, device=device).view(1, 3, 1, 1)
+        size = model.visual.image_size
+        self.size: tuple[int, int] = (size, size) if isinstance(size, int) else tuple(size)
+
+    def image_features(self, x: Tensor) -> Tensor:
+        """See ``ImageTextEncoder``; other sizes are resized bicubically, with antialiasing."""
+        if x.shape[-2:] != self.size:
+            x = F.interpolate(x, size=self.size, mode="bicubic", antialias=True)
+        features: Tensor = self.model.encode_image((x - self.mean) / self.std)
+        return F.normalize(features.float(), dim=-1)
+
+    @torch.no_grad()
+    def text_features(self, prompts: Sequence[str]) -> Tensor:
+        """See ``ImageTextEncoder``."""
+        features: Tensor = self.model.encode_text(self.tokenizer(list(prompts)).to(self.mean.device))
+        return F.normalize(features.float(), dim=-1)

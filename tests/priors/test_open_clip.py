@@ -1,0 +1,89 @@
+"""An open_clip model from a local file: towers, preprocessing, clear errors, and adaptive negation with it."""
+
+from __future__ import annotations
+
+import json
+
+import open_clip
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from tests.conftest import DATA
+from treg_exp import AdaptiveNegation, BicubicDownsampling, TReg, measure, restore
+from treg_exp.priors import OpenClipFiles, load_prior, read_prior_info
+from treg_exp.priors.open_clip import OpenClip
+
+TINY = str(DATA / "parity" / "tiny_model")
+CONFIG = {
+    "embed_dim": 32,  # the width of the tiny prior's text embedding
+    "quick_gelu": True,
+    "vision_cfg": {"image_size": 32, "layers": 1, "width": 64, "patch_size": 8},
+    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1},
+}
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> OpenClipFiles:
+    folder = tmp_path_factory.mktemp("open_clip")
+    (folder / "tiny-quickgelu.json").write_text(json.dumps(CONFIG))
+    open_clip.add_model_config(folder)
+    torch.manual_seed(0)
+    model = open_clip.create_model("tiny-quickgelu", load_weights=False)
+    save_file({k: v.contiguous() for k, v in model.state_dict().items()}, folder / "open_clip_model.safetensors")
+    return OpenClipFiles("tiny-quickgelu", str(folder / "open_clip_model.safetensors"))
+
+
+@pytest.fixture(scope="module")
+def clip(files: OpenClipFiles) -> OpenClip:
+    return files.load(torch.device("cpu"))
+
+
+def test_features_are_those_of_open_clip_on_its_own_preprocessing(clip: OpenClip, files: OpenClipFiles) -> None:
+    model, _, preprocess = open_clip.create_model_and_transforms(files.model, load_weights=False)
+    model.load_state_dict(load_file(files.weights))
+    x = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    normalise = preprocess.transforms[-1]
+    with torch.no_grad():
+        image = model.eval().encode_image(normalise((x + 1) / 2), normalize=True)
+        text = model.encode_text(open_clip.get_tokenizer(files.model)(["a cat", ""]), normalize=True)
+    torch.testing.assert_close(clip.image_features(x), image, atol=1e-5, rtol=0)
+    torch.testing.assert_close(clip.text_features(["a cat", ""]), text, atol=1e-5, rtol=0)
+
+
+def test_other_sizes_are_resized_and_gradients_pass(clip: OpenClip) -> None:
+    x = (torch.rand(1, 3, 48, 64) * 2 - 1).requires_grad_()
+    clip.image_features(x)[0, 0].backward()
+    assert x.grad is not None
+    assert x.grad.abs().sum() > 0
+
+
+def test_a_prior_takes_it_and_negation_runs(files: OpenClipFiles) -> None:
+    assert read_prior_info(TINY).feature_width is None
+    assert read_prior_info(TINY, open_clip=files).feature_width == 32
+    prior = load_prior(TINY, "fp32", open_clip=files)
+    operator = BicubicDownsampling(factor=8, image_shape=(3, 64, 64))
+    measurement = measure(operator, torch.rand(1, 3, 64, 64) * 2 - 1, sigma=0.01)
+    images = [
+        restore(measurement, prior, "a cat", solver=TReg(steps=4), guidance=5.0, null_text=null_text)
+        for null_text in ("", AdaptiveNegation(lr=0.1))
+    ]
+    assert (images[0] - images[1]).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("model", "weights", "message"),
+    [
+        ("ViT-L-14-quickgel", "any", r"no such model; did you mean ViT-L-14-quickgelu"),
+        ("ViT-L-14-quickgelu", "/nowhere/open_clip_model.safetensors", "must be an existing .safetensors file"),
+        ("ViT-L-14-quickgelu", __file__, "must be an existing .safetensors file"),
+    ],
+)
+def test_mistakes_are_named(model: str, weights: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        OpenClipFiles(model, weights).width()
+
+
+def test_weights_of_another_model_are_refused(files: OpenClipFiles) -> None:
+    with pytest.raises(ValueError, match="not the weights of ViT-S-32"):
+        OpenClipFiles("ViT-S-32", files.weights).load(torch.device("cpu"))
