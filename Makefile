@@ -25,7 +25,7 @@ check: $(VENV)/.dev
 
 notebooks: $(VENV)/.run
 	$(BIN)/pip install --quiet -e ".[notebooks]"
-	$(BIN)/jupyter nbconvert --to notebook --execute --inplace notebooks/*.ipynb
+	TQDM_DISABLE=1 PYTHONWARNINGS=ignore $(BIN)/jupyter nbconvert --to notebook --execute --inplace notebooks/*.ipynb
 
 # The marker files are written last: an interrupted installation is taken up again.
 $(VENV)/.run: pyproject.toml

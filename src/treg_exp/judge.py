@@ -145,7 +145,8 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
-        return x + self.inner(x)
+        moved: Tensor = self.inner(x)
+        return x + moved
 
 
 def load_judge(folder: str | Path | None = None) -> Judge:
