@@ -44,9 +44,7 @@ class DataSteps:
         if self.every < 1:
             raise ValueError(f"every={self.every}: must be >= 1")
         if not 0 <= self.start <= self.stop <= 1:
-            raise ValueError(
-                f"start={self.start}, stop={self.stop}: must be fractions with 0 <= start <= stop <= 1"
-            )
+            raise ValueError(f"start={self.start}, stop={self.stop}: must be fractions with 0 <= start <= stop <= 1")
 
     def contains(self, index: int, steps: int) -> bool:
         """Whether step ``index`` of ``steps`` is in Gamma."""
