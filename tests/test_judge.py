@@ -58,5 +58,5 @@ def test_saved_and_loaded_it_says_the_same(judge: Judge, tmp_path: Path) -> None
 
 
 def test_a_missing_judge_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"no judge in .*config\.json, model\.safetensors"):
+    with pytest.raises(ConfigError, match=r"no judge in .*config\.json and model\.safetensors missing"):
         load_judge(tmp_path)

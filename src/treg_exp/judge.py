@@ -162,7 +162,10 @@ def load_judge(folder: str | Path | None = None) -> Judge:
 
     place = FOLDER if folder is None else Path(folder)
     if missing := [name for name in (CONFIG, WEIGHTS) if not (place / name).is_file()]:
-        raise ConfigError(f"no judge in {place}: {', '.join(missing)} is missing")
+        raise ConfigError(
+            f"no judge in {place}: {' and '.join(missing)} missing. Its weights do not ship yet: `treg-exp train-prior` "
+            "with --stage judge, then --stage export, makes them (25 minutes on two cores)"
+        )
     judge = Judge(**json.loads((place / CONFIG).read_text()))
     judge.load_state_dict(load_file(place / WEIGHTS))
     return judge.eval().requires_grad_(False)
