@@ -163,7 +163,7 @@ def load_judge(folder: str | Path | None = None) -> Judge:
     place = FOLDER if folder is None else Path(folder)
     if missing := [name for name in (CONFIG, WEIGHTS) if not (place / name).is_file()]:
         raise ConfigError(
-            f"no judge in {place}: {' and '.join(missing)} missing. Its weights do not ship yet: `treg-exp train-prior` "
+            f"no judge in {place}: {' and '.join(missing)} missing. Its weights do not ship yet: treg-exp train-prior "
             "with --stage judge, then --stage export, makes them (25 minutes on two cores)"
         )
     judge = Judge(**json.loads((place / CONFIG).read_text()))
