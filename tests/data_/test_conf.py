@@ -22,7 +22,7 @@ FILES = sorted(path for group in ("data", "prompt", "metrics") for path in (CONF
 
 def nodes(config: dict[str, Any]) -> list[dict[str, Any]]:
     """The node itself, or the nodes of a dictionary of them."""
-    return [config] if "_target_" in config else list(config.values())
+    return [config] if "_target_" in config else [node for key, node in config.items() if key != "defaults"]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
