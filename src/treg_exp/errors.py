@@ -86,7 +86,7 @@ def explain(error: Exception, overrides: list[str]) -> str:
     if option := re.search(r"Could not find '([^']+)/([^'/]+)'\s+Available options in '[^']+':\s+(.*)", message, re.S):
         group, wrong, listed = option.groups()
         known = listed.split("Config search path")[0].split()
-        return f"{group}={wrong}: no such option{nearest(wrong, known)} Available: {', '.join(known)}"
+        return f"{group}={wrong}: no such option{nearest(wrong, known) or '.'} Available: {', '.join(known)}"
     if key := re.search(r"Could not override '([^']+)'", message):
         return _unknown_key(key.group(1), overrides)
     lines = [line.strip() for line in message.splitlines() if line.strip()]
@@ -96,11 +96,13 @@ def explain(error: Exception, overrides: list[str]) -> str:
 def _unknown_key(key: str, overrides: list[str]) -> str:
     """The message for a key that the configuration does not have, with the nearest one that it has."""
     keys = known_keys([o for o in overrides if not o.lstrip("+~").startswith(key + "=")])
+    if key in keys:
+        return f"{key}: has no such fields; add one with +{key}.<field>=<value>"
     leaf = key.rsplit(".", 1)[-1]
     siblings = [k for k in keys if k.rpartition(".")[0] == key.rpartition(".")[0]]
     same_leaf = [k for k in keys if k.rsplit(".", 1)[-1] == leaf]
     hint = f"; did you mean {same_leaf[0]}?" if same_leaf else nearest(key, siblings) or nearest(key, keys)
-    return f"{key}: no such key{hint} `python run.py --cfg job` prints all keys."
+    return f"{key}: no such key{hint or '.'} `python run.py --cfg job` prints all keys."
 
 
 def known_keys(overrides: list[str]) -> list[str]:

@@ -38,7 +38,7 @@ class OpenClipFiles:
 
         if self.model not in open_clip.list_models():
             raise ValueError(
-                f"open_clip.model={self.model}: no such model{nearest(self.model, open_clip.list_models())} "
+                f"open_clip.model={self.model}: no such model{nearest(self.model, open_clip.list_models()) or '.'} "
                 "`python -c 'import open_clip; print(open_clip.list_models())'` prints all names"
             )
         file = Path(self.weights).expanduser()
