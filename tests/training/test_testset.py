@@ -172,7 +172,7 @@ def test_choices_that_do_not_go_with_the_corpus_are_refused(
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.skipif(not (CACHE / "emoji64.npz").is_file(), reason="needs the corpus in train/data")
+@pytest.mark.skipif(not (CACHE / "pictures.npz").is_file(), reason="needs the corpus in train/data")
 def test_the_packaged_set_is_what_the_corpus_gives(tmp_path: Path) -> None:
     write_test_set(load_corpus(CACHE), tmp_path)
     assert (tmp_path / "captions.csv").read_bytes() == (PACKAGED / "captions.csv").read_bytes()
