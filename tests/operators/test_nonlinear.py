@@ -58,7 +58,7 @@ def test_gradient_is_that_of_half_the_squared_residual(operator: NonlinearOperat
     gradient = operator.gradient(y, x)
     assert gradient.shape == x.shape
     assert bool(gradient.isfinite().all())
-    if not isinstance(operator, JPEG):  # its gradient is that of another function, by design
+    if not isinstance(operator, JPEG | HighDynamicRange):  # their gradients are those of other functions, by design
         way = 1e-2 * gradient / gradient.norm()
 
         def half(z: torch.Tensor) -> torch.Tensor:
@@ -129,6 +129,15 @@ def test_the_first_step_on_magnitudes_takes_the_measured_ones_and_keeps_the_phas
     spectrum = torch.fft.ifftshift(torch.polar(y, phases), dim=(-2, -1))
     expected = torch.fft.ifft2(spectrum, norm="ortho").real[..., vertical:-vertical, horizontal:-horizontal]
     torch.testing.assert_close(operator.prox(y, x, 0.0, Descent(1)), expected, rtol=0, atol=1e-4)
+
+
+def test_a_wrongly_saturated_pixel_is_led_back() -> None:
+    operator = HighDynamicRange(2.0, (3, 1, 3))
+    truth = torch.tensor([0.2, -0.3, 0.9]).expand(1, 3, 1, 3)
+    start = torch.tensor([0.9, -0.8, 0.6]).expand(1, 3, 1, 3)
+    restored = operator.prox(operator.A(truth), start, 0.0)
+    torch.testing.assert_close(restored[..., :2], truth[..., :2], rtol=0, atol=1e-3)
+    torch.testing.assert_close(restored[..., 2], start[..., 2])  # both saturated: nothing to say
 
 
 @pytest.mark.parametrize("solver", [Adjoint(), PseudoInverse()])

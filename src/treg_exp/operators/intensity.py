@@ -36,7 +36,8 @@ class HighDynamicRange(NonlinearOperator):
     """y = clip(scale x, -1, 1): over- and underexposed pixels are lost (the HDR task of DAPS and ProjDiff).
 
     Attributes:
-        scale: gain in [-1, 1] units, > 0; saturated pixels have no gradient.
+        scale: gain in [-1, 1] units, > 0. The gradient is that of the gain alone: where the image is saturated and y is
+            not, it leads back, and where both are, the residual is zero.
     """
 
     def __init__(self, scale: float, image_shape: Sequence[int]) -> None:
@@ -52,4 +53,5 @@ class HighDynamicRange(NonlinearOperator):
         return self.scale**2
 
     def _A(self, x: Tensor) -> Tensor:
-        return (self.scale * x).clamp(-1, 1)
+        amplified = self.scale * x
+        return amplified + (amplified.clamp(-1, 1) - amplified).detach()
