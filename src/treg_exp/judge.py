@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from treg_exp.errors import ConfigError
+from treg_exp.files import write_json
 
 FOLDER = Path(__file__).parent / "assets" / "judge"
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
@@ -130,7 +131,7 @@ class Judge(nn.Module):
         folder.mkdir(parents=True, exist_ok=True)
         state = {name: v.half() if v.is_floating_point() else v for name, v in self.state_dict().items()}
         save_file({name: value.contiguous() for name, value in state.items()}, folder / WEIGHTS)
-        (folder / CONFIG).write_text(json.dumps(self.config, indent=2) + "\n")
+        write_json(folder / CONFIG, self.config)
 
 
 class Residual(nn.Module):

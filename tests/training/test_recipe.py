@@ -13,9 +13,10 @@ from torch import Tensor
 
 from treg_exp.judge import load_judge
 from treg_exp.noise import generator as keyed_generator
+from treg_exp.priors.loading import load_clip
 from treg_exp.training.autoencoder import coarse_share
 from treg_exp.training.corpus import Corpus
-from treg_exp.training.evaluate import clip_of, measure
+from treg_exp.training.evaluate import measure
 from treg_exp.training.export import export, load_pipeline
 from treg_exp.training.fit import checkpoint_file, fit_stage, load_stage, uses_bf16
 from treg_exp.training.modelcard import model_card
@@ -112,8 +113,10 @@ def test_export_loads_in_diffusers_and_samples(trained: Recipe, tmp_path: Path) 
 
 
 def test_figures_are_shares_with_bounds(trained: Recipe, tmp_path: Path) -> None:
-    pipe = load_pipeline(export(trained, tmp_path / "prior", figures=False))
-    encoders = {"clip": clip_of(pipe), "judge": load_judge(tmp_path / "judge")}
+    folder = export(trained, tmp_path / "prior", figures=False)
+    pipe = load_pipeline(folder)
+    clip = load_clip(folder / "image_encoder", pipe.text_encoder, pipe.tokenizer)
+    encoders = {"clip": clip, "judge": load_judge(tmp_path / "judge")}
     figures = measure(pipe, trained.corpus, encoders, reconstructions=6, samples=2)
     assert set(figures) == {
         *("autoencoder_psnr", "autoencoder_ssim", "clip_top1", "clip_top5", "judge_top1", "judge_top5"),

@@ -12,6 +12,32 @@ from torch.nn import functional as F
 from treg_exp.ranges import from_unit
 
 
+class Preprocessing:
+    """What a CLIP's image tower expects, differentiable, from images in [-1, 1].
+
+    Args:
+        size: height and width of its input in pixels.
+        mean: of the channels of [0, 1] images, as every CLIP preprocessor states it.
+        std: likewise.
+    """
+
+    def __init__(self, size: tuple[int, int], mean: Sequence[float], std: Sequence[float]) -> None:
+        self.size = size
+        self.mean = from_unit(torch.tensor(mean)).view(1, 3, 1, 1)
+        self.std = 2 * torch.tensor(std).view(1, 3, 1, 1)
+
+    def to(self, device: torch.device) -> Preprocessing:
+        """Move the statistics."""
+        self.mean, self.std = self.mean.to(device), self.std.to(device)
+        return self
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """(B, 3, H, W) in [-1, 1] -> (B, 3, *size), resized bicubically with antialiasing, and normalised."""
+        if tuple(x.shape[-2:]) != self.size:
+            x = F.interpolate(x, size=self.size, mode="bicubic", antialias=True)
+        return (x - self.mean) / self.std
+
+
 class FolderClip:
     """``image_encoder/`` (CLIPVisionModelWithProjection) beside the text encoder of the same training.
 
@@ -29,23 +55,19 @@ class FolderClip:
     ):
         self.image_encoder = image_encoder.eval().requires_grad_(False)
         self.text_encoder, self.tokenizer = text_encoder, tokenizer
-        self.size: int = image_encoder.config.image_size
+        side: int = image_encoder.config.image_size
         self.width: int = image_encoder.config.projection_dim
-        # Statistics are stated for [0, 1] images, as in every CLIP preprocessor; here images are in [-1, 1].
-        self.mean = from_unit(torch.tensor(mean)).view(1, 3, 1, 1)
-        self.std = 2 * torch.tensor(std).view(1, 3, 1, 1)
+        self.preprocess = Preprocessing((side, side), mean, std)
 
     def to(self, device: torch.device) -> FolderClip:
         """Move both towers."""
         self.image_encoder.to(device)
-        self.mean, self.std = self.mean.to(device), self.std.to(device)
+        self.preprocess.to(device)
         return self
 
     def image_features(self, x: Tensor) -> Tensor:
         """See ``ImageTextEncoder``."""
-        if x.shape[-2:] != (self.size, self.size):
-            x = F.interpolate(x, size=(self.size, self.size), mode="bicubic", antialias=True)
-        features: Tensor = self.image_encoder(pixel_values=(x - self.mean) / self.std).image_embeds
+        features: Tensor = self.image_encoder(pixel_values=self.preprocess(x)).image_embeds
         return F.normalize(features.float(), dim=-1)
 
     @torch.no_grad()

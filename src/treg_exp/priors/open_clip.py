@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from treg_exp.errors import nearest
-from treg_exp.ranges import from_unit
+from treg_exp.priors.clip import Preprocessing
 
 
 @dataclass(frozen=True)
@@ -77,22 +77,18 @@ class OpenClip:
 
     def __init__(self, model: Any, tokenizer: Any, width: int, mean: Sequence[float], std: Sequence[float]) -> None:
         self.model, self.tokenizer, self.width = model.eval().requires_grad_(False), tokenizer, width
-        device = next(model.parameters()).device
-        # Statistics are stated for [0, 1] images; here images are in [-1, 1].
-        self.mean = from_unit(torch.tensor(mean, device=device)).view(1, 3, 1, 1)
-        self.std = 2 * torch.tensor(std, device=device).view(1, 3, 1, 1)
         size = model.visual.image_size
-        self.size: tuple[int, int] = (size, size) if isinstance(size, int) else tuple(size)
+        shape: tuple[int, int] = (size, size) if isinstance(size, int) else tuple(size)
+        self.device = next(model.parameters()).device
+        self.preprocess = Preprocessing(shape, mean, std).to(self.device)
 
     def image_features(self, x: Tensor) -> Tensor:
-        """See ``ImageTextEncoder``; other sizes are resized bicubically, with antialiasing."""
-        if x.shape[-2:] != self.size:
-            x = F.interpolate(x, size=self.size, mode="bicubic", antialias=True)
-        features: Tensor = self.model.encode_image((x - self.mean) / self.std)
+        """See ``ImageTextEncoder``."""
+        features: Tensor = self.model.encode_image(self.preprocess(x))
         return F.normalize(features.float(), dim=-1)
 
     @torch.no_grad()
     def text_features(self, prompts: Sequence[str]) -> Tensor:
         """See ``ImageTextEncoder``."""
-        features: Tensor = self.model.encode_text(self.tokenizer(list(prompts)).to(self.mean.device))
+        features: Tensor = self.model.encode_text(self.tokenizer(list(prompts)).to(self.device))
         return F.normalize(features.float(), dim=-1)

@@ -98,7 +98,7 @@ def wear(images: Tensor, generator: torch.Generator, *, blur: float, light: floa
     worn = worn + grain * uniform(-noise, noise, count, 1, 1, 1).clamp(min=0.0)
     corner = uniform(0.0, 1.0, count, 2) * torch.tensor([height - hole, width - hole], device=images.device)
     rows, columns = (torch.arange(n, device=images.device) for n in (height, width))
-    inside = ((rows - corner[:, :1]).abs() < hole)[:, :, None] & ((columns - corner[:, 1:]).abs() < hole)[:, None, :]
-    inside &= (rows >= corner[:, :1])[:, :, None] & (columns >= corner[:, 1:])[:, None, :]
+    down, across = rows - corner[:, :1], columns - corner[:, 1:]
+    inside = ((down >= 0) & (down < hole))[:, :, None] & ((across >= 0) & (across < hole))[:, None, :]
     inside &= (uniform(0.0, 1.0, count) < 0.5)[:, None, None]
     return worn.masked_fill(inside[:, None], 1.0).clamp(-1.0, 1.0)

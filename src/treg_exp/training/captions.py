@@ -6,10 +6,10 @@ import re
 
 import torch
 
-from treg_exp.training.sources import ARTWORKS, ICON_SETS, Picture
+from treg_exp.training.sources import ALL_ARTWORKS, Picture
 
 #: Style words of the captions.
-STYLES = tuple(artwork.style for artwork in (*ARTWORKS, *ICON_SETS))
+STYLES = tuple(artwork.style for artwork in ALL_ARTWORKS)
 
 #: Words for what a thing is, by the start of its subcategory; the longest match wins.
 KINDS = {

@@ -9,9 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from treg_exp.training.augment import jitter, may_flip
-from treg_exp.training.captions import STYLES, draw_caption, names_style
+from treg_exp.training.augment import jitter
+from treg_exp.training.captions import draw_caption, names_style
 from treg_exp.training.corpus import Corpus
+from treg_exp.training.retrieval import name_hits
 from treg_exp.training.settings import StageSettings
 from treg_exp.training.stage import TrainingStage
 from treg_exp.training.vocabulary import MAX_LENGTH
@@ -112,15 +113,13 @@ class ClipStage(TrainingStage):
         self.tokenizer = tokenizer
         self.patches = patches
         self.whole_from = whole_from
-        self.flippable = torch.tensor([may_flip(picture) for picture in corpus.pictures])
-        self.styles = torch.tensor([STYLES.index(picture.style) for picture in corpus.pictures])
 
     def loss(self, generator: torch.Generator, count: int) -> Tensor:
         """Contrastive loss of one batch of pictures and drawn captions."""
         indices = self.draw_indices(generator, count)
         captions = [draw_caption(self.corpus.pictures[i], generator, naming=True) for i in indices.tolist()]
         images = self.corpus.as_float(indices)
-        images = jitter(images, generator, shift=5.0, scale=(0.8, 1.1), flip=self.flippable[indices])
+        images = jitter(images, generator, shift=5.0, scale=(0.8, 1.1), flip=self.corpus.flippable[indices])
         young = self.settings.progress(self.global_step, self.elapsed_s) < self.whole_from
         image = self.network.image_features(images.to(self.device), self.patches if young else None)
         tokens = tokenize(self.tokenizer, captions)
@@ -137,19 +136,17 @@ class ClipStage(TrainingStage):
     @torch.no_grad()
     def figures(self) -> dict[str, float]:
         """How often the name of a held-out picture is the best, or among the best five, of all names."""
-        names = self.corpus.names
-        text = self.average.text_features(tokenize(self.tokenizer, names).to(self.device))
+        text = self.average.text_features(tokenize(self.tokenizer, self.corpus.names).to(self.device))
         image = self.average.image_features(self.corpus.as_float(self.held_out_indices).to(self.device))
-        best = (image @ text.T).topk(min(5, len(names)), dim=1).indices.cpu()
-        hits = best == self.corpus.labels[self.held_out_indices][:, None]
-        return {"top1": hits[:, 0].float().mean().item(), "top5": hits.any(dim=1).float().mean().item()}
+        hits = name_hits(image, text, self.corpus.labels[self.held_out_indices])
+        return {name: hit.mean().item() for name, hit in hits.items()}
 
     def _also_true(self, indices: Tensor, captions: list[str]) -> Tensor:
         """(B, B) bool: caption j fits picture i although it was drawn for another picture.
 
         It does if both show the same thing, unless the caption names a style that the picture does not have.
         """
-        labels, styles = self.corpus.labels[indices], self.styles[indices]
+        labels, styles = self.corpus.labels[indices], self.corpus.styles[indices]
         styled = torch.tensor([names_style(caption) for caption in captions])
         fits = (labels[:, None] == labels[None, :]) & (~styled[None, :] | (styles[:, None] == styles[None, :]))
         return fits & ~torch.eye(len(indices), dtype=torch.bool)

@@ -13,8 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from treg_exp.training.augment import may_flip
+from treg_exp.training.captions import STYLES
 from treg_exp.training.iconify import names_by_codepoint, read_icon_set
-from treg_exp.training.sources import ARTWORKS, ICON_SETS, Picture, fetch, read_artwork
+from treg_exp.training.sources import ALL_ARTWORKS, ARTWORKS, ICON_SETS, Picture, fetch, read_artwork
 from treg_exp.training.split import Split, draw_split
 
 
@@ -42,6 +44,16 @@ class Corpus:
         """(N,) int64: position of each picture's name in `names`."""
         position = {name: index for index, name in enumerate(self.names)}
         return torch.tensor([position[picture.name] for picture in self.pictures])
+
+    @cached_property
+    def styles(self) -> Tensor:
+        """(N,) int64: position of each picture's style in `STYLES`."""
+        return torch.tensor([STYLES.index(picture.style) for picture in self.pictures])
+
+    @cached_property
+    def flippable(self) -> Tensor:
+        """(N,) bool: whether a picture may be mirrored."""
+        return torch.tensor([may_flip(picture) for picture in self.pictures])
 
     def as_float(self, indices: Tensor) -> Tensor:
         """Pictures in [-1, 1].
@@ -75,7 +87,7 @@ def load_corpus(data_dir: Path) -> Corpus:
 
 
 def _build_cache(data_dir: Path, array_file: Path, text_file: Path) -> None:
-    packages = {artwork.style: fetch(artwork, data_dir) for artwork in (*ARTWORKS, *ICON_SETS)}
+    packages = {artwork.style: fetch(artwork, data_dir) for artwork in ALL_ARTWORKS}
     catalogue = packages["noto"] / "emoji.json"
     found = [pair for artwork in ARTWORKS for pair in read_artwork(artwork, packages[artwork.style], catalogue)]
     known, common = {picture.name for picture, _ in found}, names_by_codepoint(packages["flat"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -10,11 +9,10 @@ from diffusers import StableDiffusionPipeline
 from torch import Tensor
 
 from treg_exp.metrics import psnr, ssim
-from treg_exp.priors.clip import FolderClip
-from treg_exp.priors.layout import PREPROCESSOR
 from treg_exp.reports.summary import statistics
 from treg_exp.training.captions import styled_caption
 from treg_exp.training.corpus import Corpus
+from treg_exp.training.retrieval import name_hits
 from treg_exp.training.samples import draw_samples
 
 #: Name -> ``{"mean": ..., "low": ..., "high": ..., "n": ...}``, with 95 % bootstrap bounds of the mean.
@@ -54,47 +52,12 @@ def measure(
     pictures = [corpus.pictures[index] for index in prompted.tolist()]
     drawn = draw_samples(pipe, [styled_caption(picture.name, picture.style) for picture in pictures])
     for name, encoder in encoders.items():
-        found = name_finder(encoder, corpus.names)
-        for prefix, images, indices in (
-            ("", corpus.as_float(held_out), held_out),
-            ("sample_", drawn, prompted),
-        ):
-            hits = found(images) == corpus.labels[indices][:, None]
-            values[f"{prefix}{name}_top1"] = hits[:, 0].double()
-            values[f"{prefix}{name}_top5"] = hits.any(dim=1).double()
+        text = encoder.text_features(corpus.names)
+        for prefix, images, indices in (("", corpus.as_float(held_out), held_out), ("sample_", drawn, prompted)):
+            features = torch.cat([encoder.image_features(part) for part in torch.split(images, 100)])
+            hits = name_hits(features, text, corpus.labels[indices])
+            values.update({f"{prefix}{name}_{top}": hit for top, hit in hits.items()})
     return {name: _rounded(statistics(value.tolist())) for name, value in values.items()}
-
-
-def clip_of(pipe: StableDiffusionPipeline) -> FolderClip:
-    """The prior's own encoder, which guidance may optimise.
-
-    Args:
-        pipe: the exported prior, loaded from its folder.
-    """
-    settings: dict[str, Any] = PREPROCESSOR
-    towers = (pipe.image_encoder, pipe.text_encoder, pipe.tokenizer)
-    return FolderClip(*towers, settings["image_mean"], settings["image_std"])
-
-
-def name_finder(encoder: Any, names: Sequence[str], best: int = 5) -> Callable[[Tensor], Tensor]:
-    """A function that finds the names that fit images best.
-
-    Args:
-        encoder: an image-text encoder.
-        names: the label space.
-        best: how many names to find at most.
-
-    Returns:
-        (B, 3, H, W) in [-1, 1] -> (B, at most ``best``) int64, positions in ``names``, the best first.
-    """
-    text = encoder.text_features(names)
-
-    def find(images: Tensor) -> Tensor:
-        features = torch.cat([encoder.image_features(part) for part in torch.split(images, 100)])
-        positions: Tensor = (features @ text.T).topk(min(best, len(names)), dim=1).indices
-        return positions
-
-    return find
 
 
 def _spread(indices: Tensor, count: int) -> Tensor:

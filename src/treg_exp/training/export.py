@@ -16,7 +16,8 @@ from treg_exp.doctor import ASSETS, write_hashes
 from treg_exp.files import save_png, write_json, write_text
 from treg_exp.judge import load_judge
 from treg_exp.priors.layout import PREPROCESSOR, training_scheduler
-from treg_exp.training.evaluate import clip_of, measure
+from treg_exp.priors.loading import load_clip
+from treg_exp.training.evaluate import measure
 from treg_exp.training.fit import checkpoint_file, load_stage
 from treg_exp.training.judgecard import judge_card
 from treg_exp.training.modelcard import model_card
@@ -125,7 +126,8 @@ def _half(network: Any) -> Any:
 
 def _write_card(recipe: Recipe, folder: Path, judge: Path | None) -> None:
     pipe = load_pipeline(folder)
-    encoders = {"clip": clip_of(pipe), **({"judge": load_judge(judge)} if judge else {})}
+    clip = load_clip(folder / "image_encoder", pipe.text_encoder, pipe.tokenizer)
+    encoders = {"clip": clip, **({"judge": load_judge(judge)} if judge else {})}
     measured = measure(pipe, recipe.corpus, encoders)
     sheet = contact_sheet(draw_samples(pipe, list(SHEET_PROMPTS)))
     save_png(sheet, folder / "samples.png")

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from treg_exp.training.sources import SIZE, Artwork, Picture, describe, match_key
+from treg_exp.training.sources import SIZE, Artwork, Picture, describe, match_key, read_on_white
 
 #: Drawn at this many times the final size first, which smooths edges.
 OVERSAMPLING = 2
@@ -84,17 +84,12 @@ def rasterise(svg: str) -> NDArray[np.uint8]:
     Raises:
         RuntimeError: the package that draws SVG is not installed.
     """
-    from PIL import Image
-
     try:
         from resvg_py import svg_to_bytes
     except ModuleNotFoundError:
         raise RuntimeError("resvg-py, which draws SVG, is not installed: pip install 'treg_exp[training]'") from None
     side = OVERSAMPLING * SIZE
-    with Image.open(io.BytesIO(bytes(svg_to_bytes(svg_string=svg, width=side, height=side)))) as raw:
-        picture = raw.convert("RGBA")
-    flat = Image.alpha_composite(Image.new("RGBA", picture.size, (255, 255, 255, 255)), picture).convert("RGB")
-    return np.asarray(flat.resize((SIZE, SIZE), Image.Resampling.LANCZOS), dtype=np.uint8)
+    return read_on_white(io.BytesIO(bytes(svg_to_bytes(svg_string=svg, width=side, height=side))))
 
 
 def _first_match(entry: dict[str, Any], common_names: dict[str, str], available: dict[str, str]) -> str | None:

@@ -9,9 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from treg_exp.judge import Judge
-from treg_exp.training.augment import jitter, may_flip, wear
+from treg_exp.training.augment import jitter, wear
 from treg_exp.training.captions import STYLES, caption_variants, names_style, styled_caption
 from treg_exp.training.corpus import Corpus
+from treg_exp.training.retrieval import name_hits
 from treg_exp.training.settings import StageSettings
 from treg_exp.training.stage import TrainingStage
 
@@ -43,15 +44,12 @@ class JudgeStage(TrainingStage):
     ) -> None:
         super().__init__(Classifier(), corpus, settings)
         self.smoothing, self.style_weight = smoothing, style_weight
-        self.flippable = torch.tensor([may_flip(picture) for picture in corpus.pictures])
-        self.styles = torch.tensor([STYLES.index(picture.style) for picture in corpus.pictures])
         pieces_of = self.network.judge.pieces_of
         weights = _plain_captions(corpus)
         self.plain = pieces_of([caption for variants in weights for caption in variants])
         self.first = torch.tensor([0, *(len(variants) for variants in weights[:-1])]).cumsum(0)
         longest = max(map(len, weights))
-        padded = torch.tensor([[*variants.values()] + [0.0] * (longest - len(variants)) for variants in weights])
-        self.weights = padded
+        self.weights = torch.tensor([[*variants.values()] + [0.0] * (longest - len(variants)) for variants in weights])
         self.styled = pieces_of([styled_caption(name, style) for name in corpus.names for style in STYLES])
 
     def suits_muon(self, name: str, parameter: nn.Parameter) -> bool:
@@ -64,7 +62,9 @@ class JudgeStage(TrainingStage):
         indices = self.draw_indices(generator, count)
         labels = self.corpus.labels[indices]
         images = self.corpus.as_float(indices).to(self.device)
-        images = jitter(images, generator, shift=6.0, scale=(0.75, 1.15), turn=15.0, flip=self.flippable[indices])
+        images = jitter(
+            images, generator, shift=6.0, scale=(0.75, 1.15), turn=15.0, flip=self.corpus.flippable[indices]
+        )
         images = wear(images, generator, blur=2.0, light=0.2, noise=0.15, hole=20)
         judge, scale = self.network.judge, self.network.log_scale.exp()
         image = judge.image_features(images)
@@ -74,7 +74,7 @@ class JudgeStage(TrainingStage):
         own = self.styled[(labels[:, None] * len(STYLES) + torch.arange(len(STYLES))).flatten()]
         text = judge.features_of_pieces(own.to(self.device)).view(count, len(STYLES), -1)
         styles = scale * torch.einsum("bf,bsf->bs", image, text)
-        return by_name + self.style_weight * F.cross_entropy(styles, self.styles[indices].to(self.device))
+        return by_name + self.style_weight * F.cross_entropy(styles, self.corpus.styles[indices].to(self.device))
 
     @torch.no_grad()
     def figures(self) -> dict[str, float]:
@@ -82,9 +82,8 @@ class JudgeStage(TrainingStage):
         judge = self.average.judge
         text = judge.text_features(self.corpus.names)
         image = judge.image_features(self.corpus.as_float(self.held_out_indices).to(self.device))
-        best = (image @ text.T).topk(min(5, len(text)), dim=1).indices.cpu()
-        hits = best == self.corpus.labels[self.held_out_indices][:, None]
-        return {"top1": hits[:, 0].float().mean().item(), "top5": hits.any(dim=1).float().mean().item()}
+        hits = name_hits(image, text, self.corpus.labels[self.held_out_indices])
+        return {name: hit.mean().item() for name, hit in hits.items()}
 
 
 def _plain_captions(corpus: Corpus) -> list[dict[str, float]]:

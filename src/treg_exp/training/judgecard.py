@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from treg_exp.training.modelcard import last_row, licence_table
-from treg_exp.training.sources import ARTWORKS, ICON_SETS
 
 if TYPE_CHECKING:
     from treg_exp.training.recipe import Recipe
@@ -63,7 +62,7 @@ def judge_card(recipe: Recipe, figures: Mapping[str, float]) -> str:
         names=len(corpus.names),
         pictures=len(corpus.split.train) + len(corpus.split.further),
         held_out=len(corpus.split.held_out),
-        licences=licence_table((*ARTWORKS, *ICON_SETS)),
+        licences=licence_table(),
         seed=settings.seed,
         batch=settings.batch_size,
         steps=last.get("step", "?"),

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from treg_exp.training.evaluate import Figures
 from treg_exp.training.samples import SHEET_PROMPTS
-from treg_exp.training.sources import ARTWORKS, ICON_SETS, Artwork
+from treg_exp.training.sources import ALL_ARTWORKS
 
 if TYPE_CHECKING:
     from treg_exp.training.recipe import Recipe
@@ -121,7 +120,7 @@ def model_card(recipe: Recipe, figures: Figures) -> str:
         held_out=len(corpus.split.held_out),
         test=len(corpus.split.test),
         further=len(corpus.split.further),
-        licences=licence_table((*ARTWORKS, *ICON_SETS)),
+        licences=licence_table(),
         training=_training_table(recipe),
         command=_COMMAND,
         chance=1 / len(corpus.names),
@@ -143,13 +142,11 @@ def _figure_table(figures: Figures) -> str:
     return "\n".join(lines)
 
 
-def licence_table(artworks: Sequence[Artwork]) -> str:
-    """Rows of a Markdown table, one per artwork.
-
-    Args:
-        artworks: which.
-    """
-    return "\n".join(f"| `{a.style} style` | {a.package} {a.version} | {a.credit} | {a.licence} |" for a in artworks)
+def licence_table() -> str:
+    """Rows of a Markdown table, one per artwork."""
+    return "\n".join(
+        f"| `{a.style} style` | {a.package} {a.version} | {a.credit} | {a.licence} |" for a in ALL_ARTWORKS
+    )
 
 
 def _training_table(recipe: Recipe) -> str:

@@ -8,7 +8,7 @@ import subprocess
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,6 +82,9 @@ ICON_SETS = (
 )  # fmt: skip
 
 
+ALL_ARTWORKS = (*ARTWORKS, *ICON_SETS)
+
+
 @dataclass(frozen=True)
 class Picture:
     """What is known about one picture.
@@ -153,18 +156,18 @@ def read_artwork(artwork: Artwork, package: Path, catalogue: Path) -> list[tuple
     return found
 
 
-def read_on_white(path: Path) -> NDArray[np.uint8]:
+def read_on_white(file: Path | BinaryIO) -> NDArray[np.uint8]:
     """Read a picture with transparency, lay it on white and bring it to 64 x 64.
 
     Args:
-        path: PNG or WebP file.
+        file: PNG or WebP.
 
     Returns:
         (64, 64, 3) uint8.
     """
     from PIL import Image
 
-    with Image.open(path) as raw:
+    with Image.open(file) as raw:
         picture = raw.convert("RGBA")
     flat = Image.alpha_composite(Image.new("RGBA", picture.size, (255, 255, 255, 255)), picture).convert("RGB")
     if flat.size != (SIZE, SIZE):

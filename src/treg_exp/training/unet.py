@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from treg_exp.noise import generator as keyed_generator
 from treg_exp.priors.layout import training_scheduler
-from treg_exp.training.augment import jitter, may_flip
+from treg_exp.training.augment import jitter
 from treg_exp.training.autoencoder import LATENT_CHANNELS
 from treg_exp.training.captions import draw_caption, styled_caption
 from treg_exp.training.clip import WIDTH, tokenize
@@ -169,13 +169,12 @@ class LatentBank:
             versions: how many variants of each picture, the plain one included.
         """
         generator = keyed_generator("latent versions")
-        flippable = torch.tensor([may_flip(picture) for picture in corpus.pictures])
         means, stds = [], []
         for version in range(versions):
             for indices in torch.split(torch.arange(len(corpus.pictures)), 64):
                 images = corpus.as_float(indices)
                 if version:
-                    images = jitter(images, generator, shift=2.0, scale=(0.92, 1.04), flip=flippable[indices])
+                    images = jitter(images, generator, shift=2.0, scale=(0.92, 1.04), flip=corpus.flippable[indices])
                 posterior = vae.encode(images).latent_dist
                 means.append(posterior.mean.half())
                 stds.append(posterior.std.half())
