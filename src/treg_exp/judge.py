@@ -79,6 +79,17 @@ class Judge(nn.Module):
         """
         if x.shape[-2:] != (SIZE, SIZE):
             x = F.interpolate(x, size=(SIZE, SIZE), mode="bicubic", antialias=True)
+        return self.features_at_size(x)
+
+    def features_at_size(self, x: Tensor) -> Tensor:
+        """Unit vectors of images at whatever size they have; training starts with smaller ones.
+
+        Args:
+            x: (B, 3, H, W) in [-1, 1].
+
+        Returns:
+            (B, F) float32, differentiable.
+        """
         maps = self.trunk(x)
         pooled = torch.cat([maps.mean(dim=(2, 3)), maps.amax(dim=(2, 3))], dim=1)
         return F.normalize(self.image_head(pooled).float(), dim=-1)

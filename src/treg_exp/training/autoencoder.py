@@ -8,6 +8,7 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 
 from treg_exp.metrics import psnr
+from treg_exp.perceptual import load_lpips
 from treg_exp.training.augment import jitter
 from treg_exp.training.corpus import Corpus
 from treg_exp.training.settings import StageSettings
@@ -39,17 +40,23 @@ def build_autoencoder(widths: tuple[int, ...] = (24, 32, 64)) -> AutoencoderKL:
 
 
 class AutoencoderStage(TrainingStage):
-    """L1 on pixels and on their differences, for the picture and for its half-size copy, and a slight KL term.
+    """First both halves, so that the latents suit a denoiser; then the decoder alone, so that pictures look right.
 
-    The half-size copy is decoded from the latent averaged over 2 x 2 places (scale equivariance, Skorokhodov et
+    Both phases take the L1 of pixels and of their differences. The first adds a slight KL term and the same loss
+    for the half-size copy, decoded from the latent averaged over 2 x 2 places (scale equivariance, Skorokhodov et
     al., arXiv 2502.14831). Without it half of the latent's variance lies in its finest frequencies, where a picture
-    has a sixth, and a denoiser has to learn noise-like codes instead of shapes.
+    has a sixth, and a denoiser has to learn noise-like codes instead of shapes. The second adds LPIPS.
 
     Attributes:
         gradient_weight: weight of the L1 between neighbouring-pixel differences, which keeps outlines sharp.
         half_size_weight: weight of the half-size copy's loss.
         kl_weight: weight of the KL divergence from the unit normal, in nats per picture.
+        perceptual_weight: weight of LPIPS.
+        locked_from: share of the budget after which the encoder stays as it is. A denoiser that has learnt its
+            latents needs 0.
     """
+
+    any_style = True
 
     def __init__(
         self,
@@ -59,25 +66,43 @@ class AutoencoderStage(TrainingStage):
         gradient_weight: float = 0.5,
         half_size_weight: float = 1.5,
         kl_weight: float = 4e-6,
+        perceptual_weight: float = 0.2,
+        locked_from: float = 0.6,
     ) -> None:
         super().__init__(network or build_autoencoder(), corpus, settings)
         self.gradient_weight = gradient_weight
         self.half_size_weight = half_size_weight
         self.kl_weight = kl_weight
+        self.perceptual_weight = perceptual_weight
+        self.locked_from = locked_from
+        self._lpips = [load_lpips()]  # kept out of the module tree: frozen, and nothing to save
 
     def loss(self, generator: torch.Generator, count: int) -> Tensor:
         """Reconstruction loss of jittered training pictures through one posterior sample."""
         images = self.corpus.as_float(self.draw_indices(generator, count))
         everything = torch.ones(len(images), dtype=torch.bool)
         images = jitter(images, generator, shift=6.0, scale=(0.75, 1.15), flip=everything).to(self.device)
+        if locked := self.settings.progress(self.global_step, self.elapsed_s) >= self.locked_from:
+            self._lock_encoder()
         posterior = self.network.encode(images).latent_dist
         noise = torch.randn(posterior.mean.shape, generator=generator).to(self.device)
         latents = posterior.mean + posterior.std * noise
-        loss = self._difference(self.network.decode(latents).sample, images)
+        decoded = self.network.decode(latents).sample
+        loss = self._difference(decoded, images)
+        if locked:
+            return loss + self.perceptual_weight * self._lpips[0].to(self.device)(decoded, images).mean()
         small = self.network.decode(F.avg_pool2d(latents, 2)).sample
         loss = loss + self.half_size_weight * self._difference(small, F.avg_pool2d(images, 2))
         regularised: Tensor = loss + self.kl_weight * posterior.kl().mean()
         return regularised
+
+    def _lock_encoder(self) -> None:
+        """Take the averaged encoder and train it no further."""
+        for part in ("encoder", "quant_conv"):
+            network = getattr(self.network, part)
+            if next(network.parameters()).requires_grad:
+                network.load_state_dict(getattr(self.average, part).state_dict())
+                network.requires_grad_(False)
 
     def _difference(self, decoded: Tensor, images: Tensor) -> Tensor:
         error = decoded - images
@@ -87,13 +112,14 @@ class AutoencoderStage(TrainingStage):
 
     @torch.no_grad()
     def figures(self) -> dict[str, float]:
-        """Over 100 held-out pictures: mean PSNR in dB, standard deviation and coarse share of the latents."""
+        """Over 100 held-out pictures: mean PSNR in dB and LPIPS, standard deviation and coarse share of the latents."""
         images = self.corpus.as_float(self.held_out_indices[:: max(1, len(self.held_out_indices) // 100)])
         images = images.to(self.device)
         latents = self.average.encode(images).latent_dist.mean
         decoded = self.average.decode(latents).sample.clamp(-1.0, 1.0)
         return {
             "psnr": psnr(decoded, images).mean().item(),
+            "lpips": self._lpips[0].to(self.device)(decoded, images).mean().item(),
             "latent_std": latents.std().item(),
             "coarse_share": coarse_share(latents),
         }

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from functools import cached_property
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from treg_exp.training.augment import jitter
+from treg_exp.training.augment import jitter, wear
 from treg_exp.training.captions import draw_caption, names_style
+from treg_exp.training.captiontable import CaptionTable
 from treg_exp.training.corpus import Corpus
 from treg_exp.training.retrieval import name_hits
 from treg_exp.training.settings import StageSettings
@@ -96,42 +98,89 @@ class TwoTowers(nn.Module):
 
 
 class ClipStage(TrainingStage):
-    """Symmetric contrastive loss in which a picture's other true captions are not counted as wrong.
+    """First both towers by a contrastive loss over the batch, then the image tower alone over all names.
+
+    Once the text tower is locked (compare LiT, arXiv 2111.07991), the features of all captions are computed once,
+    and every picture is compared with everything instead of with its batch.
 
     Attributes:
         patches: of 64, how many patches the image encoder sees at first. Half of a picture is white paper, so
             this doubles the speed at little loss (compare FLIP, arXiv 2212.00794).
         whole_from: share of the budget after which it sees all patches, as it does in use.
+        locked_from: share of the budget after which the text tower stays as it is. A denoiser that has learnt
+            to read a text tower needs 0.
+        smoothing: share of the target that is spread over all names; many things are hard to tell apart.
+        style_weight: of the loss over all captions that name a style, beside that over all plain ones.
     """
 
     any_style = True
 
     def __init__(
-        self, corpus: Corpus, settings: StageSettings, tokenizer: Any, patches: int = 32, whole_from: float = 0.75
+        self,
+        corpus: Corpus,
+        settings: StageSettings,
+        tokenizer: Any,
+        patches: int = 32,
+        whole_from: float = 0.75,
+        locked_from: float = 0.4,
+        smoothing: float = 0.1,
+        style_weight: float = 0.3,
     ) -> None:
         super().__init__(TwoTowers(len(tokenizer), tokenizer.bos_token_id, tokenizer.eos_token_id), corpus, settings)
         self.tokenizer = tokenizer
-        self.patches = patches
-        self.whole_from = whole_from
+        self.patches, self.whole_from, self.locked_from = patches, whole_from, locked_from
+        self.smoothing, self.style_weight = smoothing, style_weight
 
     def loss(self, generator: torch.Generator, count: int) -> Tensor:
-        """Contrastive loss of one batch of pictures and drawn captions."""
+        """Contrastive loss of one batch, or the loss over all names once the text tower is locked."""
         indices = self.draw_indices(generator, count)
-        captions = [draw_caption(self.corpus.pictures[i], generator, naming=True) for i in indices.tolist()]
         images = self.corpus.as_float(indices)
-        images = jitter(images, generator, shift=5.0, scale=(0.8, 1.1), flip=self.corpus.flippable[indices])
-        young = self.settings.progress(self.global_step, self.elapsed_s) < self.whole_from
-        image = self.network.image_features(images.to(self.device), self.patches if young else None)
+        images = jitter(images, generator, shift=5.0, scale=(0.8, 1.15), flip=self.corpus.flippable[indices])
+        images = wear(images, generator, blur=0.0, light=0.15, noise=0.0, hole=0)
+        progress = self.settings.progress(self.global_step, self.elapsed_s)
+        patches = self.patches if progress < self.whole_from else None
+        image = self.network.image_features(images.to(self.device), patches)
+        scale = self.network.log_scale.clamp(max=math.log(100.0)).exp()
+        if progress >= self.locked_from:
+            return self._loss_over_all(scale * image, indices, generator)
+        return self._loss_over_batch(scale * image, indices, generator)
+
+    def _loss_over_batch(self, image: Tensor, indices: Tensor, generator: torch.Generator) -> Tensor:
+        """Symmetric; a picture's other true captions are not counted as wrong."""
+        captions = [draw_caption(self.corpus.pictures[i], generator, naming=True) for i in indices.tolist()]
         tokens = tokenize(self.tokenizer, captions)
         # Attention is causal and the feature is read at the first end token: padding after it changes nothing.
         longest = int((tokens != self.tokenizer.eos_token_id).sum(dim=1).max()) + 1
-        text = self.network.text_features(tokens[:, :longest].to(self.device))
-        logits = self.network.log_scale.clamp(max=math.log(100.0)).exp() * image @ text.T
+        logits = image @ self.network.text_features(tokens[:, :longest].to(self.device)).T
         also_true = self._also_true(indices, captions).to(self.device)
         target = torch.arange(len(indices), device=self.device)
         by_image = F.cross_entropy(logits.masked_fill(also_true, -1e4), target)
         by_text = F.cross_entropy(logits.T.masked_fill(also_true.T, -1e4), target)
         return 0.5 * (by_image + by_text)
+
+    def _loss_over_all(self, image: Tensor, indices: Tensor, generator: torch.Generator) -> Tensor:
+        """Which of all names, and which of all names in all styles?"""
+        captions, plain, styled = self._locked_text
+        labels, styles = self.corpus.labels[indices], self.corpus.styles[indices]
+        by_name = F.cross_entropy(
+            image @ plain[captions.draw(generator)].T, labels.to(self.device), label_smoothing=self.smoothing
+        )
+        own = captions.of_name(labels).gather(1, styles[:, None])[:, 0]
+        by_style = F.cross_entropy(image @ styled.T, own.to(self.device), label_smoothing=self.smoothing)
+        return by_name + self.style_weight * by_style
+
+    @cached_property
+    @torch.no_grad()
+    def _locked_text(self) -> tuple[CaptionTable, Tensor, Tensor]:
+        """All captions with the features of the plain and of the styled ones, by the averaged text tower."""
+        self.network.text_encoder.load_state_dict(self.average.text_encoder.state_dict())
+        self.network.text_encoder.requires_grad_(False)
+        table = CaptionTable(self.corpus)
+        plain, styled = (
+            torch.cat([self.network.text_features(part.to(self.device)) for part in ids.split(512)])
+            for ids in (tokenize(self.tokenizer, table.plain), tokenize(self.tokenizer, table.styled))
+        )
+        return table, plain, styled
 
     @torch.no_grad()
     def figures(self) -> dict[str, float]:

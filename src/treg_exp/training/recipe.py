@@ -93,13 +93,13 @@ class Recipe:
     def autoencoder(self) -> AutoencoderStage:
         """Stage 1 before its training."""
         torch.manual_seed(self.settings("autoencoder").seed)
-        stage = AutoencoderStage(self.corpus, self.settings("autoencoder"))
+        stage = AutoencoderStage(self.corpus, self.settings("autoencoder"), **self._locks())
         return self._started(stage, {"vae": stage.network})
 
     def clip(self) -> ClipStage:
         """Stage 2 before its training; learns the vocabulary on first use."""
         torch.manual_seed(self.settings("clip").seed)
-        stage = ClipStage(self.corpus, self.settings("clip"), self.tokenizer())
+        stage = ClipStage(self.corpus, self.settings("clip"), self.tokenizer(), **self._locks())
         towers = stage.network
         return self._started(stage, {"text_encoder": towers.text_encoder, "image_encoder": towers.image_encoder})
 
@@ -137,6 +137,10 @@ class Recipe:
             [vae.encode(self.corpus.as_float(part)).latent_dist.mean for part in torch.split(indices, 64)]
         )
         return round(1.0 / latents.std().item(), 4)
+
+    def _locks(self) -> dict[str, Any]:
+        """What the denoiser of `start_from` has learnt to read stays: latents and text; their other halves improve."""
+        return {"locked_from": 0.0} if self.start_from else {}
 
     def _started(self, stage: Stage, parts: dict[str, Any]) -> Stage:
         """Put the weights of `start_from` into a stage that has no checkpoint of its own yet."""
