@@ -15,7 +15,13 @@ FOLDER = Path(__file__).parent / "assets" / "lpips"
 WEIGHTS = "alexnet.safetensors"
 SMALLEST = 31  # pixels per side: below, the last two poolings have nothing left
 #: Output channels, kernel size, stride, padding and whether the input is max-pooled first, per layer of AlexNet.
-LAYERS = ((64, 11, 4, 2, False), (192, 5, 1, 2, True), (384, 3, 1, 1, True), (256, 3, 1, 1, False), (256, 3, 1, 1, False))
+LAYERS = (
+    (64, 11, 4, 2, False),
+    (192, 5, 1, 2, True),
+    (384, 3, 1, 1, True),
+    (256, 3, 1, 1, False),
+    (256, 3, 1, 1, False),
+)
 SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)  # of ImageNet, for images in [-1, 1]
 
 

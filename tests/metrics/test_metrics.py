@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from treg_exp.metrics import PSNR, SSIM, MetricInput, Residual, TextAlignment, evaluate, psnr, residual, ssim
+from treg_exp.metrics import LPIPS, PSNR, SSIM, MetricInput, Residual, TextAlignment, evaluate, psnr, residual, ssim
 from treg_exp.operators import BoxInpainting, GaussianNoise, Task
 from treg_exp.types import Measurement
 
@@ -68,6 +68,16 @@ def test_psnr_by_hand() -> None:
     image[2] += 20  # clamped to white before it is compared
     assert psnr(image, black).tolist() == pytest.approx([20, 0, 0], abs=1e-5)
     assert psnr(black, black).tolist() == [100.0] * 3
+
+
+def test_lpips_clamps_and_needs_a_target_and_31_pixels() -> None:
+    large = batch(
+        target=torch.zeros(4, 3, 40, 36), image=torch.linspace(0, 3, 4)[:, None, None, None].expand(4, 3, 40, 36)
+    )
+    values = LPIPS()(large)["lpips"]
+    assert values[0] == 0
+    assert values[0] < values[1] == values[2] == values[3]  # 1, 2 and 3 are all white
+    assert LPIPS()(batch(target=None))["lpips"] == LPIPS()(batch())["lpips"] == [None] * 4
 
 
 def test_psnr_is_per_image_not_of_the_batch() -> None:

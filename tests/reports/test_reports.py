@@ -71,13 +71,13 @@ def test_no_rows_yet(tmp_path: Path) -> None:
 
 
 def test_results_csv_is_complete_and_stable(run: Path) -> None:
-    rows = [*read_rows(run), row(9, "own", None, lpips=0.1, prompt_note='a "b", c')]
+    rows = [*read_rows(run), row(9, "own", None, novel=0.1, prompt_note='a "b", c')]
     with write_results(rows, run / "results.csv").open(encoding="utf-8", newline="") as file:
         lines = list(csv.reader(file))
     assert lines[0] == [
-        *("sample_id", "variant", "draw", "prompt", "psnr", "ssim", "residual"),
+        *("sample_id", "variant", "draw", "prompt", "psnr", "ssim", "lpips", "residual"),
         *("judge_own", "judge_counterfactual", "align_own", "align_counterfactual"),
-        *("seconds", "nfe", "lpips", "prompt_note"),
+        *("seconds", "nfe", "novel", "prompt_note"),
     ]
     assert lines[1] == ["s0", "none", "0", "", "20.0", "", "1.0", "", "", "0.25", "", "1.5", "200", "", ""]
     assert lines[10] == ["s9", "own", "0", "prompt 9", "", "", "", "", "", "", "", "", "", "0.1", 'a "b", c']
@@ -123,7 +123,7 @@ def test_interval_covers_like_the_normal_one() -> None:
 
 def test_table_fits_80_columns_without_colour(run: Path) -> None:
     extra = {"ssim": 0.9, "align_counterfactual": 0.3}
-    rows = [r | extra | ({"lpips": 0.125} if r["variant"] == "own" else {}) for r in read_rows(run)]
+    rows = [r | extra | ({"novel": 0.125} if r["variant"] == "own" else {}) for r in read_rows(run)]
     text = render(summarise(rows), title="super-resolution", width=80)
     assert max(map(len, text.splitlines())) <= 80
     assert "\x1b" not in text
@@ -138,7 +138,7 @@ def test_table_fits_80_columns_without_colour(run: Path) -> None:
         "align",
         "s/image",
         "NFE",
-        "lpips",
+        "novel",
     ]
     assert units.split() == ["dB", "↑", "↑", "↓", "↑*", "↑*"]
     own = next(line for line in text.splitlines() if line.startswith("own text"))

@@ -1,4 +1,4 @@
-"""A miniature run of the whole recipe: losses fall, a kill changes nothing, the export samples."""
+"""The recipe in a few steps: losses fall, a kill changes nothing, what is locked stays, the export samples."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from treg_exp.noise import generator as keyed_generator
 from treg_exp.priors.loading import load_clip
 from treg_exp.training.autoencoder import coarse_share
 from treg_exp.training.corpus import Corpus
-from treg_exp.training.evaluate import measure
+from treg_exp.training.evaluate import evaluate
 from treg_exp.training.export import export, load_pipeline
 from treg_exp.training.fit import checkpoint_file, fit_stage, load_stage, uses_bf16
 from treg_exp.training.modelcard import model_card
@@ -81,6 +81,22 @@ def test_the_half_size_copy_counts_in_proportion_to_its_weight(recipe: Recipe) -
     assert losses[2] - losses[1] == pytest.approx(losses[1] - losses[0], rel=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("stage", "locked", "free"),
+    [("autoencoder", "encoder.conv_in", "decoder.conv_out"), ("clip", "text_encoder", "image_encoder")],
+)
+def test_what_a_denoiser_reads_stays_once_it_is_locked(recipe: Recipe, stage: str, locked: str, free: str) -> None:
+    module = getattr(recipe, stage)()
+    module.locked_from = 0.0
+    before = {name: value.clone() for name, value in module.network.named_parameters()}
+    fit_stage(module)
+    after = dict(module.network.named_parameters())
+    assert all(torch.equal(value, before[name]) for name, value in after.items() if name.startswith(locked))
+    changed = [not torch.equal(value, before[name]) for name, value in after.items() if name.startswith(free)]
+    assert changed
+    assert any(changed)
+
+
 def test_coarse_share_is_one_for_a_flat_picture_and_small_for_noise(recipe: Recipe) -> None:
     flat, noise = torch.randn(64, 4, 1, 1).expand(-1, -1, 16, 16), torch.randn(64, 4, 16, 16)
     assert coarse_share(flat) == pytest.approx(1.0)
@@ -117,19 +133,29 @@ def test_figures_are_shares_with_bounds(trained: Recipe, tmp_path: Path) -> None
     pipe = load_pipeline(folder)
     clip = load_clip(folder / "image_encoder", pipe.text_encoder, pipe.tokenizer)
     encoders = {"clip": clip, "judge": load_judge(tmp_path / "judge")}
-    figures = measure(pipe, trained.corpus, encoders, reconstructions=6, samples=2)
+    measured = evaluate(pipe, trained.corpus, encoders, samples=12)
+    figures = measured.figures()
     assert set(figures) == {
-        *("autoencoder_psnr", "autoencoder_ssim", "clip_top1", "clip_top5", "judge_top1", "judge_top5"),
-        *("sample_clip_top1", "sample_clip_top5", "sample_judge_top1", "sample_judge_top5"),
+        *("autoencoder_psnr", "autoencoder_ssim", "autoencoder_lpips", "nearest", "same"),
+        *(f"{name}_{top}" for name in encoders for top in ("top1", "top5")),
+        *(f"sample_{name}_{figure}" for name in encoders for figure in ("top1", "top5", "rank")),
+        *("sample_nearest", "sample_same", "sample_frechet", "sample_kernel"),
     }
     for name, figure in figures.items():
         assert figure["low"] <= figure["mean"] <= figure["high"], name
-    assert figures["autoencoder_psnr"]["n"] == 6
-    assert figures["judge_top5"]["n"] == len(trained.corpus.split.held_out) == 40
+    held_out = len(trained.corpus.split.held_out)
+    assert figures["autoencoder_psnr"]["n"] == figures["judge_top5"]["n"] == held_out == 40
+    assert figures["sample_nearest"]["n"] == 12
     assert figures["judge_top5"]["mean"] == pytest.approx(load_stage(trained.judge()).figures()["top5"], abs=0.03)
-    card = model_card(trained, figures)
+    kinds = measured.by_category()
+    assert sum(kind["nearest"]["n"] for kind in kinds.values()) == 40
+    mean = sum(kind["autoencoder_psnr"]["mean"] * kind["autoencoder_psnr"]["n"] for kind in kinds.values()) / 40
+    assert mean == pytest.approx(figures["autoencoder_psnr"]["mean"], abs=1e-3)
+    card = model_card(trained, measured)
     assert f"{figures['autoencoder_psnr']['mean']:.2f} [" in card
     assert "found by the judge, among the first five" in card
+    worst = trained.corpus.pictures[measured.prompted[measured.worst(1)[0]]]
+    assert f"true drawing: {worst.sample_id};" in card
 
 
 def test_a_training_can_start_from_an_exported_prior(trained: Recipe, tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ class Column:
 KNOWN: dict[str, Column] = {
     "psnr": Column("PSNR", "dB", 2, higher_is_better=True),
     "ssim": Column("SSIM", "", 3, higher_is_better=True),
+    "lpips": Column("LPIPS", "", 3, higher_is_better=False),
     "residual": Column("residual", "", 3, higher_is_better=False),
     "judge_own": Column("judge\nown", "", 3, higher_is_better=True),
     "judge_counterfactual": Column("judge\ncounterf.", "", 3, higher_is_better=True),

@@ -23,11 +23,11 @@ from treg_exp.files import save_png
 from treg_exp.operators import BicubicDownsampling
 from treg_exp.training.corpus import Corpus, load_corpus
 from treg_exp.training.counterfactuals_chosen import CHOSEN
+from treg_exp.training.nearest import SAME
 
 #: The measurement under which two things are compared: `task=sr_x8`, without its noise (sigma 0.01).
 FACTOR = 8
-#: Pictures that differ by less are drawings of the same thing, not of another.
-DIFFERS = 0.12
+DIFFERS = SAME  # pictures that differ by less are drawings of the same thing
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,11 @@ from treg_exp.files import save_png, write_json, write_text
 from treg_exp.judge import load_judge
 from treg_exp.priors.layout import PREPROCESSOR, training_scheduler
 from treg_exp.priors.loading import load_clip
-from treg_exp.training.evaluate import measure
+from treg_exp.training.evaluate import evaluate
 from treg_exp.training.fit import checkpoint_file, load_stage
 from treg_exp.training.judgecard import judge_card
 from treg_exp.training.modelcard import model_card
-from treg_exp.training.samples import SHEET_PROMPTS, contact_sheet, draw_samples
+from treg_exp.training.samples import PAIRS, SHEET_PROMPTS, contact_sheet, draw_samples, sheet_of_pairs
 from treg_exp.training.unet import build_unet
 
 if TYPE_CHECKING:
@@ -128,12 +128,19 @@ def _write_card(recipe: Recipe, folder: Path, judge: Path | None) -> None:
     pipe = load_pipeline(folder)
     clip = load_clip(folder / "image_encoder", pipe.text_encoder, pipe.tokenizer)
     encoders = {"clip": clip, **({"judge": load_judge(judge)} if judge else {})}
-    measured = measure(pipe, recipe.corpus, encoders)
-    sheet = contact_sheet(draw_samples(pipe, list(SHEET_PROMPTS)))
-    save_png(sheet, folder / "samples.png")
-    write_json(folder / "figures.json", measured)
+    corpus, measured = recipe.corpus, evaluate(pipe, recipe.corpus, encoders)
+    worst, copies = measured.worst(PAIRS), measured.copies(PAIRS)
+    sheets = {
+        "samples": contact_sheet(draw_samples(pipe, list(SHEET_PROMPTS))),
+        "failures": sheet_of_pairs(measured.samples[worst], corpus.as_float(measured.prompted[worst])),
+        "nearest": sheet_of_pairs(measured.samples[copies], corpus.as_float(measured.nearest[copies])),
+    }
+    for name, sheet in sheets.items():
+        save_png(sheet, folder / f"{name}.png")
+    figures = measured.figures()
+    write_json(folder / "figures.json", {"all": figures, "categories": measured.by_category()})
     write_text(folder / "README.md", model_card(recipe, measured))
-    print("  ".join(f"{name} {figure['mean']:g}" for name, figure in measured.items()), flush=True)
+    print("  ".join(f"{name} {figure['mean']:g}" for name, figure in figures.items()), flush=True)
 
 
 @contextmanager

@@ -92,4 +92,3 @@ class JudgeStage(TrainingStage):
         image = judge.image_features(self.corpus.as_float(self.held_out_indices).to(self.device))
         hits = name_hits(image, text, self.corpus.labels[self.held_out_indices])
         return {name: hit.mean().item() for name, hit in hits.items()}
-

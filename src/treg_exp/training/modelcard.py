@@ -6,8 +6,9 @@ import csv
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from treg_exp.training.evaluate import Figures
-from treg_exp.training.samples import SHEET_PROMPTS
+from treg_exp.training.evaluate import Evaluation, Figures
+from treg_exp.training.nearest import SAME
+from treg_exp.training.samples import PAIRS, SHEET_PROMPTS
 from treg_exp.training.sources import ALL_ARTWORKS
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ Weights are averages over training, stored as float16.
 ## Data and licences
 
 {pictures} pictures ({names} names) in three styles and {further} of the same things in four further styles, skin-tone
-variants left out, laid on white, 64 x 64. The autoencoder saw the three styles, the other networks all seven.
+variants left out, laid on white, 64 x 64.
 
 | style word | package on npm | drawings by | licence of the drawings |
 |---|---|---|---|
@@ -71,30 +72,55 @@ On held-out pictures, made by `{command}`; in brackets 95 % bootstrap bounds of 
 
 {figures}
 
-Chance is {chance:.2%} (first) and {chance5:.2%} (first five). The image encoder of this very model judges in the lines
-that say CLIP; what an encoder finds on real pictures is its ceiling on samples.
+Chance is {chance:.2%} (first) and {chance5:.2%} (first five). The judge is a second encoder that no training of this
+prior and no guidance touches (`../judge`); CLIP's own score of samples stands beside it and flatters them, because the
+denoiser reads its text tower. What an encoder finds on real pictures is its ceiling on samples. RMSE is in units of
+[-1, 1]; below {same} two pictures are drawings of the same thing. The distances between sets are taken between the
+features, unit vectors of the judge, of samples and of all held-out pictures; zero is equal.
+
+By kind of thing, means:
+
+{categories}
 
 ![samples](samples.png)
 
 Samples, guidance 4, 50 DDIM steps, seeds 0 to 23, none picked out. Prompts row by row: {prompts}.
 
+## What is copied
+
+![samples beside the nearest training pictures](nearest.png)
+
+Of {drawn} samples of held-out captions these 12 are the nearest to a training picture, which stands to the right of
+each. {copied:.1%} of the samples are a drawing of the same thing as a training picture (RMSE below {same}); of the
+held-out pictures themselves {also:.1%} are.
+
 ## Known failures
+
+![the samples that the judge recognises least, beside the true drawings](failures.png)
+
+The 12 samples whose right name the judge puts last, each to the left of the true drawing: {worst}.
 
 {failures}
 """
 
 _FIGURES = {
-    "autoencoder_psnr": "autoencoder PSNR, dB",
-    "autoencoder_ssim": "autoencoder SSIM",
-    "clip_top1": "name of a picture found by CLIP, first",
-    "clip_top5": "name of a picture found by CLIP, among the first five",
-    "judge_top1": "name of a picture found by the judge, first",
-    "judge_top5": "name of a picture found by the judge, among the first five",
-    "sample_clip_top1": "name of a *sample* (guidance 4, 50 steps) found by CLIP, first",
-    "sample_clip_top5": "name of a *sample* found by CLIP, among the first five",
-    "sample_judge_top1": "name of a *sample* found by the judge, first",
-    "sample_judge_top5": "name of a *sample* found by the judge, among the first five",
+    "autoencoder_psnr": ("autoencoder PSNR, dB", "{:.2f}"),
+    "autoencoder_ssim": ("autoencoder SSIM", "{:.3f}"),
+    "autoencoder_lpips": ("autoencoder LPIPS (AlexNet)", "{:.4f}"),
+    "clip_top1": ("name of a picture found by CLIP, first", "{:.1%}"),
+    "clip_top5": ("name of a picture found by CLIP, among the first five", "{:.1%}"),
+    "judge_top1": ("name of a picture found by the judge, first", "{:.1%}"),
+    "judge_top5": ("name of a picture found by the judge, among the first five", "{:.1%}"),
+    "sample_judge_top1": ("name of a *sample* (guidance 4, 50 steps) found by the judge, first", "{:.1%}"),
+    "sample_judge_top5": ("name of a *sample* found by the judge, among the first five", "{:.1%}"),
+    "sample_clip_top1": ("name of a *sample* found by CLIP (flattering), first", "{:.1%}"),
+    "sample_clip_top5": ("name of a *sample* found by CLIP (flattering), among the first five", "{:.1%}"),
+    "nearest": ("RMSE of a held-out picture to the nearest training picture", "{:.3f}"),
+    "sample_nearest": ("RMSE of a *sample* to the nearest training picture", "{:.3f}"),
+    "sample_frechet": ("Frechet distance of samples to held-out pictures", "{:.3f}"),
+    "sample_kernel": ("kernel distance of samples to held-out pictures", "{:.4f}"),
 }
+_CATEGORY_COLUMNS = ("autoencoder_psnr", "clip_top5", "judge_top5", "sample_judge_top5")
 
 _FAILURES = (
     "Small parts (eyes, text, flag emblems) are blurred: the autoencoder and the short training both lose them.",
@@ -105,14 +131,14 @@ _FAILURES = (
 )
 
 
-def model_card(recipe: Recipe, figures: Figures) -> str:
+def model_card(recipe: Recipe, measured: Evaluation) -> str:
     """The README of an exported prior.
 
     Args:
         recipe: whose stages were exported.
-        figures: what `evaluate.measure` returned.
+        measured: what `evaluate` returned.
     """
-    corpus = recipe.corpus
+    corpus, figures = recipe.corpus, measured.figures()
     return _CARD.format(
         width=128,
         names=len(corpus.names),
@@ -125,20 +151,34 @@ def model_card(recipe: Recipe, figures: Figures) -> str:
         command=_COMMAND,
         chance=1 / len(corpus.names),
         chance5=5 / len(corpus.names),
+        same=SAME,
+        drawn=len(measured.samples),
+        copied=figures["sample_same"]["mean"],
+        also=figures["same"]["mean"],
         prompts="; ".join(prompt or "(empty)" for prompt in SHEET_PROMPTS),
+        worst="; ".join(corpus.pictures[measured.prompted[i]].sample_id for i in measured.worst(PAIRS)),
         failures="\n".join(f"- {failure}" for failure in _FAILURES),
         figures=_figure_table(figures),
+        categories=_category_table(measured),
     )
 
 
 def _figure_table(figures: Figures) -> str:
     lines = ["| figure | value | pictures |", "|---|---|---|"]
-    for name, label in _FIGURES.items():
+    for name, (label, form) in _FIGURES.items():
         if name in figures:
-            mean, low, high, count = (figures[name][key] for key in ("mean", "low", "high", "n"))
-            form = "{:.2f}" if name == "autoencoder_psnr" else "{:.3f}" if name == "autoencoder_ssim" else "{:.1%}"
-            mean, low, high = (form.format(value) for value in (mean, low, high))
-            lines.append(f"| {label} | {mean} [{low}, {high}] | {count} |")
+            mean, low, high = (form.format(figures[name][key]) for key in ("mean", "low", "high"))
+            lines.append(f"| {label} | {mean} [{low}, {high}] | {figures[name]['n']} |")
+    return "\n".join(lines)
+
+
+def _category_table(measured: Evaluation) -> str:
+    columns = [name for name in _CATEGORY_COLUMNS if name in measured.values]
+    lines = [f"| kind | {' | '.join(columns)} | pictures | samples |", "|---" * (3 + len(columns)) + "|"]
+    for category, figures in measured.by_category().items():
+        cells = [_FIGURES[name][1].format(figures[name]["mean"]) if name in figures else "" for name in columns]
+        counts = [str(figures[name]["n"]) if name in figures else "0" for name in ("nearest", "sample_nearest")]
+        lines.append(f"| {category} | {' | '.join([*cells, *counts])} |")
     return "\n".join(lines)
 
 

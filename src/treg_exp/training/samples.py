@@ -34,6 +34,9 @@ SHEET_PROMPTS = (
     "",
 )
 
+#: Pairs of pictures on the other sheets of the card.
+PAIRS = 12
+
 
 @torch.no_grad()
 def draw_samples(
@@ -78,3 +81,13 @@ def contact_sheet(images: Tensor, columns: int = 6, zoom: int = 2) -> Tensor:
     grid = padded.view(-1, columns, channels, height, width).permute(2, 0, 3, 1, 4)
     sheet = grid.reshape(channels, -1, columns * width)
     return sheet.repeat_interleave(zoom, dim=1).repeat_interleave(zoom, dim=2)
+
+
+def sheet_of_pairs(left: Tensor, right: Tensor) -> Tensor:
+    """Arrange pairs of pictures side by side, three pairs in a row.
+
+    Args:
+        left: (B, 3, H, W) in [-1, 1].
+        right: likewise.
+    """
+    return contact_sheet(torch.stack([left, right], dim=1).flatten(0, 1))

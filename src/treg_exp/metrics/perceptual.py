@@ -1,0 +1,21 @@
+"""Closeness to the target as an eye sees it, per image: LPIPS of the clamped images by AlexNet features."""
+
+from __future__ import annotations
+
+from treg_exp.metrics.base import MetricInput, Values
+from treg_exp.metrics.fidelity import per_sample
+from treg_exp.perceptual import SMALLEST, load_lpips
+
+
+class LPIPS:
+    """See :class:`treg_exp.perceptual.LPIPS`; None without a target and for images of fewer than 31 pixels a side."""
+
+    names = ("lpips",)
+    higher_is_better = False
+
+    def __call__(self, inp: MetricInput) -> Values:
+        """See :class:`~treg_exp.metrics.base.Metric`."""
+        if inp.target is None or min(inp.image.shape[-2:]) < SMALLEST:
+            return {"lpips": per_sample(None, len(inp.image))}
+        network = load_lpips().to(inp.image.device)
+        return {"lpips": per_sample(network(inp.image.float().clamp(-1, 1), inp.target.float()), len(inp.image))}
