@@ -79,8 +79,8 @@ def test_results_csv_is_complete_and_stable(run: Path) -> None:
         *("judge_own", "judge_counterfactual", "align_own", "align_counterfactual"),
         *("seconds", "nfe", "novel", "prompt_note"),
     ]
-    assert lines[1] == ["s0", "none", "0", "", "20.0", "", "1.0", "", "", "0.25", "", "1.5", "200", "", ""]
-    assert lines[10] == ["s9", "own", "0", "prompt 9", "", "", "", "", "", "", "", "", "", "0.1", 'a "b", c']
+    assert lines[1] == ["s0", "none", "0", "", "20.0", "", "", "1.0", "", "", "0.25", "", "1.5", "200", "", ""]
+    assert lines[10] == ["s9", "own", "0", "prompt 9", "", "", "", "", "", "", "", "", "", "", "0.1", 'a "b", c']
 
 
 def test_means_per_variant(run: Path) -> None:

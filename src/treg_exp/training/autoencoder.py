@@ -88,9 +88,10 @@ class AutoencoderStage(TrainingStage):
         noise = torch.randn(posterior.mean.shape, generator=generator).to(self.device)
         latents = posterior.mean + posterior.std * noise
         decoded = self.network.decode(latents).sample
-        loss = self._difference(decoded, images)
+        loss: Tensor = self._difference(decoded, images)
         if locked:
-            return loss + self.perceptual_weight * self._lpips[0].to(self.device)(decoded, images).mean()
+            loss = loss + self.perceptual_weight * self._lpips[0].to(self.device)(decoded, images).mean()
+            return loss
         small = self.network.decode(F.avg_pool2d(latents, 2)).sample
         loss = loss + self.half_size_weight * self._difference(small, F.avg_pool2d(images, 2))
         regularised: Tensor = loss + self.kl_weight * posterior.kl().mean()

@@ -177,7 +177,7 @@ class ClipStage(TrainingStage):
         self.network.text_encoder.requires_grad_(False)
         table = CaptionTable(self.corpus)
         plain, styled = (
-            torch.cat([self.network.text_features(part.to(self.device)) for part in ids.split(512)])
+            torch.cat([self.network.text_features(part.to(self.device)) for part in torch.split(ids, 512)])
             for ids in (tokenize(self.tokenizer, table.plain), tokenize(self.tokenizer, table.styled))
         )
         return table, plain, styled

@@ -92,11 +92,11 @@ def evaluate(
     """
     held_out = torch.tensor(corpus.split.held_out)
     truth = corpus.as_float(held_out)
-    decoded = torch.cat([_reconstruct(pipe, part) for part in truth.split(50)])
+    decoded = torch.cat([_reconstruct(pipe, part) for part in torch.split(truth, 50)])
     values: dict[str, Tensor] = {"autoencoder_psnr": psnr(decoded, truth)}
     if (similarity := ssim(decoded, truth)) is not None:
         values["autoencoder_ssim"] = similarity
-    pairs = zip(decoded.split(50), truth.split(50), strict=True)
+    pairs = zip(torch.split(decoded, 50), torch.split(truth, 50), strict=True)
     values["autoencoder_lpips"] = torch.cat([load_lpips()(*pair) for pair in pairs])
 
     prompted = _spread(held_out, samples)
@@ -105,7 +105,9 @@ def evaluate(
     between: Figures = {}
     for name, encoder in encoders.items():
         text = encoder.text_features(corpus.names)
-        real, fake = (torch.cat([encoder.image_features(p) for p in images.split(100)]) for images in (truth, drawn))
+        real, fake = (
+            torch.cat([encoder.image_features(p) for p in torch.split(images, 100)]) for images in (truth, drawn)
+        )
         for prefix, features, indices in (("", real, held_out), ("sample_", fake, prompted)):
             ranks = name_ranks(features, text, corpus.labels[indices])
             values[f"{prefix}{name}_top1"], values[f"{prefix}{name}_top5"] = (
@@ -126,6 +128,10 @@ def evaluate(
 
 def _spread(indices: Tensor, count: int) -> Tensor:
     return indices[torch.linspace(0, len(indices) - 1, min(count, len(indices))).long()]
+
+
+def _features(encoder: Any, images: Tensor) -> Tensor:
+    return torch.cat([encoder.image_features(part) for part in torch.split(images, 100)])
 
 
 def _reconstruct(pipe: Any, images: Tensor) -> Tensor:

@@ -24,6 +24,7 @@ def nearest_training(images: Tensor, corpus: Corpus, chunk: int = 100) -> tuple[
     """
     candidates = torch.tensor(corpus.split.train + corpus.split.further)
     flat = images.flatten(1)
-    distances = torch.cat([torch.cdist(flat, corpus.as_float(part).flatten(1)) for part in candidates.split(chunk)], 1)
+    parts = torch.split(candidates, chunk)
+    distances = torch.cat([torch.cdist(flat, corpus.as_float(part).flatten(1)) for part in parts], dim=1)
     best = distances.min(dim=1)
     return best.values / flat.shape[1] ** 0.5, candidates[best.indices]
