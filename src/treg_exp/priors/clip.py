@@ -11,6 +11,12 @@ from torch.nn import functional as F
 
 from treg_exp.ranges import from_unit
 
+#: Class of transformers -> where its output and its configuration hold the feature and the feature's width.
+IMAGE_TOWERS = {
+    "CLIPVisionModelWithProjection": ("image_embeds", "projection_dim"),
+    "ConvNextModel": ("pooler_output", "hidden_sizes"),
+}
+
 
 class Preprocessing:
     """What a CLIP's image tower expects, differentiable, from images in [-1, 1].
@@ -39,7 +45,7 @@ class Preprocessing:
 
 
 class FolderClip:
-    """``image_encoder/`` (CLIPVisionModelWithProjection) beside the text encoder of the same training.
+    """``image_encoder/`` (one of `IMAGE_TOWERS`) beside the text encoder of the same training.
 
     The text feature is the encoder's pooled output itself (text projection = identity), so image features and
     the token embeddings that the denoiser attends to share one space: adaptive negation compares like with like.
@@ -56,7 +62,9 @@ class FolderClip:
         self.image_encoder = image_encoder.eval().requires_grad_(False)
         self.text_encoder, self.tokenizer = text_encoder, tokenizer
         side: int = image_encoder.config.image_size
-        self.width: int = image_encoder.config.projection_dim
+        self.output, width = IMAGE_TOWERS[type(image_encoder).__name__]
+        widths = getattr(image_encoder.config, width)
+        self.width: int = widths[-1] if isinstance(widths, Sequence) else widths
         self.preprocess = Preprocessing((side, side), mean, std)
 
     def to(self, device: torch.device) -> FolderClip:
@@ -67,7 +75,7 @@ class FolderClip:
 
     def image_features(self, x: Tensor) -> Tensor:
         """See ``ImageTextEncoder``."""
-        features: Tensor = self.image_encoder(pixel_values=self.preprocess(x)).image_embeds
+        features: Tensor = getattr(self.image_encoder(pixel_values=self.preprocess(x)), self.output)
         return F.normalize(features.float(), dim=-1)
 
     @torch.no_grad()

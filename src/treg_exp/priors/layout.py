@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -49,3 +51,13 @@ def training_scheduler() -> DDIMScheduler:
         timestep_spacing="leading",
         prediction_type="epsilon",
     )
+
+
+def architecture_of(folder: Path) -> str:
+    """Class of the network in a folder, as diffusers and transformers write it into ``config.json``.
+
+    Args:
+        folder: of one part of a prior.
+    """
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    return str(config.get("_class_name") or (config.get("architectures") or ["unknown"])[0])

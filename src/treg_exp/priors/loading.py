@@ -11,9 +11,11 @@ from typing import Any
 
 import torch
 
+from treg_exp.errors import ConfigError
 from treg_exp.priors.base import ImageTextEncoder
-from treg_exp.priors.clip import FolderClip
+from treg_exp.priors.clip import IMAGE_TOWERS, FolderClip
 from treg_exp.priors.latent import LatentDiffusion, check_multiple
+from treg_exp.priors.layout import architecture_of
 from treg_exp.priors.open_clip import OpenClipFiles
 from treg_exp.priors.precision import check_precision
 from treg_exp.priors.tiny import TINY, tiny_random
@@ -152,9 +154,12 @@ def load_prior(
 
 def load_clip(folder: Path, text_encoder: Any, tokenizer: Any) -> FolderClip:
     """The image tower of ``folder`` beside the given text tower."""
-    from transformers import CLIPVisionModelWithProjection
+    import transformers
 
-    tower = CLIPVisionModelWithProjection.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
+    name = architecture_of(folder)
+    if name not in IMAGE_TOWERS:
+        raise ConfigError(f"{folder / 'config.json'}: image tower {name}; allowed are {', '.join(IMAGE_TOWERS)}")
+    tower = getattr(transformers, name).from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
     statistics = json.loads((folder / "preprocessor_config.json").read_text())
     return FolderClip(tower, text_encoder, tokenizer, statistics["image_mean"], statistics["image_std"])
 

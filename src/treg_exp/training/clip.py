@@ -27,12 +27,14 @@ class TwoTowers(nn.Module):
     """The text encoder, the image encoder and the learnt temperature.
 
     There is no text projection: the pooled text output itself is the feature. Token embeddings, which the
-    denoiser attends to, therefore live in the same space as image features.
+    denoiser attends to, therefore live in the same space as image features. The image tower is a ConvNeXt (Liu et
+    al., arXiv 2201.03545) whose last stage is as wide as that space: on ten thousand pictures a transformer on
+    patches of 8 x 8 found 52 % of held-out names among the first five in the time in which convolutions found more.
     """
 
-    def __init__(self, vocabulary: int, start_id: int, end_id: int, image_layers: int = 4) -> None:
+    def __init__(self, vocabulary: int, start_id: int, end_id: int) -> None:
         super().__init__()
-        from transformers import CLIPTextConfig, CLIPTextModel, CLIPVisionConfig, CLIPVisionModelWithProjection
+        from transformers import CLIPTextConfig, CLIPTextModel, ConvNextConfig, ConvNextModel
 
         self.text_encoder = CLIPTextModel(
             CLIPTextConfig(
@@ -49,16 +51,13 @@ class TwoTowers(nn.Module):
                 pad_token_id=end_id,
             )
         )
-        self.image_encoder = CLIPVisionModelWithProjection(
-            CLIPVisionConfig(
-                hidden_size=192,
-                intermediate_size=768,
-                projection_dim=WIDTH,
-                num_hidden_layers=image_layers,
-                num_attention_heads=4,
+        self.image_encoder = ConvNextModel(
+            ConvNextConfig(
+                hidden_sizes=[48, 96, 192, WIDTH],
+                depths=[2, 2, 4, 1],
+                patch_size=4,
                 image_size=64,
-                patch_size=8,
-                hidden_act="quick_gelu",
+                layer_scale_init_value=0.1,
             )
         )
         self.log_scale = nn.Parameter(torch.tensor(math.log(1.0 / 0.07)))
@@ -74,27 +73,17 @@ class TwoTowers(nn.Module):
         """
         return F.normalize(self.text_encoder(tokens).pooler_output.float(), dim=-1)
 
-    def image_features(self, images: Tensor, patches: int | None = None) -> Tensor:
+    def image_features(self, images: Tensor) -> Tensor:
         """Unit vectors of pictures.
 
         Args:
-            images: (B, 3, 64, 64) in [-1, 1]; this is what the mean and deviation of 0.5 for [0, 1] amount to.
-            patches: look at only so many patches of each picture, the least white ones; all if None.
+            images: (B, 3, H, W) in [-1, 1]; this is what the mean and deviation of 0.5 for [0, 1] amount to. 64
+                pixels a side in use; training starts with smaller ones.
 
         Returns:
             (B, 128) float32.
         """
-        if patches is None:
-            return F.normalize(self.image_encoder(images).image_embeds.float(), dim=-1)
-        tower = self.image_encoder.vision_model
-        tokens = tower.embeddings(images)
-        ink = F.avg_pool2d((1.0 - images).mean(dim=1, keepdim=True), tower.config.patch_size).flatten(1)
-        kept = 1 + ink.topk(patches, dim=1).indices
-        kept = torch.cat([torch.zeros_like(kept[:, :1]), kept], dim=1)  # token 0 is the summary token
-        tokens = tokens.gather(1, kept[..., None].expand(-1, -1, tokens.shape[-1]))
-        hidden = tower.encoder(inputs_embeds=tower.pre_layrnorm(tokens)).last_hidden_state
-        pooled = tower.post_layernorm(hidden[:, 0])
-        return F.normalize(self.image_encoder.visual_projection(pooled).float(), dim=-1)
+        return F.normalize(self.image_encoder(images).pooler_output.float(), dim=-1)
 
 
 class ClipStage(TrainingStage):
@@ -104,9 +93,8 @@ class ClipStage(TrainingStage):
     and every picture is compared with everything instead of with its batch.
 
     Attributes:
-        patches: of 64, how many patches the image encoder sees at first. Half of a picture is white paper, so
-            this doubles the speed at little loss (compare FLIP, arXiv 2212.00794).
-        whole_from: share of the budget after which it sees all patches, as it does in use.
+        small: pixels per side of the pictures at first, which makes a step almost twice as fast.
+        whole_from: share of the budget after which they have all 64, as they do in use.
         locked_from: share of the budget after which the text tower stays as it is. A denoiser that has learnt
             to read a text tower needs 0.
         smoothing: share of the target that is spread over all names; many things are hard to tell apart.
@@ -120,26 +108,29 @@ class ClipStage(TrainingStage):
         corpus: Corpus,
         settings: StageSettings,
         tokenizer: Any,
-        patches: int = 32,
-        whole_from: float = 0.75,
+        small: int = 48,
+        whole_from: float = 0.7,
         locked_from: float = 0.4,
         smoothing: float = 0.1,
         style_weight: float = 0.3,
     ) -> None:
         super().__init__(TwoTowers(len(tokenizer), tokenizer.bos_token_id, tokenizer.eos_token_id), corpus, settings)
         self.tokenizer = tokenizer
-        self.patches, self.whole_from, self.locked_from = patches, whole_from, locked_from
+        self.small, self.whole_from, self.locked_from = small, whole_from, locked_from
         self.smoothing, self.style_weight = smoothing, style_weight
 
     def loss(self, generator: torch.Generator, count: int) -> Tensor:
         """Contrastive loss of one batch, or the loss over all names once the text tower is locked."""
         indices = self.draw_indices(generator, count)
         images = self.corpus.as_float(indices)
-        images = jitter(images, generator, shift=5.0, scale=(0.8, 1.15), flip=self.corpus.flippable[indices])
+        images = jitter(
+            images, generator, shift=6.0, scale=(0.75, 1.15), turn=10.0, flip=self.corpus.flippable[indices]
+        )
         images = wear(images, generator, blur=0.0, light=0.15, noise=0.0, hole=0)
         progress = self.settings.progress(self.global_step, self.elapsed_s)
-        patches = self.patches if progress < self.whole_from else None
-        image = self.network.image_features(images.to(self.device), patches)
+        if progress < self.whole_from:
+            images = F.interpolate(images, size=(self.small, self.small), mode="bilinear", antialias=True)
+        image = self.network.image_features(images.to(self.device))
         scale = self.network.log_scale.clamp(max=math.log(100.0)).exp()
         if progress >= self.locked_from:
             return self._loss_over_all(scale * image, indices, generator)

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import torch
 
+from treg_exp.priors.layout import architecture_of
 from treg_exp.training.autoencoder import AutoencoderStage
 from treg_exp.training.captions import caption_variants
 from treg_exp.training.clip import ClipStage
@@ -146,6 +147,9 @@ class Recipe:
         """Put the weights of `start_from` into a stage that has no checkpoint of its own yet."""
         if self.start_from and not checkpoint_file(stage.settings.folder).is_file():
             for name, network in parts.items():
+                if architecture_of(self.start_from / name) != type(network).__name__:
+                    print(f"{name} is of another architecture than that of {self.start_from}: it starts from nothing")
+                    continue
                 network.load_state_dict(type(network).from_pretrained(self.start_from / name).state_dict())
             stage.average.load_state_dict(stage.network.state_dict())
         return stage

@@ -78,14 +78,14 @@ class TrainingStage(L.LightningModule, ABC):
         return DataLoader([0], batch_size=None)  # type: ignore[arg-type]
 
     def suits_muon(self, name: str, parameter: nn.Parameter) -> bool:
-        """Whether a parameter maps hidden features to hidden features.
+        """Whether a parameter mixes hidden features; kernels of single channels do not.
 
         Args:
             name: dotted name of the parameter within the network.
             parameter: the parameter itself.
         """
         outer = ("conv_in.", "conv_out.", "embedding", "quant_conv.")
-        return parameter.ndim > 1 and not any(part in name for part in outer)
+        return parameter.ndim > 1 and parameter.shape[1] > 1 and not any(part in name for part in outer)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Muon on hidden matrices if the settings say so, Adam on the rest."""
