@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
 ASSETS = Path(__file__).parent / "assets"
-SHIPPED = ("emoji64", "emoji_test", "lpips")
+SHIPPED = ("emoji64", "emoji_test", "judge", "lpips")
 HASHES = "sha256.txt"
 TEXT_FILES = (".json", ".csv", ".txt")
 WANDB_SECONDS = 120  # a slow disk needs many for the first import

@@ -1,8 +1,8 @@
 """The judge: an image-text encoder that scores restorations and that no solver ever sees.
 
 Whoever scores with the encoder that guidance optimises measures the optimisation. This one shares nothing with the
-prior's CLIP but the names of things: a convolutional image tower instead of a transformer, words and letter triples
-instead of byte pairs, another objective (which of all names?), other augmentations, another seed.
+prior's CLIP but the names of things: a residual network instead of a ConvNeXt, words and letter triples instead of a
+transformer on byte pairs, both towers trained together, other augmentations, another seed.
 """
 
 from __future__ import annotations
@@ -175,8 +175,8 @@ def load_judge(folder: str | Path | None = None) -> Judge:
     place = FOLDER if folder is None else Path(folder)
     if missing := [name for name in (CONFIG, WEIGHTS) if not (place / name).is_file()]:
         raise ConfigError(
-            f"no judge in {place}: {' and '.join(missing)} missing. Its weights do not ship yet: treg-exp train-prior "
-            "with --stage judge, then --stage export, makes them (25 minutes on two cores)"
+            f"no judge in {place}: {' and '.join(missing)} missing. Restore the one that ships (git checkout, or install "
+            "the package again), or make one: treg-exp train-prior --stage judge, then --stage export"
         )
     judge = Judge(**json.loads((place / CONFIG).read_text()))
     judge.load_state_dict(load_file(place / WEIGHTS))

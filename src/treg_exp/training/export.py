@@ -106,8 +106,6 @@ def _write_weights(recipe: Recipe, folder: Path) -> None:
         config = json.loads((folder / part / "config.json").read_text())
         write_json(folder / part / "config.json", {**config, "dtype": "float32"})
     write_json(folder / "image_encoder" / "preprocessor_config.json", PREPROCESSOR)
-    for file in folder.rglob("*.safetensors"):
-        file.chmod(0o644)  # some writers make files that only their owner can read
 
 
 def _trained_unet(recipe: Recipe) -> Any:
@@ -151,6 +149,8 @@ def _replacing(target: Path) -> Iterator[Path]:
         shutil.rmtree(leftover, ignore_errors=True)
     partial.mkdir(parents=True)
     yield partial
+    for file in partial.rglob("*.safetensors"):
+        file.chmod(0o644)  # some writers make files that only their owner can read
     write_hashes(partial)
     if target.exists():
         target.rename(old)

@@ -18,10 +18,10 @@ is not what was optimised (`metrics=judge`).
 
 | | this judge | CLIP of the prior |
 |---|---|---|
-| image tower | residual convolutions, 32/64/128/256 wide | transformer on patches |
+| image tower | pre-activation residual network, 32/64/128/256 wide, group norm | ConvNeXt, 48/96/192/128 wide |
 | text tower | hashed words, word pairs and letter triples, weighted mean, two layers | transformer on byte pairs |
-| objective | which of all {names} names, and which style: softmax over all | which of the batch's captions |
-| augmentation | turns, blur, noise, light, holes | shifts and scales |
+| objective | towers together: which of all {names} names, which style of the right name? | text by contrast in the batch, then images: which of all names, which of all names in all styles? |
+| augmentation | shifts, scales, turns, blur, noise, light, holes | shifts, scales, lesser turns, light |
 | seed | {seed} | 0 |
 
 Input: RGB in [-1, 1], 64 x 64. Features: unit vectors of 128. Weights are averages over training, stored as float16.

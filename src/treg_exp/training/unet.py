@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
+import os
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -156,6 +159,30 @@ class LatentBank:
         self.mean = mean
         self.std = std
         self.scaling_factor = scaling_factor
+
+    @classmethod
+    def cached(
+        cls, file: Path, vae: AutoencoderKL, corpus: Corpus, scaling_factor: float, versions: int = 6
+    ) -> LatentBank:
+        """Encode the corpus, or read what was encoded with the same encoder: it takes minutes, and a kill is quick.
+
+        Args:
+            file: where the posterior parameters are kept.
+            vae: see `encode`, as are the others.
+            corpus: likewise.
+            scaling_factor: likewise.
+            versions: likewise.
+        """
+        weights = torch.cat([value.flatten() for value in (*vae.encoder.parameters(), *vae.quant_conv.parameters())])
+        key = [versions, len(corpus.pictures), hashlib.sha256(weights.cpu().numpy().tobytes()).hexdigest()]
+        if file.is_file() and (kept := torch.load(file, weights_only=True))["key"] == key:
+            return cls(kept["mean"], kept["std"], scaling_factor)
+        bank = cls.encode(vae, corpus, scaling_factor, versions)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        partial = file.with_suffix(".partial")
+        torch.save({"key": key, "mean": bank.mean, "std": bank.std}, partial)
+        os.replace(partial, file)
+        return bank
 
     @classmethod
     @torch.no_grad()
