@@ -64,7 +64,7 @@ thing by two artists, or of related things in one style, remain on both sides.
 
 {training}
 
-Recipe and expected curves: `docs/training.md`.
+Each row is the last sitting of a stage; `docs/training.md` tells what came before it, and the expected curves.
 
 ## Figures
 

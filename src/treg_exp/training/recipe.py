@@ -27,7 +27,7 @@ Stage = TypeVar("Stage", bound=TrainingStage)
 #: What differs between the stages; minutes are for two CPU cores.
 DEFAULTS: dict[str, dict[str, Any]] = {
     "autoencoder": {
-        "minutes": 18.0,
+        "minutes": 40.0,
         "batch_size": 8,
         "workers": 2,
         "learning_rate": 1.5e-3,
@@ -36,7 +36,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "validate_every": 150,
     },
     "clip": {
-        "minutes": 9.0,
+        "minutes": 75.0,
         "batch_size": 128,
         "learning_rate": 1e-3,
         "matrix_rate": 0.02,
@@ -44,7 +44,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "validate_every": 100,
     },
     "judge": {
-        "minutes": 25.0,
+        "minutes": 80.0,
         "batch_size": 128,
         "learning_rate": 1e-3,
         "matrix_rate": 0.02,
@@ -53,7 +53,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "validate_every": 100,
     },
     "unet": {
-        "minutes": 65.0,
+        "minutes": 240.0,
         "batch_size": 32,
         "workers": 2,
         "learning_rate": 5e-4,
