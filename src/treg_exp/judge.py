@@ -175,8 +175,8 @@ def load_judge(folder: str | Path | None = None) -> Judge:
     place = FOLDER if folder is None else Path(folder)
     if missing := [name for name in (CONFIG, WEIGHTS) if not (place / name).is_file()]:
         raise ConfigError(
-            f"no judge in {place}: {' and '.join(missing)} missing. Restore the one that ships (git checkout, or install "
-            "the package again), or make one: treg-exp train-prior --stage judge, then --stage export"
+            f"no judge in {place}: {' and '.join(missing)} missing. Restore the one that ships (git checkout, or "
+            "install the package again), or make one: treg-exp train-prior --stage judge, then --stage export"
         )
     judge = Judge(**json.loads((place / CONFIG).read_text()))
     judge.load_state_dict(load_file(place / WEIGHTS))

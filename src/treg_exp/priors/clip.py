@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from treg_exp.errors import ConfigError
 from treg_exp.ranges import from_unit
 
 #: Class of transformers -> where its output and its configuration hold the feature and the feature's width.
@@ -16,6 +17,22 @@ IMAGE_TOWERS = {
     "CLIPVisionModelWithProjection": ("image_embeds", "projection_dim"),
     "ConvNextModel": ("pooler_output", "hidden_sizes"),
 }
+
+
+def feature_width(architecture: str, config: Mapping[str, Any]) -> int:
+    """How many numbers an image feature has.
+
+    Args:
+        architecture: one of `IMAGE_TOWERS`.
+        config: of the image tower.
+
+    Raises:
+        ConfigError: another architecture.
+    """
+    if architecture not in IMAGE_TOWERS:
+        raise ConfigError(f"image_encoder/config.json: {architecture}; allowed are {', '.join(IMAGE_TOWERS)}")
+    width = config[IMAGE_TOWERS[architecture][1]]
+    return int(width[-1] if isinstance(width, Sequence) else width)
 
 
 class Preprocessing:
@@ -62,9 +79,9 @@ class FolderClip:
         self.image_encoder = image_encoder.eval().requires_grad_(False)
         self.text_encoder, self.tokenizer = text_encoder, tokenizer
         side: int = image_encoder.config.image_size
-        self.output, width = IMAGE_TOWERS[type(image_encoder).__name__]
-        widths = getattr(image_encoder.config, width)
-        self.width: int = widths[-1] if isinstance(widths, Sequence) else widths
+        name = type(image_encoder).__name__
+        self.output = IMAGE_TOWERS[name][0]
+        self.width = feature_width(name, image_encoder.config.to_dict())
         self.preprocess = Preprocessing((side, side), mean, std)
 
     def to(self, device: torch.device) -> FolderClip:

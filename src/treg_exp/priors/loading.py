@@ -11,9 +11,8 @@ from typing import Any
 
 import torch
 
-from treg_exp.errors import ConfigError
 from treg_exp.priors.base import ImageTextEncoder
-from treg_exp.priors.clip import IMAGE_TOWERS, FolderClip
+from treg_exp.priors.clip import FolderClip, feature_width
 from treg_exp.priors.latent import LatentDiffusion, check_multiple
 from treg_exp.priors.layout import architecture_of
 from treg_exp.priors.open_clip import OpenClipFiles
@@ -93,7 +92,8 @@ def read_prior_info(path: str, image_encoder: bool = True, open_clip: OpenClipFi
 
     unet, factor = read("unet"), 2 ** (len(read("vae")["block_out_channels"]) - 1)
     with_clip = image_encoder and (folder / "image_encoder" / "config.json").is_file()
-    own_width = read("image_encoder")["projection_dim"] if with_clip else None
+    tower = folder / "image_encoder"
+    own_width = feature_width(architecture_of(tower), read("image_encoder")) if with_clip else None
     return PriorInfo(
         image_size=unet["sample_size"] * factor,
         multiple=factor * 2 ** (len(unet["block_out_channels"]) - 1),
@@ -156,10 +156,8 @@ def load_clip(folder: Path, text_encoder: Any, tokenizer: Any) -> FolderClip:
     """The image tower of ``folder`` beside the given text tower."""
     import transformers
 
-    name = architecture_of(folder)
-    if name not in IMAGE_TOWERS:
-        raise ConfigError(f"{folder / 'config.json'}: image tower {name}; allowed are {', '.join(IMAGE_TOWERS)}")
-    tower = getattr(transformers, name).from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
+    tower_class = getattr(transformers, architecture_of(folder))
+    tower = tower_class.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
     statistics = json.loads((folder / "preprocessor_config.json").read_text())
     return FolderClip(tower, text_encoder, tokenizer, statistics["image_mean"], statistics["image_std"])
 

@@ -97,10 +97,11 @@ def _write_weights(recipe: Recipe, folder: Path) -> None:
         scheduler=training_scheduler(),
         safety_checker=None,
         feature_extractor=None,
-        image_encoder=_half(towers.image_encoder),
+        image_encoder=None,  # the pipeline would not use it, and warns of towers other than CLIP's
         requires_safety_checker=False,
     )
     pipe.save_pretrained(folder, safe_serialization=True)
+    _half(towers.image_encoder).save_pretrained(folder / "image_encoder")
     for part in ("text_encoder", "image_encoder"):
         # Half precision is how the weights are stored, not how they are to be used.
         config = json.loads((folder / part / "config.json").read_text())

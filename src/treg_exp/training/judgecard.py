@@ -20,7 +20,8 @@ is not what was optimised (`metrics=judge`).
 |---|---|---|
 | image tower | pre-activation residual network, 32/64/128/256 wide, group norm | ConvNeXt, 48/96/192/128 wide |
 | text tower | hashed words, word pairs and letter triples, weighted mean, two layers | transformer on byte pairs |
-| objective | towers together: which of all {names} names, which style of the right name? | text by contrast in the batch, then images: which of all names, which of all names in all styles? |
+| towers | trained together | text tower first, then the image tower alone |
+| objective | which of all {names} names, which style? | contrast in the batch, then which of all names and styles? |
 | augmentation | shifts, scales, turns, blur, noise, light, holes | shifts, scales, lesser turns, light |
 | seed | {seed} | 0 |
 

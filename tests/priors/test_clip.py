@@ -1,0 +1,47 @@
+"""Image towers of either architecture give unit features of the text's width; another one is refused by name."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from treg_exp.errors import ConfigError
+from treg_exp.priors import load_prior
+from treg_exp.priors.clip import feature_width
+from treg_exp.priors.loading import prior_path, read_prior_info
+
+
+@pytest.mark.parametrize("name", ["emoji64", "tiny_random"])
+def test_features_are_unit_vectors_as_wide_as_the_configuration_says(name: str) -> None:
+    clip = load_prior(name).clip
+    assert clip is not None
+    x = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    features = torch.cat([clip.image_features(x), clip.text_features(["red apple", "tiger"])])
+    assert features.shape == (4, read_prior_info(name).feature_width)
+    torch.testing.assert_close(features.norm(dim=1), torch.ones(4), atol=1e-5, rtol=0)
+
+
+def test_an_image_feature_is_differentiable() -> None:
+    clip = load_prior("emoji64").clip
+    assert clip is not None
+    x = torch.zeros(1, 3, 64, 64, requires_grad=True)
+    clip.image_features(x)[0, 0].backward()
+    assert x.grad is not None
+    assert x.grad.abs().sum() > 0
+
+
+def test_another_architecture_is_refused_before_anything_is_loaded(tmp_path: Path) -> None:
+    folder = shutil.copytree(prior_path("tiny_random"), tmp_path / "prior")
+    file = folder / "image_encoder" / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "architectures": ["ViTModel"]}))
+    with pytest.raises(ConfigError, match="ViTModel; allowed are CLIPVisionModelWithProjection, ConvNextModel"):
+        read_prior_info(str(folder))
+
+
+def test_width_is_a_number_or_the_last_of_several() -> None:
+    assert feature_width("CLIPVisionModelWithProjection", {"projection_dim": 32}) == 32
+    assert feature_width("ConvNextModel", {"hidden_sizes": [48, 96, 24]}) == 24
