@@ -50,9 +50,11 @@ def trained(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Recipe:
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_loss_falls(trained: Recipe, stage: str) -> None:
-    before = fixed_loss(getattr(trained, stage)())
-    after = fixed_loss(load_stage(getattr(trained, stage)()))
-    assert after < 0.97 * before
+    before, after = getattr(trained, stage)(), load_stage(getattr(trained, stage)())
+    for module in (before, after):
+        if hasattr(module, "locked_from"):
+            module.locked_from = module.whole_from = 0.0  # compare the loss that was trained last
+    assert fixed_loss(after) < 0.97 * fixed_loss(before)
 
 
 @pytest.mark.parametrize("stage", ["autoencoder", "clip", "judge"])

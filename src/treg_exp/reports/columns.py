@@ -37,9 +37,9 @@ KNOWN: dict[str, Column] = {
     "lpips": Column("LPIPS", "", 3, higher_is_better=False),
     "residual": Column("residual", "", 3, higher_is_better=False),
     "judge_own": Column("judge\nown", "", 3, higher_is_better=True),
-    "judge_counterfactual": Column("judge\ncounterf.", "", 3, higher_is_better=True),
+    "judge_counterfactual": Column("judge\nother", "", 3, higher_is_better=True),
     "align_own": Column("align\nown", "", 3, higher_is_better=True, optimised=True),
-    "align_counterfactual": Column("align\ncounterf.", "", 3, higher_is_better=True, optimised=True),
+    "align_counterfactual": Column("align\nother", "", 3, higher_is_better=True, optimised=True),
     "seconds": Column("s/image", "", 2),
     "nfe": Column("NFE", "", 0),
 }
