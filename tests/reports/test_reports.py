@@ -136,7 +136,8 @@ def test_table_fits_80_columns_without_colour(run: Path) -> None:
         "residual",
         "align",
         "align",
-        "s/image",
+        "s",
+        "per",
         "NFE",
         "novel",
     ]

@@ -40,7 +40,7 @@ KNOWN: dict[str, Column] = {
     "judge_counterfactual": Column("judge\nother", "", 3, higher_is_better=True),
     "align_own": Column("align\nown", "", 3, higher_is_better=True, optimised=True),
     "align_counterfactual": Column("align\nother", "", 3, higher_is_better=True, optimised=True),
-    "seconds": Column("s/image", "", 2),
+    "seconds": Column("s per\nimage", "", 2),
     "nfe": Column("NFE", "", 0),
 }
 
