@@ -40,6 +40,8 @@ def test_another_architecture_is_refused_before_anything_is_loaded(tmp_path: Pat
     file.write_text(json.dumps({**json.loads(file.read_text()), "architectures": ["ViTModel"]}))
     with pytest.raises(ConfigError, match="ViTModel; allowed are CLIPVisionModelWithProjection, ConvNextModel"):
         read_prior_info(str(folder))
+    with pytest.raises(ConfigError, match="ViTModel; allowed are CLIPVisionModelWithProjection, ConvNextModel"):
+        load_prior(str(folder))
 
 
 def test_width_is_a_number_or_the_last_of_several() -> None:

@@ -19,6 +19,20 @@ IMAGE_TOWERS = {
 }
 
 
+def tower_fields(architecture: str) -> tuple[str, str]:
+    """What `IMAGE_TOWERS` says of a class.
+
+    Args:
+        architecture: its name.
+
+    Raises:
+        ConfigError: another architecture.
+    """
+    if architecture not in IMAGE_TOWERS:
+        raise ConfigError(f"image_encoder/config.json: {architecture}; allowed are {', '.join(IMAGE_TOWERS)}")
+    return IMAGE_TOWERS[architecture]
+
+
 def feature_width(architecture: str, config: Mapping[str, Any]) -> int:
     """How many numbers an image feature has.
 
@@ -29,9 +43,7 @@ def feature_width(architecture: str, config: Mapping[str, Any]) -> int:
     Raises:
         ConfigError: another architecture.
     """
-    if architecture not in IMAGE_TOWERS:
-        raise ConfigError(f"image_encoder/config.json: {architecture}; allowed are {', '.join(IMAGE_TOWERS)}")
-    width = config[IMAGE_TOWERS[architecture][1]]
+    width = config[tower_fields(architecture)[1]]
     return int(width[-1] if isinstance(width, Sequence) else width)
 
 
@@ -80,7 +92,7 @@ class FolderClip:
         self.text_encoder, self.tokenizer = text_encoder, tokenizer
         side: int = image_encoder.config.image_size
         name = type(image_encoder).__name__
-        self.output = IMAGE_TOWERS[name][0]
+        self.output = tower_fields(name)[0]
         self.width = feature_width(name, image_encoder.config.to_dict())
         self.preprocess = Preprocessing((side, side), mean, std)
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from treg_exp.priors.base import ImageTextEncoder
-from treg_exp.priors.clip import FolderClip, feature_width
+from treg_exp.priors.clip import FolderClip, feature_width, tower_fields
 from treg_exp.priors.latent import LatentDiffusion, check_multiple
 from treg_exp.priors.layout import architecture_of
 from treg_exp.priors.open_clip import OpenClipFiles
@@ -91,8 +91,8 @@ def read_prior_info(path: str, image_encoder: bool = True, open_clip: OpenClipFi
         return config
 
     unet, factor = read("unet"), 2 ** (len(read("vae")["block_out_channels"]) - 1)
-    with_clip = image_encoder and (folder / "image_encoder" / "config.json").is_file()
     tower = folder / "image_encoder"
+    with_clip = image_encoder and (tower / "config.json").is_file()
     own_width = feature_width(architecture_of(tower), read("image_encoder")) if with_clip else None
     return PriorInfo(
         image_size=unet["sample_size"] * factor,
@@ -156,8 +156,9 @@ def load_clip(folder: Path, text_encoder: Any, tokenizer: Any) -> FolderClip:
     """The image tower of ``folder`` beside the given text tower."""
     import transformers
 
-    tower_class = getattr(transformers, architecture_of(folder))
-    tower = tower_class.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
+    architecture = architecture_of(folder)
+    tower_fields(architecture)  # refuses what would load but could not be used
+    tower = getattr(transformers, architecture).from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
     statistics = json.loads((folder / "preprocessor_config.json").read_text())
     return FolderClip(tower, text_encoder, tokenizer, statistics["image_mean"], statistics["image_std"])
 

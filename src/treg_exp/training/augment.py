@@ -68,6 +68,19 @@ def jitter(
     return moved.clamp(-1.0, 1.0)
 
 
+def shrunk(images: Tensor, side: int) -> Tensor:
+    """Pictures of fewer pixels, with which a training may start.
+
+    Args:
+        images: (B, 3, H, W).
+        side: pixels per side afterwards.
+
+    Returns:
+        (B, 3, side, side).
+    """
+    return F.interpolate(images, size=(side, side), mode="bilinear", antialias=True)
+
+
 def wear(images: Tensor, generator: torch.Generator, *, blur: float, light: float, noise: float, hole: int) -> Tensor:
     """Lose detail, change light and contrast, add noise and cut a white hole: what a restoration may do to a picture.
 
@@ -82,18 +95,14 @@ def wear(images: Tensor, generator: torch.Generator, *, blur: float, light: floa
     Returns:
         (B, 3, H, W) in [-1, 1].
     """
-    count, channels, height, width = images.shape
+    count, _, height, width = images.shape
 
     def uniform(low: float, high: float, *shape: int) -> Tensor:
         return torch.empty(shape).uniform_(low, high, generator=generator).to(images.device)
 
     sigma = uniform(-blur, blur, count).clamp(min=1e-3)
-    reach = torch.arange(-4.0, 5.0, device=images.device)
-    kernel = torch.exp(-0.5 * (reach / sigma[:, None]) ** 2)
-    kernel = (kernel / kernel.sum(dim=1, keepdim=True)).repeat_interleave(channels, dim=0)[:, None, None]
-    flat = F.pad(images, (4, 4, 4, 4), value=1.0).reshape(1, count * channels, height + 8, width + 8)
-    flat = F.conv2d(F.conv2d(flat, kernel, groups=count * channels), kernel.mT, groups=count * channels)
-    worn = 1.0 - (1.0 - flat.view_as(images)) * (1.0 + uniform(-light, light, count, 1, 1, 1))
+    soft = _blurred(images, sigma) if blur else images
+    worn = 1.0 - (1.0 - soft) * (1.0 + uniform(-light, light, count, 1, 1, 1))
     grain = torch.randn(images.shape, generator=generator).to(images.device)
     worn = worn + grain * uniform(-noise, noise, count, 1, 1, 1).clamp(min=0.0)
     corner = uniform(0.0, 1.0, count, 2) * torch.tensor([height - hole, width - hole], device=images.device)
@@ -102,3 +111,14 @@ def wear(images: Tensor, generator: torch.Generator, *, blur: float, light: floa
     inside = ((down >= 0) & (down < hole))[:, :, None] & ((across >= 0) & (across < hole))[:, None, :]
     inside &= (uniform(0.0, 1.0, count) < 0.5)[:, None, None]
     return worn.masked_fill(inside[:, None], 1.0).clamp(-1.0, 1.0)
+
+
+def _blurred(images: Tensor, sigma: Tensor) -> Tensor:
+    """Each picture by a Gaussian of its own deviation, (B,) pixels, cut off at 4; outside is white."""
+    count, channels, height, width = images.shape
+    reach = torch.arange(-4.0, 5.0, device=images.device)
+    kernel = torch.exp(-0.5 * (reach / sigma[:, None]) ** 2)
+    kernel = (kernel / kernel.sum(dim=1, keepdim=True)).repeat_interleave(channels, dim=0)[:, None, None]
+    flat = F.pad(images, (4, 4, 4, 4), value=1.0).reshape(1, count * channels, height + 8, width + 8)
+    flat = F.conv2d(F.conv2d(flat, kernel, groups=count * channels), kernel.mT, groups=count * channels)
+    return flat.view_as(images)

@@ -75,35 +75,26 @@ class AutoencoderStage(TrainingStage):
         self.kl_weight = kl_weight
         self.perceptual_weight = perceptual_weight
         self.locked_from = locked_from
-        self._lpips = [load_lpips()]  # kept out of the module tree: frozen, and nothing to save
 
     def loss(self, generator: torch.Generator, count: int) -> Tensor:
         """Reconstruction loss of jittered training pictures through one posterior sample."""
         images = self.corpus.as_float(self.draw_indices(generator, count))
         everything = torch.ones(len(images), dtype=torch.bool)
         images = jitter(images, generator, shift=6.0, scale=(0.75, 1.15), flip=everything).to(self.device)
-        if locked := self.settings.progress(self.global_step, self.elapsed_s) >= self.locked_from:
-            self._lock_encoder()
+        if locked := self.progress >= self.locked_from:
+            self.lock("encoder", "quant_conv")
         posterior = self.network.encode(images).latent_dist
         noise = torch.randn(posterior.mean.shape, generator=generator).to(self.device)
         latents = posterior.mean + posterior.std * noise
         decoded = self.network.decode(latents).sample
         loss: Tensor = self._difference(decoded, images)
         if locked:
-            loss = loss + self.perceptual_weight * self._lpips[0].to(self.device)(decoded, images).mean()
+            loss = loss + self.perceptual_weight * load_lpips().to(self.device)(decoded, images).mean()
             return loss
         small = self.network.decode(F.avg_pool2d(latents, 2)).sample
         loss = loss + self.half_size_weight * self._difference(small, F.avg_pool2d(images, 2))
         regularised: Tensor = loss + self.kl_weight * posterior.kl().mean()
         return regularised
-
-    def _lock_encoder(self) -> None:
-        """Take the averaged encoder and train it no further."""
-        for part in ("encoder", "quant_conv"):
-            network = getattr(self.network, part)
-            if next(network.parameters()).requires_grad:
-                network.load_state_dict(getattr(self.average, part).state_dict())
-                network.requires_grad_(False)
 
     def _difference(self, decoded: Tensor, images: Tensor) -> Tensor:
         error = decoded - images
@@ -120,7 +111,7 @@ class AutoencoderStage(TrainingStage):
         decoded = self.average.decode(latents).sample.clamp(-1.0, 1.0)
         return {
             "psnr": psnr(decoded, images).mean().item(),
-            "lpips": self._lpips[0].to(self.device)(decoded, images).mean().item(),
+            "lpips": load_lpips().to(self.device)(decoded, images).mean().item(),
             "latent_std": latents.std().item(),
             "coarse_share": coarse_share(latents),
         }

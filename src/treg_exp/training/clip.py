@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from treg_exp.training.augment import jitter, wear
+from treg_exp.training.augment import jitter, shrunk, wear
 from treg_exp.training.captions import draw_caption, names_style
 from treg_exp.training.captiontable import CaptionTable
 from treg_exp.training.corpus import Corpus
@@ -29,7 +29,7 @@ class TwoTowers(nn.Module):
     There is no text projection: the pooled text output itself is the feature. Token embeddings, which the
     denoiser attends to, therefore live in the same space as image features. The image tower is a ConvNeXt (Liu et
     al., arXiv 2201.03545) whose last stage is as wide as that space: on ten thousand pictures a transformer on
-    patches of 8 x 8 found 52 % of held-out names among the first five in the time in which convolutions found more.
+    patches of 8 x 8 found 52 % of held-out names among the first five after 42 minutes, this one 71 % after 50.
     """
 
     def __init__(self, vocabulary: int, start_id: int, end_id: int) -> None:
@@ -128,9 +128,9 @@ class ClipStage(TrainingStage):
             images, generator, shift=6.0, scale=(0.75, 1.15), turn=10.0, flip=self.corpus.flippable[indices]
         )
         images = wear(images, generator, blur=0.0, light=0.15, noise=0.0, hole=0)
-        progress = self.settings.progress(self.global_step, self.elapsed_s)
+        progress = self.progress
         if progress < self.whole_from:
-            images = F.interpolate(images, size=(self.small, self.small), mode="bilinear", antialias=True)
+            images = shrunk(images, self.small)
         image = self.network.image_features(images.to(self.device))
         scale = self.network.log_scale.clamp(max=math.log(100.0)).exp()
         if progress >= self.locked_from:
@@ -165,8 +165,7 @@ class ClipStage(TrainingStage):
     @torch.no_grad()
     def _locked_text(self) -> tuple[CaptionTable, Tensor, Tensor]:
         """All captions with the features of the plain and of the styled ones, by the averaged text tower."""
-        self.network.text_encoder.load_state_dict(self.average.text_encoder.state_dict())
-        self.network.text_encoder.requires_grad_(False)
+        self.lock("text_encoder")
         table = CaptionTable(self.corpus)
         plain, styled = (
             torch.cat([self.network.text_features(part.to(self.device)) for part in torch.split(ids, 512)])

@@ -17,7 +17,7 @@ from treg_exp.training.captions import styled_caption
 from treg_exp.training.corpus import Corpus
 from treg_exp.training.distributions import distances
 from treg_exp.training.nearest import SAME, nearest_training
-from treg_exp.training.retrieval import name_ranks
+from treg_exp.training.retrieval import hits_of, name_ranks
 from treg_exp.training.samples import draw_samples
 
 #: Name -> ``{"mean": ..., "low": ..., "high": ..., "n": ...}``, with 95 % bootstrap bounds of the mean.
@@ -31,8 +31,7 @@ class Evaluation:
     Attributes:
         values: column -> one number per picture: of all held-out pictures, or of the samples where the column
             starts with ``sample_``.
-        categories: column -> what each of these pictures shows ("food-drink"), in the same order.
-        held_out: (N,) int64 positions of the held-out pictures.
+        categories: column -> what each of these pictures shows ("food & drink"), in the same order.
         prompted: (M,) int64 positions of the pictures whose captions the samples were drawn from.
         samples: (M, 3, 64, 64) in [-1, 1].
         nearest: (M,) int64 positions of the training pictures that are nearest to the samples.
@@ -41,7 +40,6 @@ class Evaluation:
 
     values: Mapping[str, Tensor]
     categories: Mapping[str, Sequence[str]]
-    held_out: Tensor
     prompted: Tensor
     samples: Tensor
     nearest: Tensor
@@ -105,25 +103,19 @@ def evaluate(
     between: Figures = {}
     for name, encoder in encoders.items():
         text = encoder.text_features(corpus.names)
-        real, fake = (
-            torch.cat([encoder.image_features(p) for p in torch.split(images, 100)]) for images in (truth, drawn)
-        )
+        real, fake = (_features(encoder, images) for images in (truth, drawn))
         for prefix, features, indices in (("", real, held_out), ("sample_", fake, prompted)):
             ranks = name_ranks(features, text, corpus.labels[indices])
-            values[f"{prefix}{name}_top1"], values[f"{prefix}{name}_top5"] = (
-                (ranks <= 1).double(),
-                (ranks <= 5).double(),
-            )
+            values.update({f"{prefix}{name}_{top}": hit for top, hit in hits_of(ranks).items()})
         values[f"sample_{name}_rank"] = ranks.double()
         if name == "judge":
             between = {f"sample_{key}": _rounded(figure) for key, figure in distances(real, fake).items()}
-    nearest = held_out
-    for prefix, images in (("", truth), ("sample_", drawn)):
-        rmse, nearest = nearest_training(images, corpus)
+    distance, nearest = nearest_training(drawn, corpus)
+    for prefix, rmse in (("", nearest_training(truth, corpus)[0]), ("sample_", distance)):
         values[f"{prefix}nearest"], values[f"{prefix}same"] = rmse, (rmse < SAME).double()
     of = {"": [corpus.pictures[i].category for i in held_out.tolist()], "sample_": [p.category for p in pictures]}
     categories = {name: of["sample_" if name.startswith("sample_") else ""] for name in values}
-    return Evaluation(values, categories, held_out, prompted, drawn, nearest, between)
+    return Evaluation(values, categories, prompted, drawn, nearest, between)
 
 
 def _spread(indices: Tensor, count: int) -> Tensor:

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from treg_exp.judge import Judge
-from treg_exp.training.augment import jitter, wear
+from treg_exp.training.augment import jitter, shrunk, wear
 from treg_exp.training.captions import STYLES
 from treg_exp.training.captiontable import CaptionTable
 from treg_exp.training.corpus import Corpus
@@ -72,8 +72,8 @@ class JudgeStage(TrainingStage):
             images, generator, shift=6.0, scale=(0.75, 1.15), turn=15.0, flip=self.corpus.flippable[indices]
         )
         images = wear(images, generator, blur=2.0, light=0.2, noise=0.15, hole=20)
-        if self.settings.progress(self.global_step, self.elapsed_s) < self.whole_from:
-            images = F.interpolate(images, size=(self.small, self.small), mode="bilinear", antialias=True)
+        if self.progress < self.whole_from:
+            images = shrunk(images, self.small)
         judge, scale = self.network.judge, self.network.log_scale.exp()
         image = judge.features_at_size(images.contiguous(memory_format=torch.channels_last))
         drawn = self.plain[self.captions.draw(generator)]

@@ -73,14 +73,12 @@ class Recipe:
         folder: holds one folder per stage.
         wishes: settings that replace the defaults; None means no wish.
         start_from: an exported prior whose weights a stage starts from; None to start from nothing.
-        versions: of each picture, how many are encoded for the denoiser: as it is, and jittered.
     """
 
     corpus: Corpus
     folder: Path
     wishes: dict[str, Any]
     start_from: Path | None = None
-    versions: int = 6
 
     def settings(self, stage: str) -> StageSettings:
         """Defaults of a stage with the user's wishes on top.
@@ -116,7 +114,7 @@ class Recipe:
         vae = load_stage(self.autoencoder()).average
         towers = load_stage(self.clip()).average
         file = self.folder / "unet" / "latents.pt"
-        latents = LatentBank.cached(file, vae, self.corpus, self.scaling_factor(), versions=self.versions)
+        latents = LatentBank.cached(file, vae, self.corpus, self.scaling_factor())
         torch.manual_seed(self.settings("unet").seed)
         stage = UnetStage(self.corpus, self.settings("unet"), latents, towers.text_encoder, self.tokenizer())
         return self._started(stage, {"unet": stage.network})

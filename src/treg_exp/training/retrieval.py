@@ -29,5 +29,9 @@ def name_hits(image: Tensor, text: Tensor, labels: Tensor) -> dict[str, Tensor]:
     Returns:
         ``top1`` and ``top5``, each (B,) float64 of 1 and 0.
     """
-    ranks = name_ranks(image, text, labels)
+    return hits_of(name_ranks(image, text, labels))
+
+
+def hits_of(ranks: Tensor) -> dict[str, Tensor]:
+    """See `name_hits`, from the places that `name_ranks` found, (B,) int64."""
     return {"top1": (ranks <= 1).double(), "top5": (ranks <= 5).double()}

@@ -65,6 +65,23 @@ class TrainingStage(L.LightningModule, ABC):
         """Seconds trained over all continuations."""
         return self._elapsed_before + time.monotonic() - self._started
 
+    @property
+    def progress(self) -> float:
+        """Share of the budget that is used up."""
+        return self.settings.progress(self.global_step, self.elapsed_s)
+
+    def lock(self, *parts: str) -> None:
+        """Take averaged parts of the network and train them no further; called again, it does nothing.
+
+        Args:
+            parts: names of sub-networks.
+        """
+        for part in parts:
+            network = getattr(self.network, part)
+            if next(network.parameters()).requires_grad:
+                network.load_state_dict(getattr(self.average, part).state_dict())
+                network.requires_grad_(False)
+
     def draw_indices(self, generator: torch.Generator, count: int) -> Tensor:
         """Positions of random training pictures, (count,) int64."""
         return self.train_indices[torch.randint(len(self.train_indices), (count,), generator=generator)]
@@ -139,7 +156,7 @@ class TrainingStage(L.LightningModule, ABC):
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Update the average and end the stage when its budget is used up."""
         update_average(self.average, self.network, self.global_step, self.settings.ema_decay)
-        if self.settings.progress(self.global_step, self.elapsed_s) >= 1.0:
+        if self.progress >= 1.0:
             self.trainer.should_stop = True
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
