@@ -8,11 +8,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from itertools import pairwise
+from typing import Literal, get_args
 
 from torch import Tensor
 
 Prediction = Literal["epsilon", "v_prediction", "sample"]
+Spacing = Literal["leading", "trailing", "linspace", "lcm"]
 
 
 @dataclass(frozen=True)
@@ -79,29 +81,60 @@ class Schedule:
         alphas_cumprod: cumulative alphas of the training steps, decreasing.
         final_alpha: cumulative alpha after the last step (diffusers: ``set_alpha_to_one`` False -> alphas_cumprod[0]).
         prediction: what the network predicts.
-        steps_offset: added to every timestep (1 for Stable Diffusion).
+        spacing: which timesteps N steps visit, under the names of diffusers: ``leading`` (Stable Diffusion),
+            ``trailing`` (begins at the very end, as models distilled to a few steps need), ``linspace``, or ``lcm``:
+            every so many of the `lcm_steps` that a consistency model was distilled on (Luo et al., 2310.04378).
+        steps_offset: added to every timestep of ``leading`` (1 for Stable Diffusion).
+        lcm_steps: length of the grid of ``lcm``.
     """
 
     alphas_cumprod: Sequence[float]
     final_alpha: float
     prediction: Prediction = "epsilon"
+    spacing: Spacing = "leading"
     steps_offset: int = 1
+    lcm_steps: int = 50
+
+    def __post_init__(self) -> None:
+        if self.spacing not in get_args(Spacing):
+            raise ValueError(f"timestep_spacing={self.spacing}: allowed are {', '.join(get_args(Spacing))}")
 
     def timesteps(self, steps: int) -> list[int]:
-        """``steps`` timesteps, highest first, with the "leading" spacing of diffusers."""
+        """``steps`` timesteps, highest first.
+
+        Raises:
+            ValueError: more steps than there are timesteps, or none.
+        """
         train = len(self.alphas_cumprod)
-        most = train - self.steps_offset
+        most = {"leading": train - self.steps_offset, "lcm": self.lcm_steps}.get(self.spacing, train)
         if not 1 <= steps <= most:
             raise ValueError(f"steps={steps}: must be between 1 and {most}, the length of the prior's schedule")
+        if self.spacing == "trailing":
+            return [round(train - k * train / steps) - 1 for k in range(steps)]
+        if self.spacing == "linspace":
+            return [round(k * (train - 1) / max(1, steps - 1)) for k in reversed(range(steps))]
+        if self.spacing == "lcm":
+            grid = [(k + 1) * (train // self.lcm_steps) - 1 for k in reversed(range(self.lcm_steps))]
+            return [grid[k * self.lcm_steps // steps] for k in range(steps)]
         stride = train // steps
         return [k * stride + self.steps_offset for k in reversed(range(steps))]
 
     def point(self, t: int, shift: int = 0) -> Point:
-        """The noise level at timestep ``t``; below 0 it is the end of the schedule."""
+        """The noise level at timestep ``t``; below 0 it is the end of the schedule.
+
+        Raises:
+            ValueError: nothing of the image is left at ``t``, so that a noise estimate says nothing about it.
+        """
         if t < 0:
             return Point(t, self.final_alpha)
         index = t - shift
-        return Point(t, self.alphas_cumprod[index] if index >= 0 else 1.0)
+        alpha_bar = self.alphas_cumprod[index] if index >= 0 else 1.0
+        if alpha_bar < 1e-9:
+            raise ValueError(
+                f"the prior's schedule has no signal at timestep {t} (rescale_betas_zero_snr); take "
+                "prior.timestep_spacing=leading, which never visits it"
+            )
+        return Point(t, alpha_bar)
 
     def steps(self, steps: int, alpha_shift: int = 0) -> list[Step]:
         """The moves of a sampler.
@@ -111,9 +144,9 @@ class Schedule:
             alpha_shift: 0 uses alphas_cumprod[t]; 1 reproduces the released TReg code, whose table is prefixed by
                 1.0 so that alphas_cumprod[t - 1] is used while the network is told t.
         """
-        stride = len(self.alphas_cumprod) // steps if steps else 0
+        visited = [*self.timesteps(steps), -1]
         moves = []
-        for k, t in enumerate(self.timesteps(steps)):
-            before, after = self.point(t, alpha_shift), self.point(t - stride, alpha_shift)
+        for k, (t, following) in enumerate(pairwise(visited)):
+            before, after = self.point(t, alpha_shift), self.point(following, alpha_shift)
             moves.append(Step(t, before.alpha_bar, k, after.alpha_bar))
         return moves

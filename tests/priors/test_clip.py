@@ -10,9 +10,8 @@ import pytest
 import torch
 
 from treg_exp.errors import ConfigError
-from treg_exp.priors import load_prior
+from treg_exp.priors import load_prior, prior_path, read_prior_info
 from treg_exp.priors.clip import feature_width
-from treg_exp.priors.loading import prior_path, read_prior_info
 
 
 @pytest.mark.parametrize("name", ["emoji64", "tiny_random"])

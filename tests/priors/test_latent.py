@@ -37,7 +37,7 @@ def test_matches_diffusers(tiny_prior, x) -> None:
 
 def test_what_the_configuration_files_say(tiny_prior) -> None:
     info = read_prior_info(str(TINY))
-    assert (info.image_size, info.text_width, info.feature_width) == (512, 32, None)
+    assert (info.image_size, info.text_layout.widths, info.feature_width) == (512, (32,), None)
     assert info.image_size == tiny_prior.image_size
     assert tiny_prior.empty_latent(3, (3, 64, 64)).shape == (3, 4, 8, 8)
     for check in (info.check_size, lambda size: tiny_prior.empty_latent(1, (3, size, size))):

@@ -63,7 +63,7 @@ def test_has_every_part_of_the_shipped_prior_in_less_than_a_megabyte(folder: Pat
         assert unets[0][key] == unets[1][key]
     own, shipped = read_prior_info("tiny_random"), read_prior_info("emoji64")
     assert (own.image_size, own.multiple) == (shipped.image_size, shipped.multiple)
-    assert own.text_width == own.feature_width == tiny.WIDTH
+    assert own.text_layout.width == own.feature_width == tiny.WIDTH
 
 
 def test_is_the_same_everywhere_and_leaves_the_global_stream_alone(folder: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 
+from treg_exp.priors import TextLayout
 from treg_exp.text import AdaptiveNegation, FixedNullText, TextPolicy
 
 
@@ -50,12 +51,17 @@ def test_fixed_null_text_stays(tiny_prior, text, x_y) -> None:
 
 @dataclass
 class Widths:
-    text_width: int
+    text_layout: TextLayout
     feature_width: int | None
 
 
 @pytest.mark.parametrize(
-    ("widths", "message"), [(Widths(32, None), "no image_encoder"), (Widths(768, 512), "512 and 768")]
+    ("widths", "message"),
+    [
+        (Widths(TextLayout((32,)), None), "no image_encoder"),
+        (Widths(TextLayout((768,)), 512), "512 and 768"),
+        (Widths(TextLayout((768, 1280), pooled=True), 2048), r"2048 and 768 \+ 1280"),
+    ],
 )
 def test_priors_that_cannot_negate(widths: Widths, message: str) -> None:
     with pytest.raises(ValueError, match=message):

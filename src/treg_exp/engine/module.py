@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import torch
 from lightning import LightningModule
 from torch import Tensor
 
+from treg_exp.engine.recovery import FirstNonFinite, MicroBatches
 from treg_exp.engine.work import Variant, WorkItem
 from treg_exp.metrics import Metric, MetricInput, evaluate
 from treg_exp.noise import KeyedNoise, StreamKey
@@ -81,6 +83,7 @@ class RestorationModule(LightningModule):
         self.seed, self.image_size, self.on_step = seed, image_size, on_step
         self.prior: LatentDiffusion | None = None
         self.counted: Counted | None = None
+        self.micro_batches = MicroBatches()
 
     def on_predict_start(self) -> None:
         """Load the prior onto this process's device."""
@@ -92,22 +95,48 @@ class RestorationModule(LightningModule):
         return batch
 
     def predict_step(self, batch: WorkBatch, batch_idx: int = 0) -> list[Result]:
-        """Restore one batch."""
+        """Restore one batch, in parts where the memory is too small for it.
+
+        A sample that comes out non-finite in half precision is restored once more in float32.
+        """
         assert self.prior is not None
-        items, measurement = batch.items, self.measure(batch.samples)
+        pairs = list(zip(batch.items, batch.samples, strict=True))
+        results = self.micro_batches(pairs, self.restore)
+        if self.prior.in_half_precision:
+            for i, result in enumerate(results):
+                if result.image is None:
+                    results[i] = self.restore_in_float32(result)
+        return results
+
+    def restore(self, pairs: Sequence[tuple[WorkItem, Sample]]) -> list[Result]:
+        """Restore some work items of one variant together."""
+        assert self.prior is not None
+        items, samples = [item for item, _ in pairs], [sample for _, sample in pairs]
+        measurement = self.measure(samples)
         prior = self.counted = Counted(self.prior)
         policy = self.variants[items[0].variant].policy
         noise = KeyedNoise([StreamKey(self.seed, item.sample_id, item.draw) for item in items])
+        watch = FirstNonFinite(self.on_step, len(items))
         start = time.perf_counter()
         problem = Problem(measurement, policy.start(prior, [item.prompt for item in items]))
-        image = self.solver.solve(problem, prior, policy, noise, self.on_step).image
+        image = self.solver.solve(problem, prior, policy, noise, watch).image
         if image.is_cuda:
             torch.cuda.synchronize(image.device)
         costs = {
             "seconds": (time.perf_counter() - start) / len(items),
             "nfe": prior.evaluations / len(items),
         }
-        return self.results(batch, measurement, image, costs)
+        return self.results(items, samples, measurement, image, costs, watch)
+
+    def restore_in_float32(self, failed: Result) -> Result:
+        """The same restoration in full precision; its row says so. Where it fails again, it stays a failure."""
+        assert self.prior is not None
+        print(f"{failed.item.sample_id}: {failed.row['error']}; trying float32", file=sys.stderr, flush=True)
+        with self.prior.in_float32():
+            (again,) = self.restore([(failed.item, failed.sample)])
+        note = f"{failed.row['error']} in half precision"
+        again.row.update({"recovered": f"float32: {note}"} if again.image is not None else {"earlier": note})
+        return again
 
     @property
     def evaluations(self) -> int:
@@ -124,22 +153,28 @@ class RestorationModule(LightningModule):
         return self.task.measure(x, ids)
 
     def results(
-        self, batch: WorkBatch, measurement: Measurement, image: Tensor, costs: dict[str, float]
+        self,
+        items: Sequence[WorkItem],
+        samples: Sequence[Sample],
+        measurement: Measurement,
+        image: Tensor,
+        costs: dict[str, float],
+        watch: FirstNonFinite,
     ) -> list[Result]:
         """Rows and images of a batch; an image with a non-finite value fails alone."""
         assert self.prior is not None
-        targets = [s.target for s in batch.samples]
+        targets = [s.target for s in samples]
         target = None if targets[0] is None else torch.stack([t for t in targets if t is not None]).to(image)
-        captions = [item.captions for item in batch.items]
+        captions = [item.captions for item in items]
         rows = evaluate(self.judges, MetricInput(image, target, measurement, self.prior, captions))
         pinv, results = measurement.operator.preview(measurement.y), []
-        for i, (item, sample) in enumerate(zip(batch.items, batch.samples, strict=True)):
+        for i, (item, sample) in enumerate(zip(items, samples, strict=True)):
             finite = bool(image[i].isfinite().all())
             row: dict[str, Any] = {
                 "sample_id": item.sample_id, "variant": item.variant, "draw": item.draw, "prompt": item.prompt,
                 "measurement": fingerprint(measurement, i),
             }  # fmt: skip
-            row |= {**rows[i], **costs} if finite else {"error": "the restored image has non-finite values"}
+            row |= {**rows[i], **costs} if finite else {"error": f"non-finite {watch.describe(i)}"}
             results.append(
                 Result(
                     item,

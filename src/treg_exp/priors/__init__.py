@@ -1,8 +1,9 @@
 """Latent diffusion priors behind one protocol."""
 
-from treg_exp.priors.base import Counted, ImageTextEncoder, Prior
+from treg_exp.priors.base import Counted, ImageTextEncoder, Prior, TextLayout
+from treg_exp.priors.folder import PriorInfo, prior_path, read_prior_info
 from treg_exp.priors.latent import LatentDiffusion
-from treg_exp.priors.loading import PriorInfo, load_prior, prior_path, read_prior_info
+from treg_exp.priors.loading import load_prior
 from treg_exp.priors.open_clip import OpenClipFiles
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "OpenClipFiles",
     "Prior",
     "PriorInfo",
+    "TextLayout",
     "load_prior",
     "prior_path",
     "read_prior_info",

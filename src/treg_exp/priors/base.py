@@ -3,11 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from torch import Tensor
 
 from treg_exp.schedule import Point, Schedule
+
+
+@dataclass(frozen=True)
+class TextLayout:
+    """What the rows and columns of a text embedding (B, L, D) stand for.
+
+    Attributes:
+        widths: columns of each text encoder, in order; they add up to D.
+        pooled: whether the last row is a pooled text, filled up with zeros, and no token (SDXL).
+    """
+
+    widths: tuple[int, ...]
+    pooled: bool = False
+
+    @property
+    def width(self) -> int:
+        """Columns D."""
+        return sum(self.widths)
+
+    def tokens(self, text: Tensor) -> int:
+        """How many rows of (B, L, D) are tokens; they come first."""
+        return text.shape[1] - self.pooled
+
+    def columns(self, width: int) -> slice | None:
+        """Columns of the first encoder that is ``width`` wide; None where there is none."""
+        if width not in self.widths:
+            return None
+        start = sum(self.widths[: self.widths.index(width)])
+        return slice(start, start + width)
 
 
 class ImageTextEncoder(Protocol):
@@ -30,14 +60,17 @@ class Prior(Protocol):
     Attributes:
         schedule: noise schedule of the network.
         image_size: native height and width in pixels.
-        text_width: width D of the text embedding.
         clip: image and text features in one space, or None where the prior has none.
     """
 
     schedule: Schedule
     image_size: int
-    text_width: int
     clip: ImageTextEncoder | None
+
+    @property
+    def text_layout(self) -> TextLayout:
+        """Rows and columns of a text embedding."""
+        ...
 
     @property
     def feature_width(self) -> int | None:
@@ -76,7 +109,12 @@ class Counted:
         self.prior = prior
         self.evaluations = 0
         self.schedule, self.image_size = prior.schedule, prior.image_size
-        self.text_width, self.clip = prior.text_width, prior.clip
+        self.clip = prior.clip
+
+    @property
+    def text_layout(self) -> TextLayout:
+        """See :class:`Prior`."""
+        return self.prior.text_layout
 
     @property
     def feature_width(self) -> int | None:

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from treg_exp.errors import ConfigError
+from treg_exp.priors.texts import token_ids
 from treg_exp.ranges import from_unit
 
 #: Class of transformers -> where its output and its configuration hold the feature and the feature's width.
@@ -110,9 +111,5 @@ class FolderClip:
     @torch.no_grad()
     def text_features(self, prompts: Sequence[str]) -> Tensor:
         """See ``ImageTextEncoder``."""
-        length = self.tokenizer.model_max_length
-        tokens = self.tokenizer(
-            list(prompts), padding="max_length", truncation=True, max_length=length, return_tensors="pt"
-        )
-        ids = tokens.input_ids.to(self.text_encoder.device)
+        ids = token_ids(self.tokenizer, prompts, self.text_encoder.device)
         return F.normalize(self.text_encoder(ids).pooler_output.float(), dim=-1)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from treg_exp.priors.base import ImageTextEncoder
+from treg_exp.priors.base import ImageTextEncoder, TextLayout
 from treg_exp.priors.precision import Precision, autocast, autocast_dtype
+from treg_exp.priors.texts import Texts
 from treg_exp.schedule import Point, Schedule
 
 CPU = torch.device("cpu")
@@ -18,44 +20,72 @@ CPU = torch.device("cpu")
 
 @dataclass
 class LatentDiffusion:
-    """Autoencoder, denoiser and text encoder behind the ``Prior`` protocol.
+    """Autoencoder, denoiser and text encoders behind the ``Prior`` protocol.
 
     A plain class, not an ``nn.Module``: a Lightning module that holds it neither broadcasts nor saves the weights.
 
     Attributes:
         vae: diffusers ``AutoencoderKL``; its config gives the latent scale and shift.
         unet: diffusers ``UNet2DConditionModel``.
-        text_encoder: transformers ``CLIPTextModel``.
-        tokenizer: transformers ``CLIPTokenizer``.
+        texts: text encoders of the denoiser.
         schedule: noise schedule that the denoiser was trained on.
         clip: image and text features, or None.
         precision: number format of the networks, see ``precision.py``.
         device: where everything lives.
+        embedded_guidance: scale that a consistency model is told with its timestep (it was distilled from guided
+            predictions); without effect on other denoisers.
     """
 
     vae: Any
     unet: Any
-    text_encoder: Any
-    tokenizer: Any
+    texts: Texts
     schedule: Schedule
     clip: ImageTextEncoder | None = None
     precision: Precision = "auto"
     device: torch.device = CPU
+    embedded_guidance: float = 8.5
 
     def __post_init__(self) -> None:
-        for network in (self.vae, self.unet, self.text_encoder):
-            network.to(self.device).eval().requires_grad_(False)
-        # Half precision is faster with the channels last; float32 is ten times more exact without (GroupNorm).
-        half = autocast_dtype(self.precision, self.device) is not None
-        self.layout = torch.channels_last if half else torch.contiguous_format
         for network in (self.vae, self.unet):
-            network.to(memory_format=self.layout)
+            network.to(self.device).eval().requires_grad_(False)
+        self.texts.to(self.device)
+        self._arrange(self.precision)
         config = self.vae.config
         self.scale: float = config.scaling_factor
         self.shift: float = getattr(config, "shift_factor", None) or 0.0
         self.factor = 2 ** (len(config.block_out_channels) - 1)
         self.image_size: int = self.unet.config.sample_size * self.factor
-        self.text_width: int = self.unet.config.cross_attention_dim
+
+    def _arrange(self, precision: Precision) -> None:
+        """Store and lay out the networks for a number format."""
+        self.half = autocast_dtype(precision, self.device)
+        # The autoencoder of SDXL overflows in float16, which its configuration says.
+        overflows = self.half == torch.float16 and self.vae.config.get("force_upcast", False)
+        self.unet_precision, self.vae_precision = precision, "fp32" if overflows else precision
+        # Half precision is faster with the channels last; float32 is ten times more exact without (GroupNorm).
+        self.layout = torch.contiguous_format if self.half is None else torch.channels_last
+        self.unet.to(self.half or torch.float32)  # by far the largest network: half the memory, too
+        for network in (self.vae, self.unet):
+            network.to(memory_format=self.layout)
+
+    @property
+    def in_half_precision(self) -> bool:
+        """Whether the networks compute in less than float32."""
+        return self.half is not None
+
+    @contextmanager
+    def in_float32(self) -> Iterator[None]:
+        """Compute in float32 for a while, with the same weights."""
+        self._arrange("fp32")
+        try:
+            yield
+        finally:
+            self._arrange(self.precision)
+
+    @property
+    def text_layout(self) -> TextLayout:
+        """See ``Prior``."""
+        return self.texts.layout
 
     @property
     def feature_width(self) -> int | None:
@@ -64,7 +94,7 @@ class LatentDiffusion:
 
     def encode(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
         """See ``Prior``."""
-        with autocast(self.precision, self.device):
+        with autocast(self.vae_precision, self.device):
             posterior = self.vae.encode(x.contiguous(memory_format=self.layout)).latent_dist
         z: Tensor = posterior.mean.float()
         if noise is not None:
@@ -74,28 +104,23 @@ class LatentDiffusion:
     def decode(self, z: Tensor) -> Tensor:
         """See ``Prior``."""
         z = (z / self.scale + self.shift).contiguous(memory_format=self.layout)
-        with autocast(self.precision, self.device):
+        with autocast(self.vae_precision, self.device):
             x: Tensor = self.vae.decode(z).sample
         return x.float().contiguous()
 
     def predict(self, z_t: Tensor, point: Point, text: Tensor) -> Tensor:
         """See ``Prior``."""
-        with autocast(self.precision, self.device):
-            output = self.unet(z_t.contiguous(memory_format=self.layout), point.t, encoder_hidden_states=text).sample
+        height, width = (side * self.factor for side in z_t.shape[-2:])
+        conditions = self.texts.conditions(text, height, width)
+        if width_of_guidance := self.unet.config.time_cond_proj_dim:
+            conditions["timestep_cond"] = guidance_embedding(self.embedded_guidance, width_of_guidance).to(z_t)
+        with autocast(self.unet_precision, self.device):
+            output = self.unet(z_t.contiguous(memory_format=self.layout), point.t, **conditions).sample
         return point.eps(output.float().contiguous(), z_t, self.schedule.prediction)
 
-    @torch.no_grad()
     def embed(self, prompts: Sequence[str]) -> Tensor:
-        """See ``Prior``. Texts longer than the encoder's window are cut, as everywhere in the field."""
-        tokens = self.tokenizer(
-            list(prompts),
-            padding="max_length",
-            truncation=True,
-            max_length=self.tokenizer.model_max_length,
-            return_tensors="pt",
-        )
-        hidden: Tensor = self.text_encoder(tokens.input_ids.to(self.device)).last_hidden_state
-        return hidden.float()
+        """See ``Prior``."""
+        return self.texts.embed(prompts)
 
     def empty_latent(self, batch_size: int, image_shape: tuple[int, int, int]) -> Tensor:
         """See ``Prior``."""
@@ -104,6 +129,19 @@ class LatentDiffusion:
         check_multiple(height, width, multiple)
         shape = (batch_size, self.unet.config.in_channels, height // self.factor, width // self.factor)
         return torch.empty(shape, device=self.device)
+
+
+def guidance_embedding(scale: float, width: int) -> Tensor:
+    """(1, width) sinusoids of a guidance scale, as latent consistency models are told it (Luo et al., 2310.04378).
+
+    The scale is that of diffusers' pipelines, where 1 means no guidance; the networks are told the one of the paper,
+    where 0 does.
+    """
+    from diffusers.models.embeddings import get_timestep_embedding
+
+    paper = torch.tensor([1000.0 * (scale - 1.0)])
+    embedding: Tensor = get_timestep_embedding(paper, width, flip_sin_to_cos=False, downscale_freq_shift=1.0)
+    return embedding
 
 
 def check_multiple(height: int, width: int, multiple: int) -> None:

@@ -36,8 +36,12 @@ def byte_pair_tokenizer(merges: Sequence[tuple[str, str]], length: int) -> Any:
     return CLIPTokenizer(vocab=vocabulary, merges=list(merges), model_max_length=length)
 
 
-def training_scheduler() -> DDIMScheduler:
-    """The noise schedule and sampler settings of Stable Diffusion 1.5."""
+def training_scheduler(prediction: str = "epsilon") -> DDIMScheduler:
+    """The noise schedule and sampler settings of Stable Diffusion 1.5.
+
+    Args:
+        prediction: what the denoiser predicts, ``epsilon`` or ``v_prediction`` (as Stable Diffusion 2.1 does).
+    """
     from diffusers import DDIMScheduler
 
     return DDIMScheduler(
@@ -49,7 +53,7 @@ def training_scheduler() -> DDIMScheduler:
         set_alpha_to_one=False,
         steps_offset=1,
         timestep_spacing="leading",
-        prediction_type="epsilon",
+        prediction_type=prediction,
     )
 
 

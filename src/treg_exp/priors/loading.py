@@ -4,102 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from treg_exp.priors.base import ImageTextEncoder
-from treg_exp.priors.clip import FolderClip, feature_width, tower_fields
-from treg_exp.priors.latent import LatentDiffusion, check_multiple
+from treg_exp.priors.clip import FolderClip, tower_fields
+from treg_exp.priors.folder import NETWORKS, SECOND, has_two_texts, prior_path, weights_variant
+from treg_exp.priors.latent import LatentDiffusion
 from treg_exp.priors.layout import architecture_of
 from treg_exp.priors.open_clip import OpenClipFiles
 from treg_exp.priors.precision import check_precision
-from treg_exp.priors.tiny import TINY, tiny_random
-from treg_exp.schedule import Schedule
-
-WEIGHTS = "diffusion_pytorch_model.safetensors"
-REQUIRED = {
-    "vae": ("config.json", WEIGHTS),
-    "unet": ("config.json", WEIGHTS),
-    "text_encoder": ("config.json", "model.safetensors"),
-    "tokenizer": ("tokenizer_config.json",),
-    "scheduler": ("scheduler_config.json",),
-}
-
-
-def prior_path(path: str) -> Path:
-    """The folder that a name or path means.
-
-    Args:
-        path: a folder, the name of a prior that ships with the package (``emoji64``), or ``tiny_random``, which is
-            generated on first use (see ``tiny.py``).
-
-    Raises:
-        ValueError: no such folder, or files are missing from it; the message lists them.
-    """
-    if path == TINY:
-        return tiny_random()
-    shipped = Path(str(files("treg_exp") / "assets" / path))
-    folder = shipped if (shipped / "model_index.json").is_file() else Path(path).expanduser()
-    if not folder.is_dir():
-        raise ValueError(
-            f"path={path}: no such folder; give a folder in diffusers layout "
-            f"({', '.join(f'{name}/' for name in REQUIRED)}) or the name of a shipped prior (emoji64, {TINY})"
-        )
-    missing = [
-        f"{part}/{file}" for part, names in REQUIRED.items() for file in names if not (folder / part / file).is_file()
-    ]
-    if missing:
-        raise ValueError(f"path={path}: not a complete diffusers folder, missing {', '.join(missing)}")
-    return folder
-
-
-@dataclass(frozen=True)
-class PriorInfo:
-    """What the configuration files say, without loading weights.
-
-    Attributes:
-        image_size: native height and width in pixels.
-        multiple: image sides must be multiples of this.
-        text_width: width of the text embedding.
-        feature_width: width of the image features, None without an image encoder.
-    """
-
-    image_size: int
-    multiple: int
-    text_width: int
-    feature_width: int | None
-
-    def check_size(self, size: int) -> None:
-        """Raise ValueError for images that the networks cannot halve as often as they do."""
-        check_multiple(size, size, self.multiple)
-
-
-def read_prior_info(path: str, image_encoder: bool = True, open_clip: OpenClipFiles | None = None) -> PriorInfo:
-    """See :class:`PriorInfo`; the arguments are those of :func:`load_prior`.
-
-    Raises:
-        ValueError: a folder or file is missing or incomplete.
-    """
-    folder = prior_path(path)
-
-    def read(part: str) -> dict[str, Any]:
-        config: dict[str, Any] = json.loads((folder / part / "config.json").read_text())
-        return config
-
-    unet, factor = read("unet"), 2 ** (len(read("vae")["block_out_channels"]) - 1)
-    tower = folder / "image_encoder"
-    with_clip = image_encoder and (tower / "config.json").is_file()
-    own_width = feature_width(architecture_of(tower), read("image_encoder")) if with_clip else None
-    return PriorInfo(
-        image_size=unet["sample_size"] * factor,
-        multiple=factor * 2 ** (len(unet["block_out_channels"]) - 1),
-        text_width=unet["cross_attention_dim"],
-        feature_width=open_clip.width() if open_clip else own_width,
-    )
+from treg_exp.priors.texts import OneText, Texts, TwoTexts
+from treg_exp.schedule import Schedule, Spacing
 
 
 def load_prior(
@@ -108,10 +26,15 @@ def load_prior(
     device: str | torch.device = "cpu",
     image_encoder: bool = True,
     open_clip: OpenClipFiles | None = None,
+    timestep_spacing: Spacing | None = None,
+    embedded_guidance: float = 8.5,
+    vae_slicing: bool = False,
+    vae_tiling: bool = False,
+    gradient_checkpointing: bool = False,
 ) -> LatentDiffusion:
     """A frozen latent diffusion prior.
 
-    Only safetensors are read, never pickles.
+    Only safetensors are read, never pickles; where there are only float16 weights, these.
 
     Args:
         path: a folder in diffusers layout, or a name (``emoji64``, ``tiny_random``), see :func:`prior_path`.
@@ -119,36 +42,56 @@ def load_prior(
         device: where the networks run.
         image_encoder: load ``image_encoder/`` where there is one (text alignment and adaptive negation need it).
         open_clip: an open_clip model to use instead of it.
+        timestep_spacing: which timesteps a sampler visits, see ``Schedule``; None: what the folder's scheduler says.
+        embedded_guidance: scale that a latent consistency model is told with its timestep, see ``LatentDiffusion``
+            (8.5 is the default of diffusers' pipeline for them).
+        vae_slicing: the autoencoder takes one image of a batch after the other.
+        vae_tiling: it takes an image in overlapping tiles, which need less memory and differ a little at their seams.
+        gradient_checkpointing: steps that take gradients through the networks compute activations twice instead of
+            keeping them.
 
     Raises:
-        ValueError: the folder is missing or incomplete, or the precision is unknown.
+        ValueError: the folder is missing or incomplete, or a value is unknown.
     """
     folder, device = prior_path(path), torch.device(device)
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from diffusers.utils import is_accelerate_available
-    from transformers import CLIPTextModel, CLIPTokenizer
+    from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
-    text_encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32, use_safetensors=True)
+    def load(part: str, network: Any, **settings: Any) -> Any:
+        variant = weights_variant(folder / part, (NETWORKS | SECOND)[part]) or None
+        return network.from_pretrained(folder / part, use_safetensors=True, variant=variant, **settings)
+
+    # Asking for low_cpu_mem_usage without accelerate prints a warning.
+    diffusers: dict[str, Any] = {"torch_dtype": torch.float32, "low_cpu_mem_usage": is_accelerate_available()}
+    vae, unet = load("vae", AutoencoderKL, **diffusers), load("unet", UNet2DConditionModel, **diffusers)
+    encoder = load("text_encoder", CLIPTextModel, dtype=torch.float32)
     tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
-    weights: dict[str, Any] = {
-        "torch_dtype": torch.float32,
-        "use_safetensors": True,
-        "low_cpu_mem_usage": is_accelerate_available(),  # asking for it without accelerate prints a warning
-    }
+    texts: Texts = OneText(encoder, tokenizer)
+    if has_two_texts(folder):
+        second = load("text_encoder_2", CLIPTextModelWithProjection, dtype=torch.float32)
+        texts = TwoTexts((encoder, second), (tokenizer, CLIPTokenizer.from_pretrained(folder / "tokenizer_2")))
     clip: ImageTextEncoder | None = None
     if open_clip:
         clip = open_clip.load(device)
     elif image_encoder and (folder / "image_encoder" / "config.json").is_file():
-        clip = load_clip(folder / "image_encoder", text_encoder, tokenizer).to(device)
+        clip = load_clip(folder / "image_encoder", encoder, tokenizer).to(device)
+    if vae_slicing:
+        vae.enable_slicing()
+    if vae_tiling:
+        vae.enable_tiling()
+    if gradient_checkpointing:
+        unet.enable_gradient_checkpointing()
+        vae.enable_gradient_checkpointing()
     return LatentDiffusion(
-        vae=AutoencoderKL.from_pretrained(folder / "vae", **weights),
-        unet=UNet2DConditionModel.from_pretrained(folder / "unet", **weights),
-        text_encoder=text_encoder,
-        tokenizer=tokenizer,
-        schedule=load_schedule(folder / "scheduler" / "scheduler_config.json"),
+        vae=vae,
+        unet=unet,
+        texts=texts,
+        schedule=load_schedule(folder / "scheduler" / "scheduler_config.json", timestep_spacing),
         clip=clip,
         precision=check_precision(precision),
         device=device,
+        embedded_guidance=embedded_guidance,
     )
 
 
@@ -163,15 +106,23 @@ def load_clip(folder: Path, text_encoder: Any, tokenizer: Any) -> FolderClip:
     return FolderClip(tower, text_encoder, tokenizer, statistics["image_mean"], statistics["image_std"])
 
 
-def load_schedule(file: Path) -> Schedule:
-    """The training schedule of a diffusers scheduler configuration, whatever its sampler class."""
+def load_schedule(file: Path, spacing: Spacing | None = None) -> Schedule:
+    """The training schedule of a diffusers scheduler configuration, whatever its sampler class.
+
+    Args:
+        file: ``scheduler_config.json``.
+        spacing: of the sampler's timesteps; None takes the file's.
+    """
     from diffusers import DDIMScheduler
 
     config: Mapping[str, Any] = json.loads(file.read_text())
     scheduler = DDIMScheduler.from_config(config)
+    own: Spacing = "lcm" if config.get("_class_name") == "LCMScheduler" else scheduler.config.timestep_spacing
     return Schedule(
         alphas_cumprod=tuple(scheduler.alphas_cumprod.double().tolist()),
         final_alpha=float(scheduler.final_alpha_cumprod),
         prediction=scheduler.config.prediction_type,
+        spacing=spacing or own,
         steps_offset=scheduler.config.steps_offset,
+        lcm_steps=config.get("original_inference_steps", 50),
     )

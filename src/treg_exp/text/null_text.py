@@ -8,7 +8,7 @@ from typing import Literal, Protocol, get_args
 import torch
 from torch import Tensor
 
-from treg_exp.priors.base import Prior
+from treg_exp.priors.base import Prior, TextLayout
 from treg_exp.types import TextCondition
 
 Method = Literal["closed_form", "adam"]
@@ -18,8 +18,8 @@ class HasWidths(Protocol):
     """A prior, or what is known of one before its weights are loaded."""
 
     @property
-    def text_width(self) -> int:
-        """Width of the text embedding."""
+    def text_layout(self) -> TextLayout:
+        """What a text embedding is made of."""
         ...
 
     @property
@@ -94,28 +94,38 @@ class AdaptiveNegation:
             raise ValueError(f"method={self.method}: allowed are {', '.join(get_args(Method))}")
 
     def check(self, prior: HasWidths) -> None:
-        """The image feature must have the width of the text embedding."""
-        if prior.feature_width is None:
+        """One text encoder must be as wide as the image features."""
+        width = prior.feature_width
+        if width is None:
             raise ValueError(
                 "null_text=negation needs image features, and this prior has no image_encoder/; "
                 "use null_text=off or null_text=fixed"
             )
-        if prior.feature_width != prior.text_width:
+        if prior.text_layout.columns(width) is None:
             raise ValueError(
                 f"null_text=negation compares image features with null-text embeddings, but their widths differ: "
-                f"{prior.feature_width} and {prior.text_width}; use null_text=off or null_text=fixed"
+                f"{width} and {' + '.join(map(str, prior.text_layout.widths))}; use null_text=off or null_text=fixed"
             )
 
     @torch.no_grad()
     def update(self, prior: Prior, text: TextCondition, x_y: Tensor) -> TextCondition:
-        """See :class:`NullText`."""
+        """See :class:`NullText`. With several text encoders (SDXL) only the one as wide as the feature is moved.
+
+        The columns of the others and the pooled row stay: the feature lies in no space of theirs.
+        """
         self.check(prior)
         assert prior.clip is not None  # check() has seen to it
-        feature = prior.clip.image_features(x_y)[:, None, :]  # (B, 1, D), the same for every token
+        feature = prior.clip.image_features(x_y)[:, None, :]  # (B, 1, F), the same for every token
+        tokens, columns = prior.text_layout.tokens(text.null), prior.text_layout.columns(feature.shape[-1])
+        moved = text.null.clone()
+        moved[:, :tokens, columns] = self._move(text.null[:, :tokens, columns], feature)
+        return text.with_null(moved)
+
+    def _move(self, null: Tensor, feature: Tensor) -> Tensor:
         if self.method == "adam":
-            return text.with_null(self._descend(text.null, feature))
-        gradient = feature / text.null.shape[1]
-        return text.with_null(text.null - self.iterations * self.lr * gradient / (gradient.abs() + self.adam_eps))
+            return self._descend(null, feature)
+        gradient = feature / null.shape[1]
+        return null - self.iterations * self.lr * gradient / (gradient.abs() + self.adam_eps)
 
     @torch.enable_grad()
     def _descend(self, null: Tensor, feature: Tensor) -> Tensor:

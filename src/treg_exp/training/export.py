@@ -22,7 +22,7 @@ from treg_exp.training.fit import checkpoint_file, load_stage
 from treg_exp.training.judgecard import judge_card
 from treg_exp.training.modelcard import model_card
 from treg_exp.training.samples import PAIRS, SHEET_PROMPTS, contact_sheet, draw_samples, sheet_of_pairs
-from treg_exp.training.unet import build_unet
+from treg_exp.training.unet import PREDICTION, build_unet
 
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
@@ -94,7 +94,7 @@ def _write_weights(recipe: Recipe, folder: Path) -> None:
         text_encoder=_half(towers.text_encoder),
         tokenizer=recipe.tokenizer(),
         unet=_half(_trained_unet(recipe)),
-        scheduler=training_scheduler(),
+        scheduler=training_scheduler(PREDICTION),
         safety_checker=None,
         feature_extractor=None,
         image_encoder=None,  # the pipeline would not use it, and warns of towers other than CLIP's

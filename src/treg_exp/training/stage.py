@@ -118,20 +118,22 @@ class TrainingStage(L.LightningModule, ABC):
         )
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
-        """One step on pictures drawn with the step's own generators, in as many parts as there are workers."""
-        workers, optimizer = self.settings.workers, self.optimizers()
+        """One step on pictures drawn with the step's own generators, part by part."""
+        settings, optimizer = self.settings, self.optimizers()
         optimizer.zero_grad()
-        step, context = self.global_step, self.trainer.precision_plugin.forward_context
+        step, context, parts = self.global_step, self.trainer.precision_plugin.forward_context, settings.parts
 
-        def part(worker: int) -> Tensor:
-            with context():  # autocast holds for one thread only
-                loss = self.loss(
-                    keyed_generator(self.settings.seed, "train", step, worker), self.settings.batch_size // workers
-                )
-            torch.autograd.backward(loss / workers)
-            return loss.detach()
+        def work(worker: int) -> Tensor:
+            losses = []
+            for part in range(worker, parts, settings.workers):
+                with context():  # autocast holds for one thread only
+                    loss = self.loss(keyed_generator(settings.seed, "train", step, part), settings.batch_size // parts)
+                torch.autograd.backward(loss / parts)
+                losses.append(loss.detach())
+            return torch.stack(losses).mean()
 
-        losses = [part(0)] if workers == 1 else list(self._pool.map(part, range(workers)))
+        workers = range(settings.workers)
+        losses = [work(0)] if settings.workers == 1 else list(self._pool.map(work, workers))
         self.clip_gradients(optimizer, gradient_clip_val=1.0)
         optimizer.step()
         self.log("train_loss", torch.stack(losses).mean(), batch_size=self.settings.batch_size)

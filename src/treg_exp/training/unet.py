@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from treg_exp.noise import generator as keyed_generator
 from treg_exp.priors.layout import training_scheduler
+from treg_exp.schedule import Prediction
 from treg_exp.training.augment import jitter
 from treg_exp.training.autoencoder import LATENT_CHANNELS
 from treg_exp.training.captions import draw_caption, styled_caption
@@ -23,6 +24,7 @@ from treg_exp.training.corpus import Corpus
 from treg_exp.training.settings import StageSettings
 from treg_exp.training.stage import TrainingStage, silence_residual_branches
 
+PREDICTION: Prediction = "v_prediction"  # of the denoiser that this recipe makes
 POOLED_TEXT_GAIN = 0.3  # of the pooled text beside the time embedding at the start: heard, but not louder
 
 
@@ -55,16 +57,19 @@ def build_unet(widths: tuple[int, int, int] = (64, 128, 256)) -> UNet2DCondition
 
 
 class UnetStage(TrainingStage):
-    """Noise prediction with min-SNR weighting; autoencoder and text encoder are frozen.
+    """Velocity or noise prediction; autoencoder and text encoder are frozen.
+
+    The squared error of z_0 is weighted with clamp(SNR, floor, cap). The cap is that of min-SNR weighting (Hang et
+    al., arXiv 2303.09556); the floor is that of truncated SNR weighting (Salimans and Ho, arXiv 2202.00512).
+    Without the floor, what the text says at high noise weighs nearly nothing.
 
     Attributes:
         prompt_dropout: share of pictures that are trained with the empty prompt.
-        snr_cap: the gamma of min-SNR weighting (Hang et al., arXiv 2303.09556).
+        prediction: what the network predicts.
+        snr_range: floor and cap; (0, 5) is min-SNR weighting.
         focus: where training looks most, as the median and spread of a logit-normal density of t/1000 (Esser et
             al., arXiv 2403.03206). What a thing is gets decided at high noise, so the text is learnt there.
     """
-
-    any_style = True
 
     def __init__(
         self,
@@ -75,14 +80,16 @@ class UnetStage(TrainingStage):
         tokenizer: Any,
         network: UNet2DConditionModel | None = None,
         prompt_dropout: float = 0.1,
-        snr_cap: float = 5.0,
+        prediction: Prediction = PREDICTION,
+        snr_range: tuple[float, float] = (1.0, 5.0),
         focus: tuple[float, float] = (0.6, 1.2),
     ) -> None:
         super().__init__((network or build_unet()).to(memory_format=torch.channels_last), corpus, settings)
         self.latents = latents
         self.tokenizer = tokenizer
         self.prompt_dropout = prompt_dropout
-        self.snr_cap = snr_cap
+        self.prediction = prediction
+        self.snr_range = snr_range
         self.focus = focus
         # Kept out of the module tree: frozen, and saved by the stage that trained it.
         self._text_encoder = [text_encoder.eval().requires_grad_(False)]
@@ -118,13 +125,17 @@ class UnetStage(TrainingStage):
         times = (depths * 1000.0).long().clamp(max=999)
         noise = torch.randn(latents.shape, generator=generator).to(self.device)
         times, latents = times.to(self.device), latents.to(self.device)
-        alpha_bar = self.alpha_bar[times].view(-1, 1, 1, 1)
-        noisy = alpha_bar.sqrt() * latents + (1.0 - alpha_bar).sqrt() * noise
-        noisy = noisy.contiguous(memory_format=torch.channels_last)
-        predicted = network(noisy, times, self.embed(prompts)).sample
-        snr = (alpha_bar / (1.0 - alpha_bar)).view(-1)
-        weight: Tensor = snr.clamp(max=self.snr_cap) / snr
-        return (weight * F.mse_loss(predicted, noise, reduction="none").mean(dim=(1, 2, 3))).mean()
+        signal = self.alpha_bar[times].view(-1, 1, 1, 1)
+        a, s = signal.sqrt(), (1.0 - signal).sqrt()
+        noisy = (a * latents + s * noise).contiguous(memory_format=torch.channels_last)
+        output = network(noisy, times, self.embed(prompts)).sample
+        snr = (signal / (1.0 - signal)).view(-1)
+        target = noise if self.prediction == "epsilon" else a * noise - s * latents
+        # From an error of z_0 to one of the target: z_0 = (z_t - s eps) / a = a z_t - s v.
+        per_target = 1.0 / snr if self.prediction == "epsilon" else 1.0 / (1.0 + snr)
+        weight = snr.clamp(*self.snr_range) * per_target
+        loss: Tensor = (weight * F.mse_loss(output, target, reduction="none").mean(dim=(1, 2, 3))).mean()
+        return loss
 
     @torch.no_grad()
     def embed(self, prompts: list[str]) -> Tensor:

@@ -1,0 +1,119 @@
+"""Overflow and too little memory cost time, not results."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from tests.conftest import DATA
+from tests.engine.test_app import go, picture
+from treg_exp.engine.recovery import MicroBatches, is_out_of_memory
+from treg_exp.errors import RunFailedError
+from treg_exp.priors import LatentDiffusion
+
+ONE = ["experiment=single", "data.limit=3"]
+
+
+def _with_first_layer(folder: Path, gain: float) -> str:
+    """The tiny model with its first layer scaled; in float32 the normalisation behind it undoes that."""
+    shutil.copytree(DATA / "parity" / "tiny_model", folder)
+    file = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    weights = load_file(file)
+    weights["conv_in.weight"] *= gain
+    save_file(weights, file, metadata={"format": "pt"})
+    return f"prior.path={folder}"
+
+
+def test_what_overflows_in_float16_is_restored_in_float32(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    prior = _with_first_layer(tmp_path / "loud", 1e5)
+    exact = go(tmp_path / "exact", *ONE, prior, "prior.precision=fp32")
+    rows = go(tmp_path / "half", *ONE, prior, "prior.precision=fp16")
+    assert rows.keys() == exact.keys()
+    assert len(rows) == 3
+    shown = capsys.readouterr().err
+    for key, row in rows.items():
+        assert row["recovered"] == "float32: non-finite at step 0 in half precision"
+        assert f"{key[0]}: non-finite at step 0; trying float32" in shown
+        assert row["psnr"] == pytest.approx(exact[key]["psnr"], abs=0.05)  # its weights are those of float16
+        assert "recovered" not in exact[key]
+
+
+def test_what_is_broken_in_float32_too_is_put_aside_and_the_rest_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decode, seen = LatentDiffusion.decode, []
+
+    def broken(self, z):
+        """One sample's latent, recognised by its noise, cannot be decoded."""
+        x = decode(self, z)
+        if not seen:
+            seen.append(z[1, 0, 0, 0].item())
+        bad = (z[:, 0, 0, 0] - seen[0]).abs() < 0.05
+        return torch.where(bad.view(-1, 1, 1, 1), math.nan, x)
+
+    monkeypatch.setattr(LatentDiffusion, "decode", broken)
+    with pytest.raises(RunFailedError, match="1 of 3 restorations failed"):
+        go(tmp_path / "r", *ONE, "prior.precision=bf16", "solver=unconditional", "data.batch_size=3")
+    (failure,) = [json.loads(line) for line in (tmp_path / "r" / "failures" / "rank-0.jsonl").open()]
+    assert failure["error"] == "non-finite in the last decoding"
+    assert failure["earlier"] == "non-finite in the last decoding in half precision"
+    assert len((tmp_path / "r" / "rows" / "rank-0.jsonl").read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize("fits", [1, 2, 3])
+def test_batches_shrink_until_they_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], fits: int
+) -> None:
+    predict, sizes = LatentDiffusion.predict, []
+
+    def predict_within_memory(self, z_t, point, text):
+        sizes.append(len(z_t))
+        if len(z_t) > 2 * fits:  # prompt and null text are asked together
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return predict(self, z_t, point, text)
+
+    expected = go(tmp_path / "whole", *ONE, "data.limit=5", "data.batch_size=5")
+    capsys.readouterr()
+    monkeypatch.setattr(LatentDiffusion, "predict", predict_within_memory)
+    rows = go(tmp_path / "parts", *ONE, "data.limit=5", "data.batch_size=5")
+    assert rows.keys() == expected.keys()
+    for key, row in rows.items():
+        assert row["measurement"] == expected[key]["measurement"]
+        assert np.abs(picture(tmp_path / "parts", *key) - picture(tmp_path / "whole", *key)).max() <= 1
+        assert row["nfe"] == expected[key]["nfe"]
+    warnings = re.findall("out of memory with .*", capsys.readouterr().err)
+    assert warnings[0] == "out of memory with 5 at once: going on with 3"
+    assert len(warnings) == {3: 1, 2: 2, 1: 3}[fits]
+    assert sizes.count(10) == 1, "the size that fits is remembered"
+
+
+def test_a_single_item_that_does_not_fit_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    def work(items):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(torch.OutOfMemoryError):
+        MicroBatches()([1, 2, 3, 4], work)
+
+
+def test_other_errors_are_not_taken_for_want_of_memory() -> None:
+    def work(items):
+        raise RuntimeError("shapes do not fit")
+
+    batches = MicroBatches()
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
+        batches([1, 2], work)
+    assert batches.size is None
+
+
+def test_a_failed_allocation_on_the_cpu_is_recognised() -> None:
+    with pytest.raises(RuntimeError) as error:
+        torch.empty(1 << 55, dtype=torch.uint8)
+    assert is_out_of_memory(error.value)

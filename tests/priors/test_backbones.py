@@ -1,0 +1,249 @@
+"""Every kind of backbone gives the numbers of diffusers' own pipeline, and runs through TReg."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import (
+    DDIMScheduler,
+    LatentConsistencyModelPipeline,
+    LCMScheduler,
+    StableDiffusionPipeline,
+    StableDiffusionXLPipeline,
+)
+
+from tests.priors.backbones import KINDS, SIZE, write_backbone
+from tests.tiny import LinearFeatures
+from treg_exp.api import measure, restore
+from treg_exp.noise import KeyedNoise, StreamKey
+from treg_exp.operators import BicubicDownsampling
+from treg_exp.priors import LatentDiffusion, load_prior, prior_path, read_prior_info
+from treg_exp.priors.latent import guidance_embedding
+from treg_exp.schedule import Point, Schedule
+from treg_exp.solvers import TReg, Unconditional
+from treg_exp.text import AdaptiveNegation, ConstantGuidance, FixedNullText, TextPolicy
+from treg_exp.types import Problem
+
+PROMPTS = ["a bowl of fried rice", "a red apple"]
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return {kind: write_backbone(kind, tmp_path_factory.mktemp(kind)) for kind in KINDS}
+
+
+def _pipeline(folder: Path, prior: LatentDiffusion) -> StableDiffusionPipeline | StableDiffusionXLPipeline:
+    """The networks of a prior in the pipeline that they were made for, with DDIM.
+
+    Its last step ends at noise level 0: our solvers decode the last estimate of z_0, too.
+    """
+    scheduler = DDIMScheduler.from_pretrained(folder / "scheduler", clip_sample=False, set_alpha_to_one=True)
+    parts = {"vae": prior.vae, "unet": prior.unet, "scheduler": scheduler}
+    if prior.text_layout.pooled:
+        (one, two), (first, second) = prior.texts.encoders, prior.texts.tokenizers
+        return StableDiffusionXLPipeline(
+            text_encoder=one, text_encoder_2=two, tokenizer=first, tokenizer_2=second, add_watermarker=False, **parts
+        )
+    return StableDiffusionPipeline(
+        text_encoder=prior.texts.encoder, tokenizer=prior.texts.tokenizer, safety_checker=None, feature_extractor=None,
+        requires_safety_checker=False, **parts,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "lcm"])
+@pytest.mark.parametrize("null", ["", "out of focus"])
+def test_guided_samples_equal_those_of_the_pipeline_of_diffusers(folders, kind: str, null: str) -> None:
+    """Text, added conditions, prediction type, schedule, scale of the latent: a fault in any of them shows."""
+    prior = load_prior(str(folders[kind]), precision="fp32")
+    policy = TextPolicy(ConstantGuidance(4.0), FixedNullText(null))
+    noise = KeyedNoise([StreamKey(0, str(i)) for i in range(2)])
+    x = torch.zeros(2, 3, SIZE, SIZE)
+    problem = Problem(measure(BicubicDownsampling(8, (3, SIZE, SIZE)), x), policy.start(prior, PROMPTS))
+    ours = Unconditional(steps=5).solve(problem, prior, policy, noise).image
+    start = noise.normal("start", like=problem.latent_like(prior))
+    pipe = _pipeline(folders[kind], prior)
+    pipe.set_progress_bar_config(disable=True)
+    theirs = pipe(
+        PROMPTS, negative_prompt=[null] * 2, guidance_scale=4.0, num_inference_steps=5, latents=start,
+        height=SIZE, width=SIZE, output_type="pt",
+    ).images  # fmt: skip
+    assert theirs.std() > 0.02, "a picture without content agrees with anything"
+    torch.testing.assert_close((ours / 2 + 0.5).clamp(0, 1), theirs, rtol=0, atol=1e-4)
+
+
+def _matrix(width: int) -> np.ndarray:
+    return np.random.default_rng(0).standard_normal((3 * 8 * 8, width)).astype(np.float32)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_treg_restores_with_every_backbone(folders, kind: str) -> None:
+    """Few steps for the distilled ones; the prompt matters, and the result explains its measurement."""
+    prior = load_prior(str(folders[kind]), precision="fp32")
+    x = torch.rand(2, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    measurement = measure(BicubicDownsampling(8, (3, SIZE, SIZE)), x)
+    few = kind in ("lcm", "turbo")
+    settings = {"solver": TReg(steps=4 if few else 6), "guidance": 1.0 if few else 3.0}
+    image = restore(measurement, prior, PROMPTS, **settings)
+    other = restore(measurement, prior, PROMPTS[::-1], **settings)
+    assert image.isfinite().all()
+    assert (image - other).abs().amax(dim=(1, 2, 3)).min() > 1e-4
+    residual = measurement.operator.A(image) - measurement.y
+    assert residual.square().mean().sqrt() < 0.05
+
+
+def test_negation_moves_one_encoder_of_sdxl_and_not_the_pooled_text(folders) -> None:
+    prior = load_prior(str(folders["sdxl"]), precision="fp32")
+    assert prior.text_layout.widths == (16, 24)
+    prior.clip = LinearFeatures(_matrix(24))
+    text = TextPolicy().start(prior, PROMPTS)
+    x_y = torch.rand(2, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
+    moved = AdaptiveNegation(lr=1e-2).update(prior, text, x_y).null - text.null
+    assert moved.shape == (2, 21, 40)
+    assert (moved[:, :20, 16:].abs() > 0.09).all()
+    assert moved[:, :20, :16].abs().max() == 0
+    assert moved[:, 20].abs().max() == 0
+    prior.clip = LinearFeatures(_matrix(40))
+    with pytest.raises(ValueError, match=r"40 and 16 \+ 24"):
+        AdaptiveNegation().check(prior)
+
+
+def test_what_the_folders_say(folders) -> None:
+    assert [read_prior_info(str(folders[kind])).text_layout.width for kind in KINDS] == [24, 32, 32, 40, 24, 24]
+    schedules = {kind: load_prior(str(folder)).schedule for kind, folder in folders.items()}
+    assert {kind: s.prediction for kind, s in schedules.items() if s.prediction != "epsilon"} == {
+        "sd21": "v_prediction"
+    }
+    assert schedules["turbo"].timesteps(4) == [999, 749, 499, 249]
+    assert load_prior(str(folders["turbo"]), timestep_spacing="leading").schedule.timesteps(4) == [750, 500, 250, 0]
+
+
+@pytest.mark.parametrize("steps", [1, 2, 4, 8])
+def test_consistency_models_visit_the_timesteps_of_diffusers(folders, steps: int) -> None:
+    scheduler = LCMScheduler.from_pretrained(folders["lcm"] / "scheduler")
+    scheduler.set_timesteps(steps)
+    assert load_prior(str(folders["lcm"])).schedule.timesteps(steps) == scheduler.timesteps.tolist()
+
+
+@pytest.mark.parametrize(("spacing", "steps"), [("trailing", 1), ("trailing", 7), ("linspace", 5), ("leading", 7)])
+def test_spacings_are_those_of_diffusers(spacing: str, steps: int) -> None:
+    scheduler = DDIMScheduler(timestep_spacing=spacing, steps_offset=1)
+    scheduler.set_timesteps(steps)
+    schedule = Schedule(tuple(scheduler.alphas_cumprod.tolist()), 1.0, spacing=spacing)
+    assert schedule.timesteps(steps) == scheduler.timesteps.tolist()
+
+
+def test_consistency_models_are_told_the_scale(folders) -> None:
+    """As diffusers' pipeline tells it, and it makes a difference."""
+    theirs = LatentConsistencyModelPipeline.get_guidance_scale_embedding(None, torch.tensor([7.5]), embedding_dim=32)
+    torch.testing.assert_close(guidance_embedding(8.5, 32), theirs, rtol=0, atol=1e-3)  # sines of thousands
+    weak, strong = (load_prior(str(folders["lcm"]), precision="fp32", embedded_guidance=g) for g in (1.0, 8.5))
+    z, text = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0)), weak.embed(["a cat"])
+    point = Point(499, 0.3)
+    assert (weak.predict(z, point, text) - strong.predict(z, point, text)).abs().max() > 1e-3
+
+
+def test_a_schedule_without_signal_is_refused() -> None:
+    scheduler = DDIMScheduler(rescale_betas_zero_snr=True, timestep_spacing="trailing")
+    schedule = Schedule(tuple(scheduler.alphas_cumprod.double().tolist()), 1.0, "v_prediction", "trailing")
+    with pytest.raises(ValueError, match=r"no signal at timestep 999.*timestep_spacing=leading"):
+        schedule.steps(10)
+    assert Schedule(schedule.alphas_cumprod, 1.0, "v_prediction", "leading").steps(10)[0].t == 901
+    with pytest.raises(ValueError, match=r"timestep_spacing=karras: allowed are leading, trailing"):
+        Schedule(schedule.alphas_cumprod, 1.0, spacing="karras")
+
+
+@pytest.mark.parametrize("kind", ["sd15", "sdxl"])
+def test_half_precision_weights_are_enough(folders, kind: str, tmp_path: Path) -> None:
+    """Folders of the hub often hold float16 files only."""
+    whole = load_prior(str(folders[kind]), precision="fp32")
+    folder = shutil.copytree(folders[kind], tmp_path / kind)
+    for file in folder.glob("*/*.safetensors"):
+        file.unlink()
+    parts = {"unet": whole.unet, "vae": whole.vae, "text_encoder": getattr(whole.texts, "encoder", None)}
+    if kind == "sdxl":
+        parts["text_encoder"], parts["text_encoder_2"] = whole.texts.encoders
+    z, point = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0)), Point(300, 0.5)
+    expected = whole.predict(z, point, whole.embed(["a cat"]))
+    for part, network in parts.items():
+        network.half().save_pretrained(folder / part, variant="fp16")
+    half = load_prior(str(folder), precision="fp32")
+    assert {p.dtype for p in half.unet.parameters()} == {torch.float32}
+    difference = (half.predict(z, point, half.embed(["a cat"])) - expected).abs().max()
+    assert 0 < difference < 0.01 * expected.abs().max()
+
+
+def test_sharded_weights_load_and_a_lost_shard_is_noticed(folders, tmp_path: Path) -> None:
+    folder = shutil.copytree(folders["sd15"], tmp_path / "sharded")
+    prior = load_prior(str(folders["sd15"]), precision="fp32")
+    (folder / "unet" / "diffusion_pytorch_model.safetensors").unlink()
+    prior.unet.save_pretrained(folder / "unet", max_shard_size="200KB")
+    shards = sorted((folder / "unet").glob("*-of-*.safetensors"))
+    assert len(shards) > 1
+    again = load_prior(str(folder), precision="fp32")
+    for a, b in zip(prior.unet.parameters(), again.unet.parameters(), strict=True):
+        assert torch.equal(a, b)
+    shards[0].unlink()
+    with pytest.raises(ValueError, match=r"missing unet/diffusion_pytorch_model\.safetensors"):
+        prior_path(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("kind", "lost"),
+    [
+        ("sdxl", "text_encoder_2/model.safetensors"),
+        ("sdxl", "tokenizer_2/tokenizer_config.json"),
+        ("sd15", "vae/config.json"),
+        ("sd15", "scheduler/scheduler_config.json"),
+    ],
+)
+def test_what_is_missing_is_named_with_what_to_do(folders, kind: str, lost: str, tmp_path: Path) -> None:
+    folder = shutil.copytree(folders[kind], tmp_path / kind)
+    (folder / lost).unlink()
+    with pytest.raises(ValueError, match=rf"missing {lost}\. Download them with `hf download") as error:
+        read_prior_info(str(folder))
+    assert str(folder) in str(error.value)
+    assert "accept its licence" in str(error.value)
+
+
+def test_names_of_repositories_and_single_files_are_explained(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"hf download stabilityai/stable-diffusion-2-1 .* --local-dir stable"):
+        prior_path("stabilityai/stable-diffusion-2-1")
+    file = tmp_path / "v1-5-pruned.safetensors"
+    file.touch()
+    with pytest.raises(ValueError, match="single file; convert it to a folder"):
+        prior_path(str(file))
+
+
+def test_parts_of_two_models_are_noticed(folders, tmp_path: Path) -> None:
+    folder = shutil.copytree(folders["sd15"], tmp_path / "mixed")
+    shutil.rmtree(folder / "unet")
+    shutil.copytree(folders["sd21"] / "unet", folder / "unet")
+    with pytest.raises(ValueError, match=r"give 24 numbers per token.*cross_attention_dim=32"):
+        read_prior_info(str(folder))
+
+
+def test_float16_leaves_the_autoencoder_of_sdxl_alone(folders) -> None:
+    assert load_prior(str(folders["sdxl"]), precision="fp16").vae_precision == "fp32"
+    assert load_prior(str(folders["sd15"]), precision="fp16").vae_precision == "fp16"
+    assert {p.dtype for p in load_prior(str(folders["sdxl"]), precision="fp16").unet.parameters()} == {torch.float16}
+
+
+def test_memory_savers_change_what_they_may(folders) -> None:
+    """Slices and checkpoints give the same numbers, gradients too; tiles differ at their seams."""
+    plain = load_prior(str(folders["sd15"]), precision="fp32")
+    saving = load_prior(str(folders["sd15"]), precision="fp32", vae_slicing=True, gradient_checkpointing=True)
+    z = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    text = plain.embed(PROMPTS)
+    gradients = []
+    for prior in (plain, saving):
+        own = z.clone().requires_grad_()
+        prior.decode(prior.predict(own, Point(300, 0.5), text)).square().sum().backward()
+        gradients.append(own.grad)
+    torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-6)
+    assert saving.vae.use_slicing
+    assert saving.unet.is_gradient_checkpointing
+    assert load_prior(str(folders["sd15"]), vae_tiling=True).vae.use_tiling
