@@ -128,17 +128,28 @@ def conclude(experiment: Experiment) -> tuple[list[dict[str, Any]], dict[str, An
         All rows of the run in the order of the work items, and the summary.
     """
     from treg_exp.files import write_json
-    from treg_exp.reports import read_rows, render, summarise, write_grid, write_results
+    from treg_exp.reports import (
+        read_rows,
+        render,
+        summarise,
+        write_grid,
+        write_posterior,
+        write_posterior_grid,
+        write_results,
+    )  # fmt: skip
 
     path = experiment.folder.path
     wanted = {item.key: position for position, item in enumerate(experiment.items)}
     rows = [r for r in read_rows(path) if (r["sample_id"], r["variant"], r["draw"]) in wanted]
     rows.sort(key=lambda r: wanted[r["sample_id"], r["variant"], r["draw"]])
-    summary = summarise(rows)
+    posterior = write_posterior(path, rows)
+    summary = summarise(rows, posterior)
     write_results(rows, path / "results.csv")
     write_json(path / "summary.json", summary)
     if rows:
         write_grid(path, list(experiment.variants), path / "grid.png", title=experiment.title)
+        if posterior:
+            write_posterior_grid(path, posterior, path / "posterior.png")
         print(render(summary, experiment.title), flush=True)
     return rows, summary
 

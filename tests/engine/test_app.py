@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
@@ -91,12 +92,35 @@ def test_the_same_command_continues_and_repeats_nothing(reference, capsys: pytes
 
 
 def test_draws_differ_and_share_the_measurement(tmp_path: Path) -> None:
-    run(composed(*BASE, f"run_dir={tmp_path}/r", "data.limit=1", "draws=2", "experiment=single"))
+    run(composed(*BASE, f"run_dir={tmp_path}/r", "data.limit=2", "draws=3", "experiment=single"))
     rows = [json.loads(line) for line in (tmp_path / "r" / "rows" / "rank-0.jsonl").read_text().splitlines()]
-    assert [row["draw"] for row in rows] == [0, 1]
+    rows = [row for row in rows if row["sample_id"] == rows[0]["sample_id"]]
+    assert [row["draw"] for row in rows] == [0, 1, 2]
     assert rows[0]["measurement"] == rows[1]["measurement"]
     assert rows[0]["psnr"] != rows[1]["psnr"]
-    assert len(list((tmp_path / "r" / "samples").glob("*/own/draw_00[01]/reconstruction.png"))) == 2
+    assert len(list((tmp_path / "r" / "samples").glob("*/own/draw_00[012]/reconstruction.png"))) == 6
+
+
+def test_draws_are_summed_up_by_mean_and_deviation(tmp_path: Path) -> None:
+    run(composed(*BASE, f"run_dir={tmp_path}/r", "data.limit=2", "draws=3", "experiment=single"))
+    (folder, other) = sorted((tmp_path / "r" / "samples").iterdir())
+    stack = np.stack([np.asarray(Image.open(f)) / 127.5 - 1 for f in sorted(folder.glob("own/draw_*/*.png"))])
+    mean = np.asarray(Image.open(folder / "own" / "mean.png")) / 127.5 - 1
+    assert np.abs(mean - stack.mean(0)).max() <= 1 / 255 + 1e-9
+    deviation = np.sqrt(stack.var(0, ddof=1).mean(-1))
+    assert (
+        np.abs(np.asarray(Image.open(folder / "own" / "std.png")) / 255 * 0.5 - deviation.clip(max=0.5)).max() < 0.002
+    )
+    rows = csv.DictReader((tmp_path / "r" / "posterior.csv").open())
+    table = sorted(rows, key=lambda row: row["sample_id"])
+    assert [(row["sample_id"], row["draws"]) for row in table] == [(f.name, "3") for f in (folder, other)]
+    assert float(table[0]["posterior_std"]) == pytest.approx(np.sqrt(stack.var(0, ddof=1).mean()), rel=1e-6)
+    target = np.asarray(Image.open(folder / "target.png")) / 127.5 - 1
+    assert float(table[0]["psnr_of_mean"]) == pytest.approx(10 * np.log10(4 / ((stack.mean(0) - target) ** 2).mean()))
+    summary = json.loads((tmp_path / "r" / "summary.json").read_text())["variants"]["own"]["metrics"]
+    assert summary["posterior_std"]["n"] == 2
+    assert summary["psnr_of_mean"]["mean"] > summary["psnr"]["mean"]
+    assert Image.open(tmp_path / "r" / "posterior.png").size[0] > 4 * 192
 
 
 def test_real_measurements_have_no_target(tmp_path: Path) -> None:

@@ -44,6 +44,12 @@ KNOWN: dict[str, Column] = {
     "nfe": Column("NFE", "", 0),
 }
 
+#: Numbers of an image that belong to all of its draws together.
+POSTERIOR: dict[str, Column] = {
+    "posterior_std": Column("std of\ndraws", "", 3),
+    "psnr_of_mean": Column("PSNR\nof mean", "dB", 2, higher_is_better=True),
+}
+
 VARIANT_LABELS = {
     "none": "no text",
     "no_text": "no text",
@@ -54,7 +60,7 @@ VARIANT_LABELS = {
 
 def column(name: str) -> Column:
     """The known column of this name, or a plain one."""
-    return KNOWN.get(name, Column(name.replace("_", " ")))
+    return (KNOWN | POSTERIOR).get(name) or Column(name.replace("_", " "))
 
 
 def variant_label(name: str) -> str:

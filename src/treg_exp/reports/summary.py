@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from treg_exp.reports.columns import IDENTITY
+from treg_exp.reports.columns import IDENTITY, POSTERIOR
 from treg_exp.reports.rows import Row, columns_of, variants_of
 
 RESAMPLES = 2000
@@ -16,8 +16,12 @@ CHUNK = 100  # resamples drawn at once: bounds the memory on large data sets
 SEED = 0
 
 
-def summarise(rows: Sequence[Row]) -> dict[str, Any]:
+def summarise(rows: Sequence[Row], posterior: Sequence[Row] = ()) -> dict[str, Any]:
     """Statistics of a run, ready for ``summary.json``.
+
+    Args:
+        rows: one per restoration.
+        posterior: one per image and variant, with numbers of all its draws, see ``write_posterior``.
 
     Returns:
         ``{"restorations": N, "samples": S, "variants": {name: {"restorations": ..., "samples": ...,
@@ -29,6 +33,8 @@ def summarise(rows: Sequence[Row]) -> dict[str, Any]:
     for variant in variants_of(rows):
         own = [row for row in rows if row["variant"] == variant]
         found = {name: statistics(values) for name in columns_of(own) if (values := per_image(own, name))}
+        together = [row for row in posterior if row["variant"] == variant]
+        found |= {name: statistics(values) for name in POSTERIOR if (values := per_image(together, name))}
         samples = len({row["sample_id"] for row in own})
         variants[variant] = {"restorations": len(own), "samples": samples, "metrics": found}
     return {
