@@ -3,11 +3,12 @@
 # make slow   the same with the tests that take minutes
 # make check  ruff and mypy
 # make notebooks  run the notebooks anew, in place
+# make study  docs/results/treg.md anew: half a day on a laptop; interrupted, the same command continues
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test slow check notebooks clean
+.PHONY: demo test slow check notebooks study clean
 
 demo: $(VENV)/.run
 	$(BIN)/python run.py experiment=quickstart
@@ -26,6 +27,17 @@ check: $(VENV)/.dev
 notebooks: $(VENV)/.run
 	$(BIN)/pip install --quiet -e ".[notebooks]"
 	TQDM_DISABLE=1 PYTHONWARNINGS=ignore $(BIN)/jupyter nbconvert --to notebook --execute --inplace notebooks/*.ipynb
+
+STUDY ?= runs/study
+ours := $(BIN)/python run.py -m experiment=study/treg_ours
+few := data.limit=20 '~variants.negation' '~variants.counterfactual'
+
+study: $(VENV)/.run
+	$(ours) task=sr_x8,sr_x16,gaussian_deblur,box_inpainting run_dir=$(STUDY)/ours
+	$(ours) task=sr_x8,box_inpainting draws=10 $(few) run_dir=$(STUDY)/draws
+	$(ours) task=phase_retrieval $(few) run_dir=$(STUDY)/phase
+	$(BIN)/python run.py -m experiment=study/treg_released task=sr_x8,sr_x16,gaussian_deblur,box_inpainting run_dir=$(STUDY)/released
+	$(BIN)/treg-exp study $(STUDY) --out docs/results/treg.md
 
 # The marker files are written last: an interrupted installation is taken up again.
 $(VENV)/.run: pyproject.toml

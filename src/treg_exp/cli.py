@@ -23,11 +23,34 @@ def main(argv: Sequence[str] | None = None) -> int:
     _add_train_prior(commands)
     _add_doctor(commands)
     _add_bench(commands)
+    _add_study(commands)
     arguments = parser.parse_args(argv)
     try:
         return int(arguments.run(arguments))
     except (ValueError, FileNotFoundError, RuntimeError) as error:
         parser.exit(2, f"treg-exp {arguments.command}: {error}\n")
+
+
+def _add_study(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser(
+        "study",
+        help="report whether the claims of TReg's paper hold on a folder of runs",
+        description="Tables, paired differences and verdicts of FOLDER/<setting>/<run>/ as Markdown, see `make study`.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    command.add_argument("folder", type=Path, help="holds one folder per setting, and that one folder per run")
+    command.add_argument("--out", type=Path, default=Path("study.md"), help="Markdown file to write")
+    command.add_argument("--title", default="Does TReg hold here?", help="heading of the report")
+    command.set_defaults(run=_study)
+
+
+def _study(arguments: argparse.Namespace) -> int:
+    from treg_exp.files import write_text
+    from treg_exp.reports.study import read_study, render_study
+
+    write_text(arguments.out, render_study(read_study(arguments.folder), arguments.title, "make study"))
+    print(f"written: {arguments.out}")
+    return 0
 
 
 def _add_train_prior(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -46,14 +46,30 @@ def summarise(rows: Sequence[Row], posterior: Sequence[Row] = ()) -> dict[str, A
 
 def per_image(rows: Sequence[Row], name: str) -> list[float]:
     """One number per image, ordered by sample_id: the mean over its draws (no independent images)."""
+    return list(by_image(rows, name).values())
+
+
+def by_image(rows: Sequence[Row], name: str) -> dict[str, float]:
+    """The same by sample_id, for comparisons of the same images."""
     if name in IDENTITY:
-        return []
+        return {}
     values = defaultdict(list)
     for row in rows:
         value = row.get(name)
         if isinstance(value, int | float) and not isinstance(value, bool):
             values[row["sample_id"]].append(float(value))
-    return [sum(values[sample_id]) / len(values[sample_id]) for sample_id in sorted(values)]
+    return {sample_id: sum(values[sample_id]) / len(values[sample_id]) for sample_id in sorted(values)}
+
+
+def paired(rows: Sequence[Row], others: Sequence[Row], name: str) -> dict[str, float | int | None] | None:
+    """Statistics of the difference rows - others, image by image; None where no image has both numbers.
+
+    Two settings on the same images differ by much less than either varies from image to image: the interval of
+    the difference is the one that tells them apart.
+    """
+    own, other = by_image(rows, name), by_image(others, name)
+    differences = [own[sample_id] - other[sample_id] for sample_id in own if sample_id in other]
+    return statistics(differences) if differences else None
 
 
 def statistics(values: Sequence[float]) -> dict[str, float | int | None]:

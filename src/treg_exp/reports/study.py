@@ -1,0 +1,203 @@
+"""Does what TReg's paper claims hold on the runs of a study? Tables, paired differences and verdicts as Markdown."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from omegaconf import OmegaConf
+from PIL import Image
+
+from treg_exp.reports.columns import KNOWN, POSTERIOR, column, variant_label
+from treg_exp.reports.rows import Row, read_rows
+from treg_exp.reports.summary import paired, per_image, statistics
+
+#: Columns of the tables and of the paired differences, where a run has them.
+SHOWN = ("psnr", "ssim", "lpips", "residual", "judge_own", "judge_counterfactual", "seconds", "nfe", *POSTERIOR)
+DIFFERENCES = ("psnr", "lpips", "residual", "judge_own", "judge_counterfactual", "posterior_std", "upright")
+ALLOWED_RISE = 0.1  # of the residual, relative, that still counts as "low"
+
+
+@dataclass(frozen=True)
+class Study:
+    """The runs below one folder: ``<folder>/<setting>/<run>/``.
+
+    Attributes:
+        runs: (setting, task) -> rows by variant.
+    """
+
+    runs: Mapping[tuple[str, str], Mapping[str, list[Row]]]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A sentence of the paper as a comparison of two variants.
+
+    Attributes:
+        text: the sentence.
+        column: what is compared.
+        variant: whose number.
+        against: with whose.
+        sign: +1 where the claim is that the number rises, -1 where it falls, 0 where it stays low.
+    """
+
+    text: str
+    column: str
+    variant: str
+    against: str
+    sign: int
+
+
+CLAIMS = (
+    Claim("Text lowers the variance of the draws.", "posterior_std", "own", "no_text", -1),
+    Claim("Negation raises the alignment with the text.", "judge_own", "negation", "own", +1),
+    Claim("Negation lowers PSNR.", "psnr", "negation", "own", -1),
+    Claim("Text raises PSNR.", "psnr", "own", "no_text", +1),
+    Claim("A counterfactual caption turns the image to it.", "judge_counterfactual", "counterfactual", "own", +1),
+    Claim("A counterfactual caption keeps the residual low.", "residual", "counterfactual", "own", 0),
+    Claim("In phase retrieval text finds the orientation.", "upright", "own", "no_text", +1),
+)
+
+
+def read_study(folder: str | Path) -> Study:
+    """Read every finished run below a folder.
+
+    Args:
+        folder: holds one folder per setting, and that one folder per run, as multiruns make them.
+
+    Raises:
+        ValueError: no runs are there, or two of a setting have the same task.
+    """
+    runs: dict[tuple[str, str], dict[str, list[Row]]] = {}
+    for file in sorted(Path(folder).glob("*/*/config.yaml")):
+        rows = read_rows(file.parent)
+        task, setting = str(OmegaConf.load(file).task.name), file.parent.parent.name
+        if (setting, task) in runs:
+            raise ValueError(f"{folder}/{setting} holds two runs of {task}; give the second one its own folder")
+        rows = _with_posterior(rows, file.parent / "posterior.csv")
+        if task.startswith("phase"):
+            rows = [row | {"upright": _upright(file.parent, row)} for row in rows]
+        by_variant: dict[str, list[Row]] = {}
+        for row in rows:
+            by_variant.setdefault(row["variant"], []).append(row)
+        if by_variant:
+            runs[setting, task] = by_variant
+    if not runs:
+        raise ValueError(f"{folder} holds no runs; expected are {folder}/<setting>/<run>/rows")
+    return Study(runs)
+
+
+def render_study(study: Study, title: str, command: str) -> str:
+    """The report.
+
+    Args:
+        study: see `read_study`.
+        title: heading.
+        command: how the runs were made.
+    """
+    lines = [f"# {title}", "", "Made by", "", f"    {command}", ""]
+    lines += ["Means over images with 95 % bootstrap intervals. *Judge* is the cosine between picture and text by an"]
+    lines += ["encoder that guidance never sees, *residual* is RMSE(y - Ax) / sigma.", "", "## Verdicts", ""]
+    lines += [line for claim in CLAIMS for line in _verdict(study, claim)]
+    lines += ["", "## Paired differences", ""]
+    lines += _differences(study)
+    for (setting, task), variants in study.runs.items():
+        lines += ["", f"## {task}, {setting}", "", *_table(variants)]
+    return "\n".join(lines) + "\n"
+
+
+def _verdict(study: Study, claim: Claim) -> list[str]:
+    """One bullet per run that speaks about a claim."""
+    found = []
+    for (setting, task), variants in study.runs.items():
+        rows, others = variants.get(claim.variant, []), variants.get(claim.against, [])
+        difference = paired(rows, others, claim.column)
+        if difference is None or difference["low"] is None:
+            continue
+        found.append(
+            f"  - {task}, {setting}: {_judged(claim, difference, others)} ({_interval(difference, claim.column)})"
+        )
+    return [f"- **{claim.text}**" + ("" if found else " Open: no run measures it."), *found]
+
+
+def _judged(claim: Claim, difference: Mapping[str, Any], others: Sequence[Row]) -> str:
+    low, high = difference["low"], difference["high"]
+    if claim.sign == 0:
+        limit = ALLOWED_RISE * statistics(per_image(others, claim.column))["mean"]  # type: ignore[operator]
+        return f"holds, rises by less than {ALLOWED_RISE:.0%}" if high < limit else "fails" if low > limit else "open"
+    low, high = sorted((claim.sign * low, claim.sign * high))
+    return "holds" if low > 0 else "fails, it is the other way" if high < 0 else "open"
+
+
+def _differences(study: Study) -> list[str]:
+    """Every variant against the one that it changes."""
+    pairs = sorted({(claim.variant, claim.against) for claim in CLAIMS})
+    names = [n for n in DIFFERENCES if any(per_image(r, n) for v in study.runs.values() for r in v.values())]
+    lines = [
+        _line(["task", "setting", "difference", *(_head(name) for name in names)]),
+        "|---" * (3 + len(names)) + "|",
+    ]
+    for (setting, task), variants in study.runs.items():
+        for variant, against in pairs:
+            if variant in variants and against in variants:
+                cells = [paired(variants[variant], variants[against], name) for name in names]
+                label = f"{variant_label(variant)} - {variant_label(against)}"
+                shown = [_interval(cell, name) if cell else "" for cell, name in zip(cells, names, strict=True)]
+                lines.append(_line([task, setting, label, *shown]))
+    return lines
+
+
+def _table(variants: Mapping[str, Sequence[Row]]) -> list[str]:
+    names = [name for name in SHOWN if any(per_image(rows, name) for rows in variants.values())]
+    lines = [_line(["variant", "n", *(_head(name) for name in names)]), "|---" * (2 + len(names)) + "|"]
+    for variant, rows in variants.items():
+        count = str(len({row["sample_id"] for row in rows}))
+        values = [per_image(rows, name) for name in names]
+        shown = [_interval(statistics(v), name) if v else "" for v, name in zip(values, names, strict=True)]
+        lines.append(_line([variant_label(variant), count, *shown]))
+    return lines
+
+
+def _interval(value: Mapping[str, Any], name: str) -> str:
+    digits = column(name).digits
+    if value["low"] is None or (name in KNOWN and column(name).higher_is_better is None):
+        return f"{value['mean']:.{digits}f}"
+    return f"{value['mean']:.{digits}f} [{value['low']:.{digits}f}, {value['high']:.{digits}f}]"
+
+
+def _head(name: str) -> str:
+    known = column(name)
+    return " ".join(part for part in (known.label.replace("\n", " "), known.unit, known.arrow) if part)
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _with_posterior(rows: list[Row], file: Path) -> list[Row]:
+    """Rows with the numbers that belong to all draws of an image."""
+    if not file.is_file():
+        return rows
+    with file.open() as handle:
+        table = {(row["sample_id"], row["variant"]): row for row in csv.DictReader(handle)}
+    numbers = {key: {name: float(row[name]) for name in POSTERIOR if row[name]} for key, row in table.items()}
+    return [row | numbers.get((row["sample_id"], row["variant"]), {}) for row in rows]
+
+
+def _upright(run: Path, row: Row) -> float | None:
+    """1 where a restoration is more like its target than like the target turned by 180 degrees, else 0.
+
+    The modulus of a Fourier transform is the same for both, so a measurement cannot tell them apart.
+    """
+    folder = run / "samples" / row["sample_id"]
+    file = folder / row["variant"] / "reconstruction.png"
+    if not file.is_file():
+        file = folder / row["variant"] / f"draw_{row['draw']:03d}" / "reconstruction.png"
+    if not (file.is_file() and (folder / "target.png").is_file()):
+        return None
+    image, target = (np.asarray(Image.open(f).convert("RGB"), dtype=float) for f in (file, folder / "target.png"))
+    return float(np.square(image - target).sum() < np.square(image - target[::-1, ::-1]).sum())

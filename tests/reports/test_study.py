@@ -1,0 +1,99 @@
+"""A study's report from runs whose numbers are known."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from treg_exp.cli import main
+from treg_exp.files import append_json_line, save_png, write_text
+from treg_exp.reports.study import read_study, render_study
+from treg_exp.reports.summary import paired
+
+
+def _run(folder: Path, task: str, shifts: dict[str, dict[str, float]], noise: float = 1.0, images: int = 12) -> None:
+    """A run in which every image is hard or easy, and a variant shifts its numbers by `shifts` on average."""
+    rng = np.random.default_rng(0)
+    write_text(folder / "config.yaml", yaml.safe_dump({"task": {"name": task}}))
+    for i in range(images):
+        easy = 10.0 * rng.random()
+        for variant, shift in shifts.items():
+            numbers = {"psnr": 20.0 + easy, "judge_own": 0.5, "judge_counterfactual": 0.2, "residual": 1.0}
+            row = {name: value + shift.get(name, 0.0) + noise * 0.01 * rng.normal() for name, value in numbers.items()}
+            row |= {"sample_id": f"s{i}", "variant": variant, "draw": 0, "prompt": "", "seconds": 1.0, "nfe": 100}
+            append_json_line(folder / "rows" / "rank-0.jsonl", row)
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    shifts = {
+        "no_text": {},
+        "own": {"psnr": 0.5, "judge_own": 0.1},
+        "negation": {"psnr": 0.9, "judge_own": 0.1},
+        "counterfactual": {"judge_counterfactual": 0.3, "residual": 0.03},
+    }
+    _run(tmp_path / "ours" / "a", "sr_x8", shifts)
+    _run(tmp_path / "released" / "b", "sr_x8", {**shifts, "counterfactual": {"residual": 2.0}})
+    return tmp_path
+
+
+def test_differences_of_the_same_images_are_far_narrower_than_the_images(study: Path) -> None:
+    rows = read_study(study).runs["ours", "sr_x8"]
+    difference = paired(rows["own"], rows["no_text"], "psnr")
+    assert difference["n"] == 12
+    assert difference["mean"] == pytest.approx(0.5, abs=0.02)
+    assert difference["high"] - difference["low"] < 0.05
+    assert paired(rows["own"][:3], rows["no_text"][5:], "psnr") is None
+
+
+def test_verdicts_follow_the_intervals(study: Path) -> None:
+    lines = render_study(read_study(study), "Study", "make study").splitlines()
+
+    def verdict(claim: str, setting: str) -> str:
+        start = next(i for i, line in enumerate(lines) if claim in line)
+        return next(line for line in lines[start + 1 :] if line.endswith(")") and f"sr_x8, {setting}:" in line)
+
+    assert "sr_x8, ours: holds (0.50 [0.50, 0.51])" in verdict("Text raises PSNR", "ours")
+    assert "fails, it is the other way (0.4" in verdict("Negation lowers PSNR", "ours")
+    assert "open (" in verdict("Negation raises the alignment", "ours")
+    assert "holds, rises by less than 10%" in verdict("keeps the residual low", "ours")
+    assert "fails (2.0" in verdict("keeps the residual low", "released")
+    assert "holds" in verdict("turns the image to it", "ours")
+    assert "Open: no run measures it." in next(line for line in lines if "variance of the draws" in line)
+    assert "| sr_x8 | ours | own text - no text | 0.50 [0.50, 0.51] |" in "\n".join(lines)
+    assert "## sr_x8, released" in lines
+
+
+def test_variance_and_orientation_are_read_from_the_run(tmp_path: Path) -> None:
+    run = tmp_path / "draws" / "c"
+    _run(run, "phase_retrieval", {"no_text": {}, "own": {}}, images=4)
+    with (run / "posterior.csv").open("w") as file:
+        writer = csv.writer(file)
+        writer.writerow(["sample_id", "variant", "draws", "posterior_std", "psnr_of_mean"])
+        writer.writerows(
+            [f"s{i}", v, 10, 0.3 if v == "no_text" else 0.1, ""] for i in range(4) for v in ("no_text", "own")
+        )
+    target = torch.linspace(-1, 1, 64).expand(3, 8, 64)
+    for i in range(4):
+        save_png(target, run / "samples" / f"s{i}" / "target.png")
+        save_png(target.flip(1, 2), run / "samples" / f"s{i}" / "no_text" / "reconstruction.png")
+        save_png(0.5 * target, run / "samples" / f"s{i}" / "own" / "reconstruction.png")
+    text = render_study(read_study(tmp_path), "Study", "make study")
+    assert "phase_retrieval, draws: holds (-0.200 [-0.200, -0.200])" in text
+    assert "phase_retrieval, draws: holds (1.000 [1.000, 1.000])" in text
+
+
+def test_the_command_writes_the_report_and_names_what_is_missing(study: Path, capsys, tmp_path: Path) -> None:
+    assert main(["study", str(study), "--out", str(tmp_path / "out.md")]) == 0
+    assert (tmp_path / "out.md").read_text().startswith("# Does TReg hold here?")
+    with pytest.raises(SystemExit):
+        main(["study", str(tmp_path / "nothing")])
+    assert "holds no runs" in capsys.readouterr().err
+    _run(study / "ours" / "again", "sr_x8", {"own": {}})
+    with pytest.raises(ValueError, match="two runs of sr_x8"):
+        read_study(study)
