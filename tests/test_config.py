@@ -112,13 +112,18 @@ def test_measurements_of_another_shape(tmp_path: Path) -> None:
         )
 
 
+#: Folders that are groups of their own, not further options of the group that they lie in.
+NESTED = "prox/"
+
+
 @pytest.mark.parametrize("group", [p.name for p in sorted((ROOT / "conf").iterdir()) if p.is_dir()])
 def test_every_option_of_every_group_composes(group: str) -> None:
     path = f"prior.path={DATA}/parity/tiny_model"
     given = {"prior=diffusers_dir": [path], "prior=stable_diffusion": [path, "prior.open_clip.weights=any"]}
     folder = ROOT / "conf" / group
     for option in sorted(p.relative_to(folder).with_suffix("").as_posix() for p in folder.rglob("*.yaml")):
-        override = f"{group}={option}"
+        nested = f"{group}/{option}".rpartition("/") if option.startswith(NESTED) else (group, "", option)
+        override = f"{nested[0]}={nested[2]}"
         cfg = composed(override, *given.get(override, []))
         assert cfg.solver.get("_target_", "").startswith(config.ALLOWED_TARGETS)
 

@@ -76,7 +76,7 @@ def read_config(folder: Path) -> dict[str, Any]:
 def _missing(folder: Path) -> list[str]:
     """Files that a prior needs and that are not there, relative to its folder."""
     two = (folder / "unet" / "config.json").is_file() and has_two_texts(folder)
-    found = [] if (folder / "scheduler" / "scheduler_config.json").is_file() else ["scheduler/scheduler_config.json"]
+    found = []
     for part, stem in (NETWORKS | (SECOND if two else {})).items():
         if not (folder / part / "config.json").is_file():
             found.append(f"{part}/config.json")
@@ -88,6 +88,8 @@ def _missing(folder: Path) -> list[str]:
             found.append(f"{part}/tokenizer_config.json")
         if not any((folder / part / name).is_file() for name in ("tokenizer.json", "vocab.json")):
             found.append(f"{part}/vocab.json")
+    if not (folder / "scheduler" / "scheduler_config.json").is_file():
+        found.append("scheduler/scheduler_config.json")
     return found
 
 

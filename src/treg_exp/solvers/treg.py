@@ -111,8 +111,8 @@ class TReg(Solver):
         super().check(operator)
         if isinstance(self.prox, CG) and not operator.linear:
             raise ValueError(
-                f"solver.prox=CG solves linear equations; {type(operator).__name__} is non-linear. Take solver=treg, "
-                "whose prox is Exact, or Descent"
+                f"solver.prox=CG solves linear equations; {type(operator).__name__} is non-linear. Take "
+                "solver/prox=descent"
             )
 
     @torch.no_grad()
