@@ -234,6 +234,15 @@ def test_workers_share_a_batch_and_average_its_gradient(corpus: Corpus, tmp_path
         torch.testing.assert_close(value, second[name], atol=1e-6, rtol=0, msg=name)
 
 
+@pytest.mark.parametrize(
+    ("batch", "workers", "part_size", "parts"), [(64, 2, 16, 4), (64, 2, None, 2), (50, 2, 16, 10), (8, 2, 16, 2)]
+)
+def test_parts_are_equal_small_enough_and_the_same_number_for_every_worker(
+    tmp_path: Path, batch: int, workers: int, part_size: int | None, parts: int
+) -> None:
+    assert StageSettings(tmp_path, None, 10, batch, 1.0, workers=workers, part_size=part_size).parts == parts
+
+
 def test_a_batch_that_does_not_divide_between_workers_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="workers=3"):
         StageSettings(tmp_path, None, 10, 8, 1.0, workers=3)

@@ -54,12 +54,15 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     },
     "unet": {
         "minutes": 240.0,
-        "batch_size": 32,
+        "batch_size": 64,
         "workers": 2,
+        "part_size": 16,
         "learning_rate": 5e-4,
         "matrix_rate": 0.02,
+        "warmup_steps": 40,
+        "decay_fraction": 0.45,
         "ema_decay": 0.998,
-        "validate_every": 200,
+        "validate_every": 100,
     },
 }
 

@@ -22,8 +22,8 @@ class StageSettings:
         learning_rate: peak of Adam's schedule.
         matrix_rate: peak of Muon's schedule for hidden matrices and kernels; None to leave them to Adam, too.
         workers: threads that each take an equal part of the batch; 1 leaves parallelism to the operators.
-        part_size: pictures that a worker takes at once, None for all of its share; gradients add up. On a CPU 16 stay
-            in the cache where 32 do not, which made the denoiser 20 % faster.
+        part_size: the most pictures that a worker takes at once, None for all of its share; gradients add up. On a CPU
+            16 stay in the cache where 32 do not, which made the denoiser 20 % faster.
         warmup_steps: linear warm-up.
         decay_fraction: last part of the budget in which the rate falls to zero along a cosine.
         ema_decay: upper bound of the averaging factor of the weights.
@@ -59,13 +59,13 @@ class StageSettings:
             raise ValueError(f"batch_size must be at least 2, not {self.batch_size}")
         if self.batch_size % self.workers:
             raise ValueError(f"batch_size={self.batch_size} does not divide between workers={self.workers}")
-        if self.batch_size % self.parts:
-            raise ValueError(f"batch_size={self.batch_size} is no multiple of part_size={self.part_size}")
 
     @property
     def parts(self) -> int:
-        """How many parts a batch is computed in."""
-        return self.workers if self.part_size is None else max(self.workers, self.batch_size // self.part_size)
+        """How many equal parts a batch is computed in, the same number for every worker."""
+        most = self.part_size or self.batch_size
+        numbers = range(self.workers, self.batch_size + 1, self.workers)
+        return next(n for n in numbers if self.batch_size % n == 0 and self.batch_size // n <= most)
 
     def progress(self, step: int, elapsed_s: float) -> float:
         """Fraction of the budget that is used up, 1 where the stage should end.
