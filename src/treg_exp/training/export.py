@@ -52,7 +52,7 @@ def export(recipe: Recipe, target: Path | None = None, figures: bool = True) -> 
     return target
 
 
-def export_judge(recipe: Recipe, target: Path) -> Path | None:
+def export_judge(recipe: Recipe, target: Path) -> Path:
     """Export the averaged weights of the evaluation model in half precision.
 
     Args:
@@ -60,11 +60,11 @@ def export_judge(recipe: Recipe, target: Path) -> Path | None:
         target: folder to replace.
 
     Returns:
-        The folder, None if the stage was never trained.
+        The folder; that of the judge in the package if the stage was never trained.
     """
     if not checkpoint_file(recipe.settings("judge").folder).is_file():
-        print("the judge was not trained: nothing is exported for it", flush=True)
-        return None
+        print("the judge was not trained: nothing is exported for it, and the package's measures", flush=True)
+        return ASSETS / "judge"
     stage = load_stage(recipe.judge())
     with _replacing(target) as partial:
         stage.average.judge.save(partial)
@@ -123,10 +123,10 @@ def _half(network: Any) -> Any:
     return copy.deepcopy(network).to(memory_format=torch.contiguous_format).half().eval()
 
 
-def _write_card(recipe: Recipe, folder: Path, judge: Path | None) -> None:
+def _write_card(recipe: Recipe, folder: Path, judge: Path) -> None:
     pipe = load_pipeline(folder)
     clip = load_clip(folder / "image_encoder", pipe.text_encoder, pipe.tokenizer)
-    encoders = {"clip": clip, **({"judge": load_judge(judge)} if judge else {})}
+    encoders = {"clip": clip, "judge": load_judge(judge)}
     corpus, measured = recipe.corpus, evaluate(pipe, recipe.corpus, encoders)
     worst, copies = measured.worst(PAIRS), measured.copies(PAIRS)
     sheets = {
