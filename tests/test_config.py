@@ -36,7 +36,7 @@ def never_load_weights(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("a model was loaded before the configuration was checked")
 
     monkeypatch.setattr("treg_exp.priors.loading.load_clip", refuse)
-    monkeypatch.setattr("treg_exp.priors.loading.load_schedule", refuse)
+    monkeypatch.setattr("diffusers.UNet2DConditionModel.from_pretrained", refuse)
 
 
 WRONG = {

@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from treg_exp.priors.loading import load_schedule
+from treg_exp.priors.info import load_schedule
 from treg_exp.schedule import Point, Schedule, Step
 
 from .conftest import DATA

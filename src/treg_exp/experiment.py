@@ -93,7 +93,10 @@ class Experiment:
         cfg = resolved(cfg)
         run, data = settings(RunSettings, cfg), settings(DataSettings, cfg.data, "data")
         open_clip = build(cfg.prior.open_clip, "prior.open_clip") if cfg.prior.open_clip else None
-        info = _named_error("prior", lambda: read_prior_info(cfg.prior.path, cfg.prior.image_encoder, open_clip))
+        spacing = cfg.prior.get("timestep_spacing")
+        info = _named_error(
+            "prior", lambda: read_prior_info(cfg.prior.path, cfg.prior.image_encoder, open_clip, spacing)
+        )
         _named_error("prior", lambda: check_precision(cfg.prior.precision))
         variants = {name: _variant(name, node, cfg) for name, node in (cfg.variants or {"own": None}).items()}
         for variant in variants.values():
@@ -133,6 +136,9 @@ class Experiment:
             y = first.measurement[None]
             operator = _named_error("data", lambda: self.task.observe(y, shape, [first.sample_id])).operator
         _named_error("solver", lambda: self.solver.check(operator))
+        if self.solver.steps:
+            shift = getattr(self.solver, "alpha_shift", 0)
+            _named_error("solver", lambda: self.prior_info.schedule.steps(self.solver.steps, shift))
         return self
 
     @cached_property

@@ -49,6 +49,13 @@ def write_json(path: str | Path, value: Any) -> Path:
     return write_text(path, json.dumps(finite(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def read_json(path: str | Path) -> dict[str, Any]:
+    """The object in a JSON file; empty where there is no file."""
+    path = Path(path)
+    value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return value
+
+
 def append_json_line(path: str | Path, value: Any) -> Path:
     """Append ``value`` as one line of JSON; a reader may see a torn last line, but never a mixed one.
 

@@ -96,6 +96,8 @@ class Schedule:
     lcm_steps: int = 50
 
     def __post_init__(self) -> None:
+        if self.prediction not in get_args(Prediction):
+            raise ValueError(f"prediction_type={self.prediction}: allowed are {', '.join(get_args(Prediction))}")
         if self.spacing not in get_args(Spacing):
             raise ValueError(f"timestep_spacing={self.spacing}: allowed are {', '.join(get_args(Spacing))}")
 
@@ -132,7 +134,7 @@ class Schedule:
         if alpha_bar < 1e-9:
             raise ValueError(
                 f"the prior's schedule has no signal at timestep {t} (rescale_betas_zero_snr); take "
-                "prior.timestep_spacing=leading, which never visits it"
+                "prior.timestep_spacing=leading and at most half as many steps as the schedule has"
             )
         return Point(t, alpha_bar)
 

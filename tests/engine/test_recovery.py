@@ -63,9 +63,25 @@ def test_what_is_broken_in_float32_too_is_put_aside_and_the_rest_goes_on(
     with pytest.raises(RunFailedError, match="1 of 3 restorations failed"):
         go(tmp_path / "r", *ONE, "prior.precision=bf16", "solver=unconditional", "data.batch_size=3")
     (failure,) = [json.loads(line) for line in (tmp_path / "r" / "failures" / "rank-0.jsonl").open()]
-    assert failure["error"] == "non-finite in the last decoding"
-    assert failure["earlier"] == "non-finite in the last decoding in half precision"
+    assert failure["error"] == "non-finite after the last step"
+    assert failure["earlier"] == "non-finite after the last step in half precision"
     assert len((tmp_path / "r" / "rows" / "rank-0.jsonl").read_text().splitlines()) == 2
+
+
+def test_a_second_try_that_does_not_fit_into_memory_stays_a_failure(tmp_path: Path, monkeypatch) -> None:
+    prior = _with_first_layer(tmp_path / "loud", 1e5)
+    predict = LatentDiffusion.predict
+
+    def predict_within_memory(self, z_t, point, text):
+        if not self.in_half_precision:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return predict(self, z_t, point, text)
+
+    monkeypatch.setattr(LatentDiffusion, "predict", predict_within_memory)
+    with pytest.raises(RunFailedError, match="3 of 3 restorations failed"):
+        go(tmp_path / "r", *ONE, prior, "prior.precision=fp16")
+    failures = [json.loads(line) for line in (tmp_path / "r" / "failures" / "rank-0.jsonl").open()]
+    assert {f["error"] for f in failures} == {"non-finite at step 0 in half precision, out of memory in float32"}
 
 
 @pytest.mark.parametrize("fits", [1, 2, 3])
@@ -117,3 +133,17 @@ def test_a_failed_allocation_on_the_cpu_is_recognised() -> None:
     with pytest.raises(RuntimeError) as error:
         torch.empty(1 << 55, dtype=torch.uint8)
     assert is_out_of_memory(error.value)
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("CUDA error: out of memory", True),
+        ("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`", True),
+        ("cuDNN error: CUDNN_STATUS_ALLOC_FAILED", True),
+        ("CUDA error: an illegal memory access was encountered", False),
+        ("The size of tensor a (3) must match", False),
+    ],
+)
+def test_messages_of_libraries_that_have_run_out_of_memory(message: str, expected: bool) -> None:
+    assert is_out_of_memory(RuntimeError(message)) is expected

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ SIZE = 64  # pixels; latents are 8 x 8, as autoencoder and denoiser halve three 
 SD = {"num_train_timesteps": 1000, "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 
 
-def write_backbone(kind: str, folder: Path) -> Path:
+def write_backbone(kind: str, folder: Path, *, without_text_is_zero: bool = True) -> Path:
     """Write one of `KINDS`; SD 1.5 and 2.1 differ in their text towers, prediction and scheduler."""
     torch.manual_seed(KINDS.index(kind))
     widths = {"sdxl": (16, 24)}.get(kind, (32,) if kind.startswith("sd2") else (24,))
@@ -25,6 +26,10 @@ def write_backbone(kind: str, folder: Path) -> Path:
     _unet(kind, sum(widths), widths[-1]).save_pretrained(folder / "unet")
     _vae(kind).save_pretrained(folder / "vae")
     _scheduler(kind).save_pretrained(folder / "scheduler")
+    index = {"_class_name": "StableDiffusionXLPipeline" if kind == "sdxl" else "StableDiffusionPipeline"}
+    if kind == "sdxl":
+        index["force_zeros_for_empty_prompt"] = without_text_is_zero
+    (folder / "model_index.json").write_text(json.dumps(index))
     return folder
 
 
@@ -61,7 +66,7 @@ def _vae(kind: str) -> AutoencoderKL:
     return AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
         block_out_channels=(8, 8, 8, 8), layers_per_block=1, latent_channels=4, norm_num_groups=4, sample_size=SIZE,
-        scaling_factor=0.13025 if kind == "sdxl" else 0.18215, force_upcast=kind == "sdxl",
+        scaling_factor=0.13025 if kind == "sdxl" else 0.18215,
     )  # fmt: skip
 
 

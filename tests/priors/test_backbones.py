@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import re
+import shlex
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -67,8 +71,9 @@ def test_guided_samples_equal_those_of_the_pipeline_of_diffusers(folders, kind: 
     start = noise.normal("start", like=problem.latent_like(prior))
     pipe = _pipeline(folders[kind], prior)
     pipe.set_progress_bar_config(disable=True)
+    # Without a negative prompt the pipeline of SDXL means zeros; that of the others encodes the empty text.
     theirs = pipe(
-        PROMPTS, negative_prompt=[null] * 2, guidance_scale=4.0, num_inference_steps=5, latents=start,
+        PROMPTS, negative_prompt=[null] * 2 if null else None, guidance_scale=4.0, num_inference_steps=5, latents=start,
         height=SIZE, width=SIZE, output_type="pt",
     ).images  # fmt: skip
     assert theirs.std() > 0.02, "a picture without content agrees with anything"
@@ -81,18 +86,22 @@ def _matrix(width: int) -> np.ndarray:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_treg_restores_with_every_backbone(folders, kind: str) -> None:
-    """Few steps for the distilled ones; the prompt matters, and the result explains its measurement."""
+    """Few steps for the distilled ones; both prompt and measurement matter, and the last projection meets the latter."""
     prior = load_prior(str(folders[kind]), precision="fp32")
     x = torch.rand(2, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0)) * 2 - 1
     measurement = measure(BicubicDownsampling(8, (3, SIZE, SIZE)), x)
     few = kind in ("lcm", "turbo")
-    settings = {"solver": TReg(steps=4 if few else 6), "guidance": 1.0 if few else 3.0}
-    image = restore(measurement, prior, PROMPTS, **settings)
-    other = restore(measurement, prior, PROMPTS[::-1], **settings)
+    steps, settings = 4 if few else 6, {"guidance": 1.0 if few else 3.0}
+    free = TReg(steps=steps, final_projection=False)
+    image = restore(measurement, prior, PROMPTS, free, **settings)
     assert image.isfinite().all()
-    assert (image - other).abs().amax(dim=(1, 2, 3)).min() > 1e-4
-    residual = measurement.operator.A(image) - measurement.y
-    assert residual.square().mean().sqrt() < 0.05
+    other_prompt = restore(measurement, prior, PROMPTS[::-1], free, **settings)
+    other_data = restore(replace(measurement, y=-measurement.y), prior, PROMPTS, free, **settings)
+    for other in (other_prompt, other_data):
+        assert (image - other).abs().amax(dim=(1, 2, 3)).min() > 1e-4
+    projected = restore(measurement, prior, PROMPTS, TReg(steps=steps), **settings)
+    before, after = ((measurement.operator.A(x) - measurement.y).square().mean() for x in (image, projected))
+    assert after < 0.01 * before
 
 
 def test_negation_moves_one_encoder_of_sdxl_and_not_the_pooled_text(folders) -> None:
@@ -209,8 +218,46 @@ def test_what_is_missing_is_named_with_what_to_do(folders, kind: str, lost: str,
     assert "accept its licence" in str(error.value)
 
 
+def test_the_command_that_is_printed_is_one(tmp_path: Path) -> None:
+    """Every pattern has its own flag: after the first one, the tool takes words for names of files."""
+    with pytest.raises(ValueError, match="hf download") as error:
+        prior_path("owner/model")
+    words = shlex.split(re.search(r"`(hf download .*?)`", str(error.value))[1])
+    assert words[:3] == ["hf", "download", "owner/model"]
+    assert words[3::2] == ["--include", "--include", "--include", "--local-dir"]
+    assert words[4::2] == ["*.json", "*.txt", "*.safetensors", "model"]
+
+
+def test_float16_files_beside_an_index_without_its_shards(folders, tmp_path: Path) -> None:
+    folder = shutil.copytree(folders["sd15"], tmp_path / "both")
+    file = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    file.rename(file.with_name("diffusion_pytorch_model.fp16.safetensors"))
+    lost = {"weight_map": {"conv_in.weight": "diffusion_pytorch_model-00001-of-00002.safetensors"}}
+    file.with_name(f"{file.name}.index.json").write_text(json.dumps(lost))
+    assert prior_path(str(folder)) == folder
+
+
+@pytest.mark.parametrize(
+    ("file", "key", "value", "message"),
+    [
+        ("unet/config.json", "in_channels", 9, "takes 9 channels and the autoencoder makes 4"),
+        ("unet/config.json", "_class_name", "UNet3DConditionModel", "only UNet2DConditionModel"),
+        ("vae/config.json", "latents_mean", [0.1, 0, 0, 0], "latents_mean"),
+        ("scheduler/scheduler_config.json", "prediction_type", "flow", "prediction_type=flow: allowed are epsilon"),
+        ("scheduler/scheduler_config.json", "beta_schedule", None, "no beta_schedule"),
+    ],
+)
+def test_other_kinds_of_models_are_refused(folders, tmp_path: Path, file: str, key: str, value, message: str) -> None:
+    folder = shutil.copytree(folders["sd15"], tmp_path / "other")
+    config = json.loads((folder / file).read_text())
+    config[key] = value
+    (folder / file).write_text(json.dumps({k: v for k, v in config.items() if v is not None}))
+    with pytest.raises(ValueError, match=message):
+        read_prior_info(str(folder))
+
+
 def test_names_of_repositories_and_single_files_are_explained(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"hf download stabilityai/stable-diffusion-2-1 .* --local-dir stable"):
+    with pytest.raises(ValueError, match=r"hf download stabilityai/stable-diffusion-2-1 .*--local-dir stable"):
         prior_path("stabilityai/stable-diffusion-2-1")
     file = tmp_path / "v1-5-pruned.safetensors"
     file.touch()
@@ -224,6 +271,14 @@ def test_parts_of_two_models_are_noticed(folders, tmp_path: Path) -> None:
     shutil.copytree(folders["sd21"] / "unet", folder / "unet")
     with pytest.raises(ValueError, match=r"give 24 numbers per token.*cross_attention_dim=32"):
         read_prior_info(str(folder))
+
+
+def test_the_empty_text_of_sdxl_is_what_its_folder_says(folders, tmp_path: Path) -> None:
+    zero = load_prior(str(folders["sdxl"]), precision="fp32")
+    encoded = load_prior(str(write_backbone("sdxl", tmp_path, without_text_is_zero=False)), precision="fp32")
+    assert zero.embed(["", "a cat"])[0].abs().max() == 0
+    assert encoded.embed([""]).abs().max() > 0.1
+    torch.testing.assert_close(zero.embed(["", "a cat"])[1:], encoded.embed(["a cat"]))
 
 
 def test_float16_leaves_the_autoencoder_of_sdxl_alone(folders) -> None:

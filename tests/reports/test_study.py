@@ -10,15 +10,18 @@ import pytest
 import torch
 import yaml
 
+from tests.test_config import composed
 from treg_exp.cli import main
-from treg_exp.files import append_json_line, save_png, write_text
-from treg_exp.reports.study import read_study, render_study
+from treg_exp.experiment import Experiment
+from treg_exp.files import append_json_line, save_png, write_json, write_text
+from treg_exp.reports.study import CLAIMS, read_study, render_study
 from treg_exp.reports.summary import paired
 
 
 def _run(folder: Path, task: str, shifts: dict[str, dict[str, float]], noise: float = 1.0, images: int = 12) -> None:
     """A run in which every image is hard or easy, and a variant shifts its numbers by `shifts` on average."""
     rng = np.random.default_rng(0)
+    write_json(folder / "status.json", {"state": "finished"})
     write_text(folder / "config.yaml", yaml.safe_dump({"task": {"name": task}}))
     for i in range(images):
         easy = 10.0 * rng.random()
@@ -86,6 +89,26 @@ def test_variance_and_orientation_are_read_from_the_run(tmp_path: Path) -> None:
     text = render_study(read_study(tmp_path), "Study", "make study")
     assert "phase_retrieval, draws: holds (-0.200 [-0.200, -0.200])" in text
     assert "phase_retrieval, draws: holds (1.000 [1.000, 1.000])" in text
+
+
+def test_runs_that_are_not_finished_are_left_out(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_json(study / "ours" / "a" / "status.json", {"state": "interrupted"})
+    assert list(read_study(study).runs) == [("released", "sr_x8")]
+    assert f"left out: {study}/ours/a is not finished (interrupted)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("setting", ["ours", "released"])
+def test_the_variants_of_a_claim_differ_in_one_thing(setting: str) -> None:
+    """A difference has one cause: the prompt, or the null text, or (without text) all that is text."""
+    made = Experiment.from_config(composed(f"experiment=study/treg_{setting}", "prior=tiny_random", "data.limit=1"))
+    for claim in CLAIMS:
+        one, other = made.variants[claim.variant], made.variants[claim.against]
+        if claim.against == "no_text":
+            assert other.policy.null_text.text == ""
+            assert other.policy.guidance.scale == 1
+            continue
+        assert one.policy.guidance == other.policy.guidance
+        assert (vars(one.prompt) == vars(other.prompt)) != (one.policy.null_text == other.policy.null_text), claim.text
 
 
 def test_the_command_writes_the_report_and_names_what_is_missing(study: Path, capsys, tmp_path: Path) -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from lightning import LightningModule
 from torch import Tensor
 
-from treg_exp.engine.recovery import FirstNonFinite, MicroBatches
+from treg_exp.engine.recovery import FirstNonFinite, MicroBatches, is_out_of_memory
 from treg_exp.engine.work import Variant, WorkItem
 from treg_exp.metrics import Metric, MetricInput, evaluate
 from treg_exp.noise import KeyedNoise, StreamKey
@@ -20,6 +20,8 @@ from treg_exp.operators import Task
 from treg_exp.priors import Counted, LatentDiffusion
 from treg_exp.solvers import OnStep, Solver
 from treg_exp.types import Measurement, Problem, Sample
+
+COSTS = ("seconds", "nfe")  # columns that the engine adds to a row
 
 
 @dataclass(frozen=True)
@@ -122,19 +124,24 @@ class RestorationModule(LightningModule):
         image = self.solver.solve(problem, prior, policy, noise, watch).image
         if image.is_cuda:
             torch.cuda.synchronize(image.device)
-        costs = {
-            "seconds": (time.perf_counter() - start) / len(items),
-            "nfe": prior.evaluations / len(items),
-        }
+        spent = (time.perf_counter() - start, prior.evaluations)
+        costs = {name: value / len(items) for name, value in zip(COSTS, spent, strict=True)}
         return self.results(items, samples, measurement, image, costs, watch)
 
     def restore_in_float32(self, failed: Result) -> Result:
-        """The same restoration in full precision; its row says so. Where it fails again, it stays a failure."""
+        """The same restoration in float32 arithmetic; its row says so. Where it fails again, it stays a failure."""
         assert self.prior is not None
         print(f"{failed.item.sample_id}: {failed.row['error']}; trying float32", file=sys.stderr, flush=True)
-        with self.prior.in_float32():
-            (again,) = self.restore([(failed.item, failed.sample)])
         note = f"{failed.row['error']} in half precision"
+        try:
+            with self.prior.in_float32():
+                (again,) = self.restore([(failed.item, failed.sample)])
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            return replace(failed, row={**failed.row, "error": f"{note}, out of memory in float32"})
+        for cost in COSTS:  # of both tries
+            again.row[cost] += failed.row[cost]
         again.row.update({"recovered": f"float32: {note}"} if again.image is not None else {"earlier": note})
         return again
 
@@ -174,7 +181,7 @@ class RestorationModule(LightningModule):
                 "sample_id": item.sample_id, "variant": item.variant, "draw": item.draw, "prompt": item.prompt,
                 "measurement": fingerprint(measurement, i),
             }  # fmt: skip
-            row |= {**rows[i], **costs} if finite else {"error": f"non-finite {watch.describe(i)}"}
+            row |= (rows[i] if finite else {"error": f"non-finite {watch.describe(i)}"}) | costs
             results.append(
                 Result(
                     item,

@@ -11,6 +11,14 @@ import torch
 
 from treg_exp.types import StepInfo
 
+_SIGNS = (
+    "can't allocate memory",  # torch's CPU allocator
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
+)
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -57,8 +65,8 @@ class MicroBatches:
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether an allocation failed, on a GPU or on the CPU (which has no exception of its own)."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+    """Whether an allocation failed: on a GPU, in one of its libraries, or on the CPU (which has no class for it)."""
+    return isinstance(error, torch.OutOfMemoryError) or any(sign in str(error) for sign in _SIGNS)
 
 
 class FirstNonFinite:
@@ -82,6 +90,6 @@ class FirstNonFinite:
         self.on_step(info)
 
     def describe(self, i: int) -> str:
-        """Where sample ``i`` became non-finite, in words."""
+        """Where sample ``i`` became non-finite: at the first step with such an estimate, or after all steps."""
         step = self.steps[i]
-        return "in the last decoding" if step is None else f"at step {step}"
+        return "after the last step" if step is None else f"at step {step}"

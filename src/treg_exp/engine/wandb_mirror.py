@@ -98,8 +98,8 @@ class WandbMirror(Callback):
         rows = [result.row for result in outputs if result.image is not None]
         self.done += len(rows)
         values: dict[str, Any] = {"restorations": self.done}
-        for column in rows[0] if rows else ():
-            numbers = [row[column] for row in rows if isinstance(row[column], float)]
+        for column in dict.fromkeys(name for row in rows for name in row):  # not every row has every column
+            numbers = [row[column] for row in rows if isinstance(row.get(column), float)]
             if numbers:
                 values[f"{rows[0]['variant']}/{column}"] = sum(numbers) / len(numbers)
         self.run.log(values)

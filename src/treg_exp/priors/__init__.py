@@ -1,7 +1,8 @@
 """Latent diffusion priors behind one protocol."""
 
 from treg_exp.priors.base import Counted, ImageTextEncoder, Prior, TextLayout
-from treg_exp.priors.folder import PriorInfo, prior_path, read_prior_info
+from treg_exp.priors.folder import prior_path
+from treg_exp.priors.info import PriorInfo, read_prior_info
 from treg_exp.priors.latent import LatentDiffusion
 from treg_exp.priors.loading import load_prior
 from treg_exp.priors.open_clip import OpenClipFiles

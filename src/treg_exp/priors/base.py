@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -77,6 +78,15 @@ class Prior(Protocol):
         """Width of the image features; None without ``clip``."""
         ...
 
+    @property
+    def in_half_precision(self) -> bool:
+        """Whether the networks compute in less than float32."""
+        ...
+
+    def in_float32(self) -> AbstractContextManager[None]:
+        """Compute in float32 for a while (a second try of what overflowed)."""
+        ...
+
     def encode(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
         """(B, 3, H, W) in [-1, 1] -> (B, c, h, w): the posterior mean, or a sample made from ``noise``."""
         ...
@@ -120,6 +130,15 @@ class Counted:
     def feature_width(self) -> int | None:
         """See :class:`Prior`."""
         return self.prior.feature_width
+
+    @property
+    def in_half_precision(self) -> bool:
+        """See :class:`Prior`."""
+        return self.prior.in_half_precision
+
+    def in_float32(self) -> AbstractContextManager[None]:
+        """See :class:`Prior`."""
+        return self.prior.in_float32()
 
     def encode(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
         """See :class:`Prior`."""

@@ -1,19 +1,13 @@
-"""A prior's folder in diffusers layout: which files there must be, and what its configuration says."""
+"""A prior's folder in diffusers layout: which files there must be, and what to do where they are not."""
 
 from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from treg_exp.priors.base import TextLayout
-from treg_exp.priors.clip import feature_width
-from treg_exp.priors.latent import check_multiple
-from treg_exp.priors.layout import architecture_of
-from treg_exp.priors.open_clip import OpenClipFiles
 from treg_exp.priors.tiny import TINY, tiny_random
 
 #: Part of a prior -> beginning of the name of its weights. The second pair is SDXL's.
@@ -58,13 +52,21 @@ def weights_variant(folder: Path, stem: str) -> str | None:
         index = folder / f"{stem}.safetensors.index{dot}.json"
         if index.is_file():
             shards = set(json.loads(index.read_text())["weight_map"].values())
-            return variant if all((folder / shard).is_file() for shard in shards) else None
+            if all((folder / shard).is_file() for shard in shards):
+                return variant
     return None
 
 
 def has_two_texts(folder: Path) -> bool:
     """Whether the denoiser is told two texts and the picture's size, as SDXL's is."""
     return bool(read_config(folder / "unet").get("addition_embed_type") == "text_time")
+
+
+def empty_is_zero(folder: Path) -> bool:
+    """Whether an SDXL model means zeros by the empty text: what ``model_index.json`` says, True by default."""
+    index = folder / "model_index.json"
+    said = json.loads(index.read_text(encoding="utf-8")) if index.is_file() else {}
+    return bool(said.get("force_zeros_for_empty_prompt", True))
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -110,54 +112,6 @@ def _no_folder(path: str, folder: Path) -> str:
 
 def _download(repository: str, folder: str) -> str:
     return (
-        f"Download them with `hf download {repository} --include '*.json' '*.txt' '*.safetensors' --local-dir {folder}`"
-        " (for a gated model accept its licence on its page and run `hf auth login` first)"
-    )
-
-
-@dataclass(frozen=True)
-class PriorInfo:
-    """What the configuration files say, without loading weights.
-
-    Attributes:
-        image_size: native height and width in pixels.
-        multiple: image sides must be multiples of this.
-        text_layout: what a text embedding is made of.
-        feature_width: width of the image features, None without an image encoder.
-    """
-
-    image_size: int
-    multiple: int
-    text_layout: TextLayout
-    feature_width: int | None
-
-    def check_size(self, size: int) -> None:
-        """Raise ValueError for images that the networks cannot halve as often as they do."""
-        check_multiple(size, size, self.multiple)
-
-
-def read_prior_info(path: str, image_encoder: bool = True, open_clip: OpenClipFiles | None = None) -> PriorInfo:
-    """See :class:`PriorInfo`; the arguments are those of ``load_prior``.
-
-    Raises:
-        ValueError: a folder or file is missing or incomplete.
-    """
-    folder = prior_path(path)
-    unet, factor = read_config(folder / "unet"), 2 ** (len(read_config(folder / "vae")["block_out_channels"]) - 1)
-    two = has_two_texts(folder)
-    encoders = ("text_encoder", "text_encoder_2") if two else ("text_encoder",)
-    layout = TextLayout(tuple(read_config(folder / part)["hidden_size"] for part in encoders), pooled=two)
-    if layout.width != unet["cross_attention_dim"]:
-        raise ValueError(
-            f"path={path}: the text encoders give {' + '.join(map(str, layout.widths))} numbers per token, and "
-            f"unet/config.json wants cross_attention_dim={unet['cross_attention_dim']}: these parts are of two models"
-        )
-    tower = folder / "image_encoder"
-    with_clip = image_encoder and (tower / "config.json").is_file()
-    own_width = feature_width(architecture_of(tower), read_config(tower)) if with_clip else None
-    return PriorInfo(
-        image_size=unet["sample_size"] * factor,
-        multiple=factor * 2 ** (len(unet["block_out_channels"]) - 1),
-        text_layout=layout,
-        feature_width=open_clip.width() if open_clip else own_width,
+        f"Download them with `hf download {repository} --include '*.json' --include '*.txt' --include '*.safetensors' "
+        f"--local-dir {folder}` (for a gated model accept its licence on its page and run `hf auth login` first)"
     )

@@ -47,7 +47,7 @@ class LatentDiffusion:
 
     def __post_init__(self) -> None:
         for network in (self.vae, self.unet):
-            network.to(self.device).eval().requires_grad_(False)
+            network.eval().requires_grad_(False)
         self.texts.to(self.device)
         self._arrange(self.precision)
         config = self.vae.config
@@ -59,14 +59,16 @@ class LatentDiffusion:
     def _arrange(self, precision: Precision) -> None:
         """Store and lay out the networks for a number format."""
         self.half = autocast_dtype(precision, self.device)
-        # The autoencoder of SDXL overflows in float16, which its configuration says.
-        overflows = self.half == torch.float16 and self.vae.config.get("force_upcast", False)
+        # The autoencoder of SDXL overflows in float16, and its configuration says so. (Those of other kinds say so,
+        # too, by diffusers' default, which nothing but the pipeline of SDXL heeds.)
+        overflows = self.half == torch.float16 and self.text_layout.pooled and self.vae.config.force_upcast
         self.unet_precision, self.vae_precision = precision, "fp32" if overflows else precision
-        # Half precision is faster with the channels last; float32 is ten times more exact without (GroupNorm).
-        self.layout = torch.contiguous_format if self.half is None else torch.channels_last
-        self.unet.to(self.half or torch.float32)  # by far the largest network: half the memory, too
-        for network in (self.vae, self.unet):
-            network.to(memory_format=self.layout)
+        self.unet_layout, self.vae_layout = (
+            memory_layout(autocast_dtype(p, self.device)) for p in (self.unet_precision, self.vae_precision)
+        )
+        # The denoiser, by far the largest network, is stored in the format that it computes in: half the memory.
+        self.unet.to(device=self.device, dtype=self.half or torch.float32, memory_format=self.unet_layout)
+        self.vae.to(device=self.device, memory_format=self.vae_layout)
 
     @property
     def in_half_precision(self) -> bool:
@@ -75,9 +77,9 @@ class LatentDiffusion:
 
     @contextmanager
     def in_float32(self) -> Iterator[None]:
-        """Compute in float32 for a while, with the same weights."""
-        self._arrange("fp32")
+        """Compute in float32 for a while, with the weights as they are stored."""
         try:
+            self._arrange("fp32")
             yield
         finally:
             self._arrange(self.precision)
@@ -95,7 +97,7 @@ class LatentDiffusion:
     def encode(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
         """See ``Prior``."""
         with autocast(self.vae_precision, self.device):
-            posterior = self.vae.encode(x.contiguous(memory_format=self.layout)).latent_dist
+            posterior = self.vae.encode(x.contiguous(memory_format=self.vae_layout)).latent_dist
         z: Tensor = posterior.mean.float()
         if noise is not None:
             z = z + posterior.std.float() * noise
@@ -103,7 +105,7 @@ class LatentDiffusion:
 
     def decode(self, z: Tensor) -> Tensor:
         """See ``Prior``."""
-        z = (z / self.scale + self.shift).contiguous(memory_format=self.layout)
+        z = (z / self.scale + self.shift).contiguous(memory_format=self.vae_layout)
         with autocast(self.vae_precision, self.device):
             x: Tensor = self.vae.decode(z).sample
         return x.float().contiguous()
@@ -115,7 +117,7 @@ class LatentDiffusion:
         if width_of_guidance := self.unet.config.time_cond_proj_dim:
             conditions["timestep_cond"] = guidance_embedding(self.embedded_guidance, width_of_guidance).to(z_t)
         with autocast(self.unet_precision, self.device):
-            output = self.unet(z_t.contiguous(memory_format=self.layout), point.t, **conditions).sample
+            output = self.unet(z_t.contiguous(memory_format=self.unet_layout), point.t, **conditions).sample
         return point.eps(output.float().contiguous(), z_t, self.schedule.prediction)
 
     def embed(self, prompts: Sequence[str]) -> Tensor:
@@ -129,6 +131,11 @@ class LatentDiffusion:
         check_multiple(height, width, multiple)
         shape = (batch_size, self.unet.config.in_channels, height // self.factor, width // self.factor)
         return torch.empty(shape, device=self.device)
+
+
+def memory_layout(half: torch.dtype | None) -> torch.memory_format:
+    """Half precision is faster with the channels last; float32 is ten times more exact without (GroupNorm)."""
+    return torch.contiguous_format if half is None else torch.channels_last
 
 
 def guidance_embedding(scale: float, width: int) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +10,14 @@ import torch
 
 from treg_exp.priors.base import ImageTextEncoder
 from treg_exp.priors.clip import FolderClip, tower_fields
-from treg_exp.priors.folder import NETWORKS, SECOND, has_two_texts, prior_path, weights_variant
+from treg_exp.priors.folder import NETWORKS, SECOND, empty_is_zero, has_two_texts, prior_path, weights_variant
+from treg_exp.priors.info import load_schedule
 from treg_exp.priors.latent import LatentDiffusion
 from treg_exp.priors.layout import architecture_of
 from treg_exp.priors.open_clip import OpenClipFiles
 from treg_exp.priors.precision import check_precision
 from treg_exp.priors.texts import OneText, Texts, TwoTexts
-from treg_exp.schedule import Schedule, Spacing
+from treg_exp.schedule import Spacing
 
 
 def load_prior(
@@ -54,6 +54,7 @@ def load_prior(
         ValueError: the folder is missing or incomplete, or a value is unknown.
     """
     folder, device = prior_path(path), torch.device(device)
+    schedule = load_schedule(folder / "scheduler" / "scheduler_config.json", timestep_spacing)
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from diffusers.utils import is_accelerate_available
     from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
@@ -70,7 +71,8 @@ def load_prior(
     texts: Texts = OneText(encoder, tokenizer)
     if has_two_texts(folder):
         second = load("text_encoder_2", CLIPTextModelWithProjection, dtype=torch.float32)
-        texts = TwoTexts((encoder, second), (tokenizer, CLIPTokenizer.from_pretrained(folder / "tokenizer_2")))
+        tokenizers = (tokenizer, CLIPTokenizer.from_pretrained(folder / "tokenizer_2"))
+        texts = TwoTexts((encoder, second), tokenizers, empty_is_zero(folder))
     clip: ImageTextEncoder | None = None
     if open_clip:
         clip = open_clip.load(device)
@@ -87,7 +89,7 @@ def load_prior(
         vae=vae,
         unet=unet,
         texts=texts,
-        schedule=load_schedule(folder / "scheduler" / "scheduler_config.json", timestep_spacing),
+        schedule=schedule,
         clip=clip,
         precision=check_precision(precision),
         device=device,
@@ -104,25 +106,3 @@ def load_clip(folder: Path, text_encoder: Any, tokenizer: Any) -> FolderClip:
     tower = getattr(transformers, architecture).from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
     statistics = json.loads((folder / "preprocessor_config.json").read_text())
     return FolderClip(tower, text_encoder, tokenizer, statistics["image_mean"], statistics["image_std"])
-
-
-def load_schedule(file: Path, spacing: Spacing | None = None) -> Schedule:
-    """The training schedule of a diffusers scheduler configuration, whatever its sampler class.
-
-    Args:
-        file: ``scheduler_config.json``.
-        spacing: of the sampler's timesteps; None takes the file's.
-    """
-    from diffusers import DDIMScheduler
-
-    config: Mapping[str, Any] = json.loads(file.read_text())
-    scheduler = DDIMScheduler.from_config(config)
-    own: Spacing = "lcm" if config.get("_class_name") == "LCMScheduler" else scheduler.config.timestep_spacing
-    return Schedule(
-        alphas_cumprod=tuple(scheduler.alphas_cumprod.double().tolist()),
-        final_alpha=float(scheduler.final_alpha_cumprod),
-        prediction=scheduler.config.prediction_type,
-        spacing=spacing or own,
-        steps_offset=scheduler.config.steps_offset,
-        lcm_steps=config.get("original_inference_steps", 50),
-    )

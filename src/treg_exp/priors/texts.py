@@ -79,10 +79,13 @@ class TwoTexts:
     Attributes:
         encoders: transformers ``CLIPTextModel`` and ``CLIPTextModelWithProjection``.
         tokenizers: one each.
+        empty_is_zero: the empty text is all zeros, as SDXL was trained without text, instead of being encoded
+            (``force_zeros_for_empty_prompt`` of the folder's ``model_index.json``).
     """
 
     encoders: tuple[Any, Any]
     tokenizers: tuple[Any, Any]
+    empty_is_zero: bool = True
 
     @property
     def layout(self) -> TextLayout:
@@ -104,7 +107,10 @@ class TwoTexts:
         ]
         tokens = torch.cat([output.hidden_states[-2].float() for output in outputs], dim=-1)
         pooled = outputs[1].text_embeds.float()
-        return torch.cat([tokens, F.pad(pooled, (0, tokens.shape[-1] - pooled.shape[-1]))[:, None]], dim=1)
+        text = torch.cat([tokens, F.pad(pooled, (0, tokens.shape[-1] - pooled.shape[-1]))[:, None]], dim=1)
+        if self.empty_is_zero:
+            text[[i for i, prompt in enumerate(prompts) if not prompt]] = 0.0
+        return text
 
     def conditions(self, text: Tensor, height: int, width: int) -> dict[str, Any]:
         """See :class:`Texts`. The picture is said to have its own size, uncropped."""

@@ -24,7 +24,7 @@ FIELDS = ("sample_id", "variant", "draws", "posterior_std", "psnr_of_mean")
 def write_posterior(run_dir: str | Path, rows: Sequence[Row]) -> list[Row]:
     """Mean and standard deviation of every sample and variant with several draws, as PNGs and ``posterior.csv``.
 
-    Read from the saved pictures, whose 8 bits add 0.002 to a standard deviation. Nothing is written where every
+    Read from the saved pictures: their 8 bits are an error of deviation 0.002. Nothing is written where every
     restoration was drawn once.
 
     Args:
@@ -50,7 +50,11 @@ def write_posterior(run_dir: str | Path, rows: Sequence[Row]) -> list[Row]:
         _save(np.sqrt(variance.mean(axis=-1)) / STD_WHITE, folder / "std.png")
         target = run_dir / "samples" / sample_id / "target.png"
         error = float(np.square(mean - _read(target)).mean()) if target.is_file() else None
-        values = (len(draws), float(np.sqrt(variance.mean())), None if not error else 10 * np.log10(4.0 / error))
+        values = (
+            len(draws),
+            float(np.sqrt(variance.mean())),
+            None if error is None else 10 * np.log10(4.0 / max(error, 4e-10)),
+        )
         found.append(dict(zip(FIELDS, (sample_id, variant, *values), strict=True)))
     if found:
         _write_table(found, run_dir / "posterior.csv")

@@ -35,7 +35,7 @@ pipe(["red apple, fluent style"], guidance_scale=4.0, num_inference_steps=50).im
 | folder | what | conventions |
 |---|---|---|
 | `vae/` | autoencoder, 64 x 64 x 3 to 16 x 16 x 4 | pictures in [-1, 1]; `scaling_factor` in its config |
-| `unet/` | denoiser, predicts v = sqrt(ab) noise - sqrt(1 - ab) latent | cross-attention on the text encoder's token embeddings |
+| `unet/` | denoiser, predicts v | cross-attention on the text encoder's token embeddings |
 | `text_encoder/`, `tokenizer/` | CLIP text model, 32 tokens | text feature: normalised `pooler_output`, no projection |
 | `image_encoder/` | ConvNeXt, no part of the pipeline | normalised `pooler_output`; takes [-1, 1] as it is |
 | `scheduler/` | DDIM, schedule of Stable Diffusion 1.5, `v_prediction` | scaled linear 0.00085 to 0.012, 1000 steps |

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import torch
 
+from treg_exp.files import read_json
 from treg_exp.priors.layout import architecture_of
 from treg_exp.training.autoencoder import AutoencoderStage
 from treg_exp.training.captions import caption_variants
@@ -19,7 +20,7 @@ from treg_exp.training.fit import checkpoint_file, fit_stage, load_stage
 from treg_exp.training.judge import JudgeStage
 from treg_exp.training.settings import StageSettings
 from treg_exp.training.stage import TrainingStage
-from treg_exp.training.unet import LatentBank, UnetStage
+from treg_exp.training.unet import PREDICTION, LatentBank, UnetStage
 from treg_exp.training.vocabulary import load_tokenizer, train_tokenizer
 
 Stage = TypeVar("Stage", bound=TrainingStage)
@@ -154,9 +155,17 @@ class Recipe:
                 if architecture_of(self.start_from / name) != type(network).__name__:
                     print(f"{name} is of another architecture than that of {self.start_from}: it starts from nothing")
                     continue
+                if name == "unet":
+                    self._say_if_predicts_otherwise()
                 network.load_state_dict(type(network).from_pretrained(self.start_from / name).state_dict())
             stage.average.load_state_dict(stage.network.state_dict())
         return stage
+
+    def _say_if_predicts_otherwise(self) -> None:
+        assert self.start_from
+        kept = read_json(self.start_from / "scheduler" / "scheduler_config.json").get("prediction_type", "epsilon")
+        if kept != PREDICTION:
+            print(f"the denoiser of {self.start_from} predicts {kept}, this recipe's {PREDICTION}: it learns that anew")
 
     def train(self, stage: str) -> None:
         """Run or continue one stage to the end of its budget.

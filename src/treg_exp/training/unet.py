@@ -24,6 +24,7 @@ from treg_exp.training.corpus import Corpus
 from treg_exp.training.settings import StageSettings
 from treg_exp.training.stage import TrainingStage, silence_residual_branches
 
+TRAINABLE = ("epsilon", "v_prediction")
 PREDICTION: Prediction = "v_prediction"  # of the denoiser that this recipe makes
 POOLED_TEXT_GAIN = 0.3  # of the pooled text beside the time embedding at the start: heard, but not louder
 
@@ -88,6 +89,8 @@ class UnetStage(TrainingStage):
         self.latents = latents
         self.tokenizer = tokenizer
         self.prompt_dropout = prompt_dropout
+        if prediction not in TRAINABLE:
+            raise ValueError(f"prediction={prediction}: allowed are {', '.join(TRAINABLE)}")
         self.prediction = prediction
         self.snr_range = snr_range
         self.focus = focus
@@ -96,7 +99,7 @@ class UnetStage(TrainingStage):
         self.register_buffer("alpha_bar", training_scheduler().alphas_cumprod, persistent=False)
 
     def loss(self, generator: torch.Generator, count: int) -> Tensor:
-        """Weighted squared error of the predicted noise on one batch."""
+        """Weighted squared error of the prediction on one batch."""
         indices = self.draw_indices(generator, count)
         latents = self.latents.draw(indices, generator)
         prompts = [draw_caption(self.corpus.pictures[i], generator) for i in indices.tolist()]
@@ -136,6 +139,18 @@ class UnetStage(TrainingStage):
         weight = snr.clamp(*self.snr_range) * per_target
         loss: Tensor = (weight * F.mse_loss(output, target, reduction="none").mean(dim=(1, 2, 3))).mean()
         return loss
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what the network predicts with it."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["prediction"] = self.prediction
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse a network that has learnt to predict something else."""
+        super().on_load_checkpoint(checkpoint)
+        kept = checkpoint.get("prediction", "epsilon")
+        if kept != self.prediction:
+            raise ValueError(f"the checkpoint's network predicts {kept}, this recipe's {self.prediction}; start anew")
 
     @torch.no_grad()
     def embed(self, prompts: list[str]) -> Tensor:
