@@ -86,7 +86,7 @@ def _matrix(width: int) -> np.ndarray:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_treg_restores_with_every_backbone(folders, kind: str) -> None:
-    """Few steps for the distilled ones; both prompt and measurement matter, and the last projection meets the latter."""
+    """Few steps for the distilled ones; prompt and measurement matter, and the last projection meets the latter."""
     prior = load_prior(str(folders[kind]), precision="fp32")
     x = torch.rand(2, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0)) * 2 - 1
     measurement = measure(BicubicDownsampling(8, (3, SIZE, SIZE)), x)
@@ -298,7 +298,7 @@ def test_memory_savers_change_what_they_may(folders) -> None:
         own = z.clone().requires_grad_()
         prior.decode(prior.predict(own, Point(300, 0.5), text)).square().sum().backward()
         gradients.append(own.grad)
-    torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-6)
+    assert (gradients[0] - gradients[1]).abs().max() < 1e-3 * gradients[0].abs().max()
     assert saving.vae.use_slicing
     assert saving.unet.is_gradient_checkpointing
     assert load_prior(str(folders["sd15"]), vae_tiling=True).vae.use_tiling

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from treg_exp.priors.base import ImageTextEncoder, TextLayout
 from treg_exp.priors.precision import Precision, autocast, autocast_dtype
@@ -67,8 +67,9 @@ class LatentDiffusion:
             memory_layout(autocast_dtype(p, self.device)) for p in (self.unet_precision, self.vae_precision)
         )
         # The denoiser, by far the largest network, is stored in the format that it computes in: half the memory.
-        self.unet.to(device=self.device, dtype=self.half or torch.float32, memory_format=self.unet_layout)
-        self.vae.to(device=self.device, memory_format=self.vae_layout)
+        # (Module.to, because diffusers' own warns of every change of format.)
+        nn.Module.to(self.unet, self.device, self.half or torch.float32).to(memory_format=self.unet_layout)
+        self.vae.to(self.device).to(memory_format=self.vae_layout)
 
     @property
     def in_half_precision(self) -> bool:
