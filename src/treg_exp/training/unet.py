@@ -132,13 +132,7 @@ class UnetStage(TrainingStage):
         a, s = signal.sqrt(), (1.0 - signal).sqrt()
         noisy = (a * latents + s * noise).contiguous(memory_format=torch.channels_last)
         output = network(noisy, times, self.embed(prompts)).sample
-        snr = (signal / (1.0 - signal)).view(-1)
-        target = noise if self.prediction == "epsilon" else a * noise - s * latents
-        # From an error of z_0 to one of the target: z_0 = (z_t - s eps) / a = a z_t - s v.
-        per_target = 1.0 / snr if self.prediction == "epsilon" else 1.0 / (1.0 + snr)
-        weight = snr.clamp(*self.snr_range) * per_target
-        loss: Tensor = (weight * F.mse_loss(output, target, reduction="none").mean(dim=(1, 2, 3))).mean()
-        return loss
+        return weighted_error(output, latents, noise, signal, self.prediction, self.snr_range)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what the network predicts with it."""
@@ -158,6 +152,35 @@ class UnetStage(TrainingStage):
         encoder = self._text_encoder[0].to(self.device)
         embeddings: Tensor = encoder(tokenize(self.tokenizer, prompts).to(self.device)).last_hidden_state
         return embeddings
+
+
+def weighted_error(
+    output: Tensor,
+    latents: Tensor,
+    noise: Tensor,
+    signal: Tensor,
+    prediction: Prediction,
+    snr_range: tuple[float, float],
+) -> Tensor:
+    """Mean squared error of the z_0 that a network's output implies, weighted with the clamped signal-to-noise ratio.
+
+    Args:
+        output: (B, c, h, w) of the network.
+        latents: (B, c, h, w) z_0.
+        noise: (B, c, h, w) that was added.
+        signal: (B, 1, 1, 1) cumulative alphas.
+        prediction: one of `TRAINABLE`.
+        snr_range: least and largest weight.
+    """
+    a, s, snr = signal.sqrt(), (1.0 - signal).sqrt(), (signal / (1.0 - signal)).view(-1)
+    # z_0 = (z_t - s eps) / a = a z_t - s v: its squared error is 1 / SNR or 1 - signal times that of the output.
+    if prediction == "epsilon":
+        target, of_z_0 = noise, 1.0 / snr
+    else:
+        target, of_z_0 = a * noise - s * latents, 1.0 / (1.0 + snr)
+    error = F.mse_loss(output, target, reduction="none").mean(dim=(1, 2, 3))
+    loss: Tensor = (snr.clamp(*snr_range) * of_z_0 * error).mean()
+    return loss
 
 
 def strata(count: int, generator: torch.Generator) -> Tensor:
