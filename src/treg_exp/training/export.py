@@ -79,8 +79,14 @@ def load_pipeline(folder: Path) -> StableDiffusionPipeline:
         folder: what `export` wrote.
     """
     from diffusers import StableDiffusionPipeline
+    from diffusers.utils import is_accelerate_available
 
-    return StableDiffusionPipeline.from_pretrained(folder, safety_checker=None, torch_dtype=torch.float32)
+    return StableDiffusionPipeline.from_pretrained(
+        folder,
+        safety_checker=None,
+        torch_dtype=torch.float32,
+        low_cpu_mem_usage=is_accelerate_available(),  # asking for it without accelerate prints a warning
+    )
 
 
 def _write_weights(recipe: Recipe, folder: Path) -> None:
