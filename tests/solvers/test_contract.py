@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 import torch
 from hydra.utils import instantiate
-from omegaconf import OmegaConf
 
 from tests.conftest import ROOT
+from tests.test_config import composed
 from treg_exp.noise import KeyedNoise, StreamKey
 from treg_exp.operators import BicubicDownsampling
 from treg_exp.solvers import Solver
@@ -25,7 +25,7 @@ POLICY = TextPolicy(ConstantGuidance(3.0), AdaptiveNegation())
 
 @pytest.fixture(params=NAMES)
 def solver(request) -> Solver:
-    made = instantiate(OmegaConf.load(ROOT / "conf" / "solver" / f"{request.param}.yaml"), _convert_="all")
+    made = instantiate(composed(f"solver={request.param}").solver, _convert_="all")
     return replace(made, steps=STEPS) if made.steps else made
 
 
