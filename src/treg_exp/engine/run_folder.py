@@ -18,7 +18,7 @@ from omegaconf import OmegaConf
 from treg_exp.engine.work import Key
 from treg_exp.errors import ConfigError
 from treg_exp.files import TEMPORARY_SUFFIX, append_json_line, write_json, write_text
-from treg_exp.reports.rows import read_lines, read_rows
+from treg_exp.reports.rows import draw_name, read_lines, read_rows
 
 PACKAGES = (
     "torch",
@@ -116,7 +116,7 @@ class RunFolder:
         """PNG of one restoration."""
         sample_id, variant, draw = key
         folder = self.sample(sample_id) / variant
-        return (folder / f"draw_{draw:03d}" if draws > 1 else folder) / "reconstruction.png"
+        return (folder / draw_name(draw) if draws > 1 else folder) / "reconstruction.png"
 
     def finished(self) -> set[Key]:
         """Keys of the work items that have a row."""

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 from treg_exp.files import write_bytes
 from treg_exp.reports.columns import variant_label
 from treg_exp.reports.lettering import draw, shorten, width, wrap
-from treg_exp.reports.rows import Row, read_rows
+from treg_exp.reports.rows import Row, read_rows, restored_file
 
 CELL = 192  # pixels: a whole multiple of small image sizes, so that nearest neighbours stay square
 GAP, GROUP_GAP, ROW_GAP, TEXT_GAP, MARGIN = 12, 32, 18, 7, 28
@@ -92,11 +92,9 @@ def given(run_dir: Path, samples: Sequence[str]) -> list[str]:
 
 def restored(folder: Path, variant: str, row: Row | None) -> Panel:
     """The panel of one restoration; of several draws, the first one that the run finished."""
-    path = folder / variant / "reconstruction.png"
-    if row is not None and not path.is_file():
-        path = folder / variant / f"draw_{int(row.get('draw', 0)):03d}" / "reconstruction.png"
     if row is None:
-        return Panel(path)
+        return Panel(folder / variant / "reconstruction.png")
+    path = restored_file(folder, variant, int(row.get("draw", 0)))
     psnr, residual = row.get("psnr"), row.get("residual")
     parts = [] if psnr is None else [f"PSNR {psnr:.1f} dB"]
     parts += [] if residual is None else [f"residual {residual:.2f}"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -12,10 +11,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from treg_exp.files import write_bytes, write_text
+from treg_exp.files import write_bytes
 from treg_exp.reports.columns import variant_label
 from treg_exp.reports.grid import INPUTS, Panel, compose, given
-from treg_exp.reports.rows import Row
+from treg_exp.reports.rows import Row, draw_name, write_table
 
 STD_WHITE = 0.5  # standard deviation, in units of [-1, 1], that a map shows as white
 FIELDS = ("sample_id", "variant", "draws", "posterior_std", "psnr_of_mean")
@@ -44,12 +43,12 @@ def write_posterior(run_dir: str | Path, rows: Sequence[Row]) -> list[Row]:
         if len(draws) < 2:
             continue
         folder = run_dir / "samples" / sample_id / variant
-        stack = np.stack([_read(folder / f"draw_{draw:03d}" / "reconstruction.png") for draw in sorted(draws)])
+        stack = np.stack([read_picture(folder / draw_name(draw) / "reconstruction.png") for draw in sorted(draws)])
         mean, variance = stack.mean(axis=0), stack.var(axis=0, ddof=1)
         _save(mean / 2 + 0.5, folder / "mean.png")
         _save(np.sqrt(variance.mean(axis=-1)) / STD_WHITE, folder / "std.png")
         target = run_dir / "samples" / sample_id / "target.png"
-        error = float(np.square(mean - _read(target)).mean()) if target.is_file() else None
+        error = float(np.square(mean - read_picture(target)).mean()) if target.is_file() else None
         values = (
             len(draws),
             float(np.sqrt(variance.mean())),
@@ -57,7 +56,7 @@ def write_posterior(run_dir: str | Path, rows: Sequence[Row]) -> list[Row]:
         )
         found.append(dict(zip(FIELDS, (sample_id, variant, *values), strict=True)))
     if found:
-        _write_table(found, run_dir / "posterior.csv")
+        write_table(found, FIELDS, run_dir / "posterior.csv")
     return found
 
 
@@ -99,7 +98,7 @@ def _panels(folder: Path, row: Mapping[str, Any]) -> list[Panel]:
     ]
 
 
-def _read(path: Path) -> np.ndarray:
+def read_picture(path: Path) -> np.ndarray:
     """(H, W, 3) in [-1, 1]."""
     with Image.open(path) as stored:
         return np.asarray(stored.convert("RGB"), dtype=np.float64) / 127.5 - 1.0
@@ -110,11 +109,3 @@ def _save(values: np.ndarray, path: Path) -> None:
     buffer = io.BytesIO()
     Image.fromarray(np.uint8(np.round(255 * values.clip(0, 1)))).save(buffer, "PNG")
     write_bytes(path, buffer.getvalue())
-
-
-def _write_table(found: Sequence[Row], out: Path) -> None:
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, FIELDS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({name: "" if value is None else value for name, value in row.items()} for row in found)
-    write_text(out, buffer.getvalue())

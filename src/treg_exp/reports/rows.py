@@ -52,11 +52,27 @@ def columns_of(rows: Sequence[Row]) -> list[str]:
 
 def write_results(rows: Sequence[Row], out: str | Path) -> Path:
     """Write ``results.csv``: one line per restoration, stable columns, empty cells for None."""
+    return write_table(rows, columns_of(rows), out)
+
+
+def write_table(rows: Sequence[Row], columns: Sequence[str], out: str | Path) -> Path:
+    """Write rows as CSV, empty cells for None and for what a row lacks."""
     buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, columns_of(rows), restval="", lineterminator="\n")
+    writer = csv.DictWriter(buffer, columns, restval="", lineterminator="\n")
     writer.writeheader()
     writer.writerows(_cells(row) for row in rows)
     return write_text(out, buffer.getvalue())
+
+
+def draw_name(draw: int) -> str:
+    """Folder of one draw, where a run makes several."""
+    return f"draw_{draw:03d}"
+
+
+def restored_file(sample: Path, variant: str, draw: int) -> Path:
+    """PNG of a restoration below the folder of its sample, whether the run made one draw or several."""
+    path = sample / variant / "reconstruction.png"
+    return path if path.is_file() else sample / variant / draw_name(draw) / "reconstruction.png"
 
 
 def _cells(row: Mapping[str, Any]) -> dict[str, Any]:

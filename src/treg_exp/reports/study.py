@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 from omegaconf import OmegaConf
-from PIL import Image
 
 from treg_exp.files import read_json
 from treg_exp.reports.columns import KNOWN, POSTERIOR, column, variant_label
-from treg_exp.reports.rows import Row, read_rows
+from treg_exp.reports.posterior import read_picture
+from treg_exp.reports.rows import Row, read_rows, restored_file
 from treg_exp.reports.summary import paired, per_image, statistics
 
 #: Columns of the tables and of the paired differences, where a run has them.
@@ -80,7 +80,6 @@ def read_study(folder: str | Path) -> Study:
     """
     runs: dict[tuple[str, str], dict[str, list[Row]]] = {}
     for file in sorted(Path(folder).glob("*/*/config.yaml")):
-        rows = read_rows(file.parent)
         task, setting = str(OmegaConf.load(file).task.name), file.parent.parent.name
         if (setting, task) in runs:
             raise ValueError(f"{folder}/{setting} holds two runs of {task}; give the second one its own folder")
@@ -88,7 +87,7 @@ def read_study(folder: str | Path) -> Study:
         if state != "finished":
             print(f"left out: {file.parent} is not finished ({state})")
             continue
-        rows = _with_posterior(rows, file.parent / "posterior.csv")
+        rows = _with_posterior(read_rows(file.parent), file.parent / "posterior.csv")
         if "phase_retrieval" in task:
             rows = [row | {"upright": _upright(file.parent, row)} for row in rows]
         by_variant: dict[str, list[Row]] = {}
@@ -205,10 +204,8 @@ def _upright(run: Path, row: Row) -> float | None:
     The modulus of a Fourier transform is the same for both, so a measurement cannot tell them apart.
     """
     folder = run / "samples" / row["sample_id"]
-    file = folder / row["variant"] / "reconstruction.png"
-    if not file.is_file():
-        file = folder / row["variant"] / f"draw_{row['draw']:03d}" / "reconstruction.png"
+    file = restored_file(folder, row["variant"], row["draw"])
     if not (file.is_file() and (folder / "target.png").is_file()):
         return None
-    image, target = (np.asarray(Image.open(f).convert("RGB"), dtype=float) for f in (file, folder / "target.png"))
+    image, target = read_picture(file), read_picture(folder / "target.png")
     return float(np.square(image - target).sum() < np.square(image - target[::-1, ::-1]).sum())
