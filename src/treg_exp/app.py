@@ -74,7 +74,7 @@ def restore(experiment: Experiment, devices: int | None = None) -> None:
     if not batches:
         return
     from treg_exp.engine.loading import WorkData
-    from treg_exp.engine.processes import LocalProcesses, OwnSigterm, is_first, launched_outside
+    from treg_exp.engine.processes import LocalProcesses, OwnSigterm, is_first, launched_outside, leave_group
     from treg_exp.engine.progress import StepProgress
     from treg_exp.engine.writer import RunWriter
 
@@ -105,6 +105,7 @@ def restore(experiment: Experiment, devices: int | None = None) -> None:
         others.wait()
     if outside and world > 1:
         trainer.strategy.barrier("all rows are written")
+    leave_group()
 
 
 def join(run_dir: str, devices: int) -> None:

@@ -82,7 +82,7 @@ class LocalProcesses:
         for process in self.processes:
             process.kill()  # those that have ended do not mind; rows are written whole, so nothing is lost
             process.wait()
-        _leave_group()
+        leave_group()
         for name, value in self.before.items():
             os.environ.pop(name, None)
             if value is not None:
@@ -96,8 +96,11 @@ class LocalProcesses:
                     self.on_loss(number, code)
 
 
-def _leave_group() -> None:
-    """The next job of a multirun makes a group of its own."""
+def leave_group() -> None:
+    """Leave the process group, if there is one: the next job of a multirun makes its own.
+
+    A process that exits within it is aborted now and then: the group's threads may want the interpreter while that ends.
+    """
     from torch import distributed
 
     if distributed.is_available() and distributed.is_initialized():
