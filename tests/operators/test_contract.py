@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tests.operators.conftest import IDS
 from tests.operators.tasks import load_task
-from treg_exp.operators import CG, DeepinvOperator, Exact, Operator, Task
+from treg_exp.operators import CG, DeepinvOperator, Exact, Operator, Task, prox_in_range
 from treg_exp.operators.cg import dot
 
 # Limited angles leave singular values of 1e-5: without damping, float32 and 500 iterations end earlier.
@@ -62,6 +62,23 @@ def test_prox_is_the_minimiser(task: Task, operator: Operator, x0: Tensor, y: Te
     scale = scale + lam * dot(x0, x0).sqrt()
     tolerance = 1e-5 * (UNDAMPED.get(task.name, 1.0) if lam == 0 else 1.0)
     assert bool((dot(gradient, gradient).sqrt() <= tolerance * scale).all())
+
+
+def test_prox_in_range_is_the_minimiser_among_pictures(operator: Operator, x0: Tensor, y: Tensor) -> None:
+    """A projected gradient step from the minimiser leads back to it; the clamped minimiser is worse."""
+    lam = 0.01 * operator.norm_sq
+    best = prox_in_range(operator, y, x0, lam, iterations=100)
+    gradient = operator.adjoint(operator.A(best) - y) + lam * (best - x0)
+    step = (best - gradient / (operator.norm_sq + lam)).clamp(-1, 1)
+    assert float(best.abs().max()) <= 1
+    assert_near(step, best, 2e-3)
+
+    def objective(x: Tensor) -> Tensor:
+        error = operator.A(x) - y
+        return dot(error, error) + lam * dot(x - x0, x - x0)
+
+    clamped = prox_in_range(operator, y, x0, lam, iterations=0)
+    assert bool((objective(prox_in_range(operator, y, x0, lam)) <= objective(clamped) * (1 + 1e-5)).all())
 
 
 def test_prox_without_damping_is_the_projection(task: Task, operator: Operator, x: Tensor, x0: Tensor) -> None:

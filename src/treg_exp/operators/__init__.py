@@ -9,6 +9,7 @@ from treg_exp.operators.colour import BayerMosaic, Greyscale
 from treg_exp.operators.composition import Composition
 from treg_exp.operators.compressed import CompressedSensing
 from treg_exp.operators.deepinv_adapter import DeepinvOperator, deepinv_task
+from treg_exp.operators.in_range import prox_in_range
 from treg_exp.operators.intensity import GammaCorrection, HighDynamicRange
 from treg_exp.operators.jpeg import JPEG
 from treg_exp.operators.kernel_blur import KernelBlur
@@ -72,4 +73,5 @@ __all__ = [
     "Task",
     "TightOperator",
     "deepinv_task",
+    "prox_in_range",
 ]

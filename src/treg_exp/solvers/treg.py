@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from treg_exp.noise import Noise
-from treg_exp.operators import CG, Exact, Operator, ProxMethod
+from treg_exp.operators import CG, Exact, Operator, ProxMethod, prox_in_range
 from treg_exp.priors.base import Prior
 from treg_exp.schedule import Step
 from treg_exp.solvers.base import OnStep, Solver, check_steps, ignore
@@ -75,6 +75,9 @@ class TReg(Solver):
             with the null text alone.
         dps_scale: step size rho of ``dps``; None is sqrt(ab_prev) (released code).
         final_projection: one last proximal step in image space: the autoencoder's round trip alone leaves a residual.
+        final_iterations: ADMM iterations that keep this last step within [-1, 1], see ``prox_in_range``; 0 clamps it
+            afterwards, and so does every number on a non-linear task.
+        final_penalty: of ADMM, in units of ||A||^2.
         alpha_shift: 1 shifts the alpha table against the timestep as the released code does, see ``Schedule.steps``.
     """
 
@@ -88,6 +91,8 @@ class TReg(Solver):
     off_window: OffWindow = "ddim"
     dps_scale: float | None = None
     final_projection: bool = True
+    final_iterations: int = 20
+    final_penalty: float = 0.1
     alpha_shift: int = 0
     needs_gradient = True
 
@@ -103,6 +108,10 @@ class TReg(Solver):
         ):
             if getattr(self, name) not in get_args(kind):
                 raise ValueError(f"{name}={getattr(self, name)}: allowed are {', '.join(get_args(kind))}")
+        if self.final_iterations < 0 or not self.final_penalty > 0:
+            raise ValueError(
+                f"final_iterations={self.final_iterations}, final_penalty={self.final_penalty}: must be >= 0 and > 0"
+            )
         if self.alpha_shift not in (0, 1):
             raise ValueError(f"alpha_shift={self.alpha_shift}: must be 0 or 1")
 
@@ -139,12 +148,22 @@ class TReg(Solver):
                 z_t = step.ddim(z_0, eps_renoise)
             on_step(StepInfo(step, self.steps, z_0))
         x = prior.decode(z_0)  # the last Tweedie estimate, before any blend
-        return Restoration(self.project(problem, x) if self.final_projection else x)
+        return Restoration(self.last_projection(problem, x) if self.final_projection else x)
 
     def project(self, problem: Problem, x: Tensor) -> Tensor:
         """Proximal step in image space: argmin ||y - A x_y||^2 + lam ||x_y - x||^2."""
-        lam = problem.measurement.lam if self.lam is None else self.lam
-        return problem.operator.prox(problem.y, x, lam, self.prox)
+        return problem.operator.prox(problem.y, x, self.ridge(problem), self.prox)
+
+    def last_projection(self, problem: Problem, x: Tensor) -> Tensor:
+        """The proximal step for the picture that is returned: within [-1, 1]."""
+        iterations = self.final_iterations if problem.operator.linear else 0
+        return prox_in_range(
+            problem.operator, problem.y, x, self.ridge(problem), self.prox, iterations, self.final_penalty
+        )
+
+    def ridge(self, problem: Problem) -> float:
+        """Weight lam of the proximal step."""
+        return problem.measurement.lam if self.lam is None else self.lam
 
     def encode(self, prior: Prior, x_y: Tensor, step: Step, noise: Noise) -> Tensor:
         """Latent of the data-consistent image."""

@@ -1,0 +1,45 @@
+"""The proximal step among pictures: values outside [-1, 1] cannot be shown, and clamping them afterwards undoes the fit."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from treg_exp.operators.base import Operator
+from treg_exp.operators.methods import EXACT, ProxMethod
+
+
+def prox_in_range(
+    operator: Operator,
+    y: Tensor,
+    x0: Tensor,
+    lam: float,
+    method: ProxMethod = EXACT,
+    iterations: int = 20,
+    penalty: float = 0.1,
+) -> Tensor:
+    """argmin ||y - A x||^2 + lam ||x - x0||^2 over -1 <= x <= 1, by ADMM (Boyd et al., Foundations and Trends 2011).
+
+    Scaled form, with rho = penalty ||A||^2: x is a proximal step towards x0 and z - u, z the clamped x + u, and the
+    running sum u of what clamping took away.
+
+    Args:
+        operator: linear; the problem is convex then.
+        y: (B, *measurement_shape) measurements.
+        x0: (B, 3, H, W) images to stay close to.
+        lam: weight >= 0, as of ``Operator.prox``.
+        method: how each proximal step is solved.
+        iterations: of ADMM; 0 is one clamped proximal step.
+        penalty: > 0, in units of ||A||^2; it changes how fast the iterations converge, not where to.
+
+    Returns:
+        (B, 3, H, W) float32 in [-1, 1].
+    """
+    if not iterations:
+        return operator.prox(y, x0, lam, method).clamp(-1, 1)
+    rho = penalty * operator.norm_sq
+    z, u = x0, x0.new_zeros(x0.shape)
+    for _ in range(iterations):
+        x = operator.prox(y, (lam * x0 + rho * (z - u)) / (lam + rho), lam + rho, method)
+        z = (x + u).clamp(-1, 1)
+        u = u + x - z
+    return z
