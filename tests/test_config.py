@@ -156,6 +156,26 @@ def test_released_experiments_have_the_released_constants() -> None:
     assert (made.task.name, made.task.noise.sigma) == ("treg_gaussian_deblur", 0.01)
 
 
+NAMED = sorted((ROOT / "conf/experiment").rglob("*.yaml"))
+
+
+@pytest.mark.parametrize("file", NAMED, ids=lambda file: file.stem)
+def test_every_named_experiment_can_start(file: Path) -> None:
+    """Where its name has a task, that is what it measures."""
+    name = file.relative_to(ROOT / "conf/experiment").with_suffix("").as_posix()
+    made = Experiment.from_config(composed(f"experiment={name}", "data.limit=1"))
+    _, _, task = name.rpartition("treg_")
+    assert name.startswith("study") or task == name or made.task.name.removeprefix("treg_") == task
+    assert made.items
+
+
+def test_best_experiments_have_the_tuned_settings() -> None:
+    made = Experiment.from_config(composed("experiment=best/treg_gaussian_deblur", "data.limit=1"))
+    (variant,) = made.variants.values()
+    assert isinstance(made.solver, TReg)
+    assert (made.solver.data_steps, made.task.tau, variant.policy.guidance.scale) == (DataSteps(every=1), 0.3, 2.0)
+
+
 def test_samples_without_a_counterfactual_are_left_out_of_that_variant(tmp_path: Path) -> None:
     packaged = ROOT / "src/treg_exp/assets/emoji_test"
     (tmp_path / "images").symlink_to(packaged / "images")

@@ -99,7 +99,7 @@ class LocalProcesses:
 def leave_group() -> None:
     """Leave the process group, if there is one: the next job of a multirun makes its own.
 
-    A process that exits within it is aborted now and then: the group's threads may want the interpreter while that ends.
+    A process that exits within it is aborted now and then: the group's threads may want the interpreter while it ends.
     """
     from torch import distributed
 

@@ -1,4 +1,4 @@
-"""The proximal step among pictures: values outside [-1, 1] cannot be shown, and clamping them afterwards undoes the fit."""
+"""The proximal step among pictures: values outside [-1, 1] cannot be shown, and clamping them undoes the fit."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ def prox_in_range(
     iterations: int = 20,
     penalty: float = 0.1,
 ) -> Tensor:
-    """argmin ||y - A x||^2 + lam ||x - x0||^2 over -1 <= x <= 1, by ADMM (Boyd et al., Foundations and Trends 2011).
+    """The proximal step argmin ||y - A x||^2 + lam ||x - x0||^2 over -1 <= x <= 1, by ADMM.
 
-    Scaled form, with rho = penalty ||A||^2: x is a proximal step towards x0 and z - u, z the clamped x + u, and the
+    After Boyd et al., "Distributed optimization and statistical learning via ADMM", Foundations and Trends 2011.
+    In scaled form, with rho = penalty ||A||^2: x is a proximal step towards x0 and z - u, z the clamped x + u, and the
     running sum u of what clamping took away.
 
     Args:
