@@ -79,7 +79,7 @@ def pairs(side: int, only: Sequence[str] | None = None) -> Iterator[Pair]:
 
     shape = (3, side, side)
     taps = min(61, side // 2 * 2 - 1)
-    gaussian = GaussianBlur(3.0, taps, shape, "circular")
+    gaussian = GaussianBlur(3.0, taps, shape, "zero")
     circular, reflect = (KernelBlur(_kernel(taps), shape, boundary) for boundary in ("circular", "reflect"))
     mask = RandomInpainting(0.3, shape, ["bench"])
     kernel = _kernel(taps)
@@ -87,7 +87,7 @@ def pairs(side: int, only: Sequence[str] | None = None) -> Iterator[Pair]:
         "bicubic x4": lambda: (BicubicDownsampling(4, shape), physics.DownsamplingMatlab(factor=4)),
         "bicubic x16": lambda: (BicubicDownsampling(16, shape), physics.DownsamplingMatlab(factor=16)),
         "average x4": lambda: (AveragePooling(4, shape), _mean_blocks(shape, 4)),
-        f"gaussian {taps} taps": lambda: (gaussian, physics.BlurFFT(img_size=shape, filter=kernel)),
+        f"gaussian {taps} zero": lambda: (gaussian, physics.Blur(filter=kernel, padding="constant", use_fft=True)),
         f"kernel {taps} circular": lambda: (circular, physics.BlurFFT(img_size=shape, filter=kernel)),
         f"kernel {taps} reflect": lambda: (reflect, physics.Blur(filter=kernel, padding="reflect", use_fft=True)),
         "mask": lambda: (mask, physics.Inpainting(img_size=shape, mask=mask.mask[0].expand(3, -1, -1))),

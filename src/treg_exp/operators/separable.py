@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from treg_exp.operators.banded import bands, on_columns, on_rows
 from treg_exp.operators.base import Operator
 
 
@@ -69,6 +70,8 @@ class SeparableOperator(Operator):
         super().__init__(inside, (3, h, w))
         self.rcond = rcond
         self.H_h, self.H_w = height.matrix, width.matrix
+        self._bands_h, self._bands_w = bands(self.H_h), bands(self.H_w)
+        self._bands_ht, self._bands_wt = bands(self.H_h.mT), bands(self.H_w.mT)
         self._U_h, self._V_h = height.U, height.V
         self._U_w, self._V_w = width.U, width.V
         self._s = height.s[:, None] * width.s[None, :]
@@ -84,10 +87,10 @@ class SeparableOperator(Operator):
         return float(self._s[0, 0]) ** 2
 
     def _A(self, x: Tensor) -> Tensor:
-        return self.H_h @ (x @ self.H_w.mT)
+        return on_rows(self.H_h, self._bands_h, on_columns(self.H_w, self._bands_w, x))
 
     def _adjoint(self, y: Tensor) -> Tensor:
-        return self.H_h.mT @ y @ self.H_w
+        return on_columns(self.H_w.mT, self._bands_wt, on_rows(self.H_h.mT, self._bands_ht, y))
 
     def _solve(self, residual: Tensor, lam: float) -> Tensor:
         modes = self._U_h.mT @ residual @ self._U_w
