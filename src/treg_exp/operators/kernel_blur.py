@@ -111,7 +111,7 @@ class KernelBlur(Operator):
 
 
 def _by_channel(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    return torch.cat([function(channel) for channel in x.split(1, dim=1)], dim=1)
+    return torch.cat([function(channel) for channel in torch.split(x, 1, dim=1)], dim=1)
 
 
 def _fast(size: int) -> int:
