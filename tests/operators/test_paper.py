@@ -1,4 +1,4 @@
-"""Presets of papers: the promises of the contract at their own lambda, and their stated sizes at the papers' sides."""
+"""Presets of papers: their sizes at the papers' sides, and what those promise that need their own lambda."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from tests.operators.conftest import IDS
-from tests.operators.tasks import PAPER, PATHS, load_task, smallest_shape
+from tests.operators.tasks import DAMPED, PAPER, PATHS, load_task, smallest_shape
 from treg_exp.operators import Operator, Task
 from treg_exp.operators.cg import dot
 
 
-@pytest.fixture(scope="module", params=PAPER)
+@pytest.fixture(scope="module", params=DAMPED)
 def task(request: pytest.FixtureRequest) -> Task:
     return load_task(request.param)
 
