@@ -61,7 +61,7 @@ def _add_train_prior(commands: argparse._SubParsersAction[argparse.ArgumentParse
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = command.add_argument
-    add("--stage", choices=(*STAGES, "test-set", "all"), default="all", help="what to do")
+    add("--stage", choices=(*STAGES, "test-set", "validation-set", "all"), default="all", help="what to do")
     add("--out", type=Path, default=Path("train"), help="folder for checkpoints and figures")
     add("--data-dir", type=Path, default=Path("train/data"), help="cache folder for the artworks from npm")
     add(
@@ -110,6 +110,10 @@ def _train_prior(arguments: argparse.Namespace) -> int:
             from treg_exp.training.testset import write_test_set
 
             write_test_set(recipe.corpus, Path(__file__).parent / "assets" / "emoji_test")
+        elif stage == "validation-set":
+            from treg_exp.training.testset import write_validation_set
+
+            write_validation_set(recipe.corpus, arguments.out / "validation")
         else:
             recipe.train(stage)
     return 0

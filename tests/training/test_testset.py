@@ -27,7 +27,7 @@ from treg_exp.training.counterfactuals import (
     sheet,
 )
 from treg_exp.training.counterfactuals_chosen import CHOSEN
-from treg_exp.training.testset import FIELDS, write_test_set
+from treg_exp.training.testset import FIELDS, VALIDATION, write_test_set, write_validation_set
 
 PACKAGED = Path(str(files("treg_exp") / "assets" / "emoji_test"))
 CACHE = Path(__file__).parents[2] / "train" / "data"
@@ -178,3 +178,13 @@ def test_the_packaged_set_is_what_the_corpus_gives(tmp_path: Path) -> None:
     assert (tmp_path / "captions.csv").read_bytes() == (PACKAGED / "captions.csv").read_bytes()
     for path in (PACKAGED / "images").glob("*.png"):
         assert (tmp_path / "images" / path.name).read_bytes() == path.read_bytes()
+
+
+def test_validation_pictures_are_held_out_and_not_tested(corpus: Corpus, tmp_path: Path) -> None:
+    write_validation_set(corpus, tmp_path)
+    rows = list(csv.DictReader((tmp_path / "captions.csv").read_text().splitlines()))
+    names = [path.stem for path in sorted((tmp_path / "images").glob("*.png"))]
+    assert names == [row["sample_id"] for row in rows]
+    unseen = {p.sample_id for i in corpus.split.held_out if i not in corpus.split.test for p in [corpus.pictures[i]]}
+    assert {name.partition("-")[2] for name in names} <= unseen
+    assert len(names) == min(VALIDATION, len(unseen))

@@ -1,9 +1,10 @@
-"""Write the shipped test set: 200 held-out pictures, their captions and their counterfactual captions."""
+"""Write the shipped test set, 200 held-out pictures with captions and counterfactual captions, and a validation set."""
 
 from __future__ import annotations
 
 import csv
 import io
+import random
 from pathlib import Path
 
 import torch
@@ -14,6 +15,9 @@ from treg_exp.training.captions import styled_caption
 from treg_exp.training.corpus import Corpus
 from treg_exp.training.counterfactuals import nearest_of
 from treg_exp.training.counterfactuals_chosen import CHOSEN
+from treg_exp.training.split import TEST_CATEGORIES
+
+VALIDATION = 48  # pictures
 
 #: The last two compare the picture with that of the counterfactual in the same style: RMSE in units of [-1, 1].
 FIELDS = (
@@ -50,3 +54,24 @@ def write_test_set(corpus: Corpus, folder: Path) -> None:
         save_png(corpus.as_float(torch.tensor([index]))[0], folder / "images" / f"{sample_id}.png")
     write_text(folder / "captions.csv", table.getvalue())
     write_hashes(folder)
+
+
+def write_validation_set(corpus: Corpus, folder: Path) -> None:
+    """Write held-out pictures of the test set's categories that are not in it, for the choice of settings.
+
+    Args:
+        corpus: the whole corpus.
+        folder: gets ``images/*.png``, in an order drawn once, and ``captions.csv``, a manifest for them.
+    """
+    tested = set(corpus.split.test)
+    rest = [i for i in corpus.split.held_out if i not in tested and corpus.pictures[i].category in TEST_CATEGORIES]
+    random.Random(0).shuffle(rest)
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(("sample_id", "caption"))
+    for number, index in enumerate(rest[:VALIDATION]):
+        picture = corpus.pictures[index]
+        sample_id = f"{number:02d}-{picture.sample_id}"
+        writer.writerow((sample_id, styled_caption(picture.name, picture.style)))
+        save_png(corpus.as_float(torch.tensor([index]))[0], folder / "images" / f"{sample_id}.png")
+    write_text(folder / "captions.csv", table.getvalue())
