@@ -22,8 +22,8 @@ def _is_linear(name: str) -> bool:
 
 NONLINEAR = [name for name in NAMES if not _is_linear(name)]
 PAPER = [name for name in NAMES if PATHS[name].parent != PRESETS and name not in NONLINEAR]  # linear, of papers
-# A motion blur with a reflecting edge has no closed form, and without damping no solution that 500 iterations in float32
-# reach: these presets keep the promises of tests/operators/test_paper.py only.
+# A motion blur with a reflecting edge has no closed form, and without damping no solution that 500 iterations in
+# float32 reach: these presets keep the promises of tests/operators/test_paper.py only.
 DAMPED = [name for name in PAPER if name.endswith("_motion_deblur")]
 LINEAR = [name for name in NAMES if name not in NONLINEAR and name not in DAMPED]
 
