@@ -19,7 +19,7 @@ class StepProgress(Callback):
     """
 
     def __init__(self, steps: int, batches: int) -> None:
-        self.steps, self.batches = steps, batches
+        self.steps, self.batches, self.done = max(steps, 1), batches, 0
         self.bar: Any = None
 
     def on_predict_start(self, trainer: Any, pl_module: Any) -> None:
@@ -28,19 +28,20 @@ class StepProgress(Callback):
             from tqdm import tqdm
 
             self.bar = tqdm(
-                total=max(self.steps, 1) * self.batches, desc="restoring", unit="step", file=sys.stderr,
+                total=self.steps * self.batches, desc="restoring", unit="step", file=sys.stderr,
                 dynamic_ncols=True, mininterval=0.5 if sys.stderr.isatty() else 10,
             )  # fmt: skip
 
     def on_step(self, info: StepInfo) -> None:
-        """One solver step was taken."""
-        if self.bar is not None:
+        """One solver step was taken; a batch in parts, for want of memory, takes its steps once for each of them."""
+        if self.bar is not None and self.bar.n < self.steps * (self.done + 1):
             self.bar.update()
 
     def on_predict_batch_end(self, *args: Any, **kwargs: Any) -> None:
-        """Count the batch where the solver has no steps."""
-        if self.bar is not None and not self.steps:
-            self.bar.update()
+        """The batch counts as a whole, however its steps were taken."""
+        self.done += 1
+        if self.bar is not None:
+            self.bar.update(self.steps * self.done - self.bar.n)
 
     def on_predict_end(self, trainer: Any, pl_module: Any) -> None:
         """Close the bar."""

@@ -1,6 +1,6 @@
 """Per-image metrics. To add one: a class like those here and an entry in ``conf/metrics``."""
 
-from treg_exp.metrics.alignment import TextAlignment, text_alignment
+from treg_exp.metrics.alignment import TextAlignment
 from treg_exp.metrics.base import Metric, MetricInput, Values, evaluate
 from treg_exp.metrics.fidelity import PSNR, SSIM, psnr, ssim
 from treg_exp.metrics.judge import JudgeAlignment
@@ -21,5 +21,4 @@ __all__ = [
     "psnr",
     "residual",
     "ssim",
-    "text_alignment",
 ]

@@ -21,18 +21,6 @@ if TYPE_CHECKING:
 ROLES = {"align_own": "caption", "align_counterfactual": "counterfactual"}
 
 
-def text_alignment(image: Tensor, texts: Sequence[str], clip: ImageTextEncoder) -> Tensor:
-    """Cosine between the features of each image and of its text, (B,) in [-1, 1].
-
-    Args:
-        image: (B, 3, H, W) in [-1, 1]; clamped.
-        texts: one per image.
-        clip: encoder with (B, F) image and text features.
-    """
-    features = clip.image_features(image.clamp(-1, 1))
-    return cosine_similarity(features.double(), clip.text_features(texts).to(features).double(), dim=1)
-
-
 class TextAlignment:
     """Cosine to the captions; None for images without the text and for priors without an encoder.
 
@@ -47,21 +35,28 @@ class TextAlignment:
         self.names = tuple(self.roles)
 
     def __call__(self, inp: MetricInput) -> Values:
-        """See :class:`~treg_exp.metrics.base.Metric`."""
-        return {name: self._column(inp, role) for name, role in self.roles.items()}
+        """See :class:`~treg_exp.metrics.base.Metric`. Images are clamped to [-1, 1]."""
+        encoder = self.encoder(inp)
+        wanted = any(texts.get(role) for texts in inp.captions for role in self.roles.values())
+        if encoder is None or not wanted:
+            return {name: [None] * len(inp.image) for name in self.roles}
+        features = encoder.image_features(inp.image.clamp(-1, 1)).double()
+        return {name: _cosines(features, inp.captions, role, encoder) for name, role in self.roles.items()}
 
     def encoder(self, inp: MetricInput) -> ImageTextEncoder | None:
         """Whose features are compared; None where there are none."""
         return inp.prior.clip
 
-    def _column(self, inp: MetricInput, role: str) -> list[float | None]:
-        column: list[float | None] = [None] * len(inp.image)
-        rows = [i for i, texts in enumerate(inp.captions) if texts.get(role)]
-        encoder = self.encoder(inp)
-        if encoder is None or not rows:
-            return column
-        texts = [inp.captions[i][role] for i in rows]
-        values = per_sample(text_alignment(inp.image[rows], texts, encoder), len(rows))
+
+def _cosines(
+    features: Tensor, captions: Sequence[Mapping[str, str]], role: str, encoder: ImageTextEncoder
+) -> list[float | None]:
+    """Between the (B, F) features of each image and those of its text, in [-1, 1]; None where it has no such text."""
+    column: list[float | None] = [None] * len(features)
+    rows = [i for i, texts in enumerate(captions) if texts.get(role)]
+    if rows:
+        text = encoder.text_features([captions[i][role] for i in rows]).to(features)
+        values = per_sample(cosine_similarity(features[rows], text, dim=1), len(rows))
         for i, value in zip(rows, values, strict=True):
             column[i] = value
-        return column
+    return column

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from treg_exp.priors.texts import token_ids
 from treg_exp.training.augment import jitter, shrunk, wear
 from treg_exp.training.captions import draw_caption, names_style
 from treg_exp.training.captiontable import CaptionTable
@@ -140,10 +141,10 @@ class ClipStage(TrainingStage):
     def _loss_over_batch(self, image: Tensor, indices: Tensor, generator: torch.Generator) -> Tensor:
         """Symmetric; a picture's other true captions are not counted as wrong."""
         captions = [draw_caption(self.corpus.pictures[i], generator, naming=True) for i in indices.tolist()]
-        tokens = tokenize(self.tokenizer, captions)
+        tokens = token_ids(self.tokenizer, captions, self.device)
         # Attention is causal and the feature is read at the first end token: padding after it changes nothing.
         longest = int((tokens != self.tokenizer.eos_token_id).sum(dim=1).max()) + 1
-        logits = image @ self.network.text_features(tokens[:, :longest].to(self.device)).T
+        logits = image @ self.network.text_features(tokens[:, :longest]).T
         also_true = self._also_true(indices, captions).to(self.device)
         target = torch.arange(len(indices), device=self.device)
         by_image = F.cross_entropy(logits.masked_fill(also_true, -1e4), target)
@@ -168,15 +169,15 @@ class ClipStage(TrainingStage):
         self.lock("text_encoder")
         table = CaptionTable(self.corpus)
         plain, styled = (
-            torch.cat([self.network.text_features(part.to(self.device)) for part in torch.split(ids, 512)])
-            for ids in (tokenize(self.tokenizer, table.plain), tokenize(self.tokenizer, table.styled))
+            torch.cat([self.network.text_features(part) for part in torch.split(ids, 512)])
+            for ids in (token_ids(self.tokenizer, texts, self.device) for texts in (table.plain, table.styled))
         )
         return table, plain, styled
 
     @torch.no_grad()
     def figures(self) -> dict[str, float]:
         """How often the name of a held-out picture is the best, or among the best five, of all names."""
-        text = self.average.text_features(tokenize(self.tokenizer, self.corpus.names).to(self.device))
+        text = self.average.text_features(token_ids(self.tokenizer, self.corpus.names, self.device))
         image = self.average.image_features(self.corpus.as_float(self.held_out_indices).to(self.device))
         hits = name_hits(image, text, self.corpus.labels[self.held_out_indices])
         return {name: hit.mean().item() for name, hit in hits.items()}
@@ -190,18 +191,3 @@ class ClipStage(TrainingStage):
         styled = torch.tensor([names_style(caption) for caption in captions])
         fits = (labels[:, None] == labels[None, :]) & (~styled[None, :] | (styles[:, None] == styles[None, :]))
         return fits & ~torch.eye(len(indices), dtype=torch.bool)
-
-
-def tokenize(tokenizer: Any, prompts: list[str]) -> Tensor:
-    """Token ids, padded to the full length as the pipelines do it.
-
-    Args:
-        tokenizer: a CLIPTokenizer.
-        prompts: B texts.
-
-    Returns:
-        (B, L) int64.
-    """
-    encoded = tokenizer(prompts, padding="max_length", truncation=True, max_length=MAX_LENGTH, return_tensors="pt")
-    ids: Tensor = encoded.input_ids
-    return ids

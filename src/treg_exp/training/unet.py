@@ -15,11 +15,12 @@ from torch import Tensor, nn
 
 from treg_exp.noise import generator as keyed_generator
 from treg_exp.priors.layout import training_scheduler
+from treg_exp.priors.texts import token_ids
 from treg_exp.schedule import Prediction
 from treg_exp.training.augment import jitter
 from treg_exp.training.autoencoder import LATENT_CHANNELS
 from treg_exp.training.captions import draw_caption, styled_caption
-from treg_exp.training.clip import WIDTH, tokenize
+from treg_exp.training.clip import WIDTH
 from treg_exp.training.corpus import Corpus
 from treg_exp.training.settings import StageSettings
 from treg_exp.training.stage import TrainingStage, silence_residual_branches
@@ -150,7 +151,7 @@ class UnetStage(TrainingStage):
     def embed(self, prompts: list[str]) -> Tensor:
         """(B, L, 128) token embeddings of the frozen text encoder."""
         encoder = self._text_encoder[0].to(self.device)
-        embeddings: Tensor = encoder(tokenize(self.tokenizer, prompts).to(self.device)).last_hidden_state
+        embeddings: Tensor = encoder(token_ids(self.tokenizer, prompts, self.device)).last_hidden_state
         return embeddings
 
 
