@@ -48,7 +48,7 @@ def restore(
     prior: Prior,
     prompt: str | Sequence[str],
     solver: Solver | None = None,
-    guidance: float | Guidance = 5.0,
+    guidance: float | Guidance = 2.0,
     null_text: str | NullText = "",
     seed: int = 0,
     on_step: OnStep = ignore,

@@ -41,7 +41,7 @@ class ConstantGuidance:
         scale: 1 is the prompt alone and 0 the null text alone (one network evaluation each); others cost two.
     """
 
-    scale: float = 5.0
+    scale: float = 2.0
 
     def __post_init__(self) -> None:
         if self.scale < 0:
