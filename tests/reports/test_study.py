@@ -70,6 +70,15 @@ def test_verdicts_follow_the_intervals(study: Path) -> None:
     assert "Open: no run measures it." in next(line for line in lines if "variance of the draws" in line)
     assert "| sr_x8 | ours | own text - no text | 0.50 [0.50, 0.51] |" in "\n".join(lines)
     assert "## sr_x8, released" in lines
+    assert "- **A counterfactual caption keeps the residual low.** Holds in 1, fails in 1 of 2 runs." in lines
+
+
+def test_the_report_says_with_what_it_was_made(study: Path) -> None:
+    told = {"git": "86eb03f2459b", "torch_threads": 1, "cpu_count": 2, "gpus": [], "packages": {"torch": "2.14.1"}}
+    write_json(study / "ours" / "a" / "environment.json", told)
+    text = render_study(read_study(study), "Study", "make study")
+    assert "Revision 86eb03f, torch 2.14.1, 1 thread(s) of 2 CPU cores, without a GPU." in text
+    assert "Revision and machine are not known." in text  # of the other run
 
 
 def test_variance_and_orientation_are_read_from_the_run(tmp_path: Path) -> None:

@@ -34,9 +34,11 @@ class Study:
 
     Attributes:
         runs: (setting, task) -> rows by variant.
+        machines: what they were run with, one line per revision and machine.
     """
 
     runs: Mapping[tuple[str, str], Mapping[str, list[Row]]]
+    machines: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,7 @@ def read_study(folder: str | Path) -> Study:
         ValueError: no runs are there, or two of a setting have the same task.
     """
     runs: dict[tuple[str, str], dict[str, list[Row]]] = {}
+    machines: set[str] = set()
     for file in sorted(Path(folder).glob("*/*/config.yaml")):
         task, setting = str(OmegaConf.load(file).task.name), file.parent.parent.name
         if (setting, task) in runs:
@@ -95,9 +98,10 @@ def read_study(folder: str | Path) -> Study:
             by_variant.setdefault(row["variant"], []).append(row)
         if by_variant:
             runs[setting, task] = by_variant
+            machines.add(_machine(file.parent / "environment.json"))
     if not runs:
         raise ValueError(f"{folder} holds no runs; expected are {folder}/<setting>/<run>/rows")
-    return Study(runs)
+    return Study(runs, sorted(machines))
 
 
 def render_study(study: Study, title: str, command: str) -> str:
@@ -109,7 +113,7 @@ def render_study(study: Study, title: str, command: str) -> str:
         command: how the runs were made.
     """
     lines = [f"# {title}", "", "Made by", "", f"    {command}", ""]
-    lines += [_NOTE, "", "## Verdicts", ""]
+    lines += [*study.machines, "", _NOTE, "", "## Verdicts", ""]
     lines += [line for claim in CLAIMS for line in _verdict(study, claim)]
     lines += ["", "## Paired differences", ""]
     lines += _differences(study)
@@ -119,17 +123,19 @@ def render_study(study: Study, title: str, command: str) -> str:
 
 
 def _verdict(study: Study, claim: Claim) -> list[str]:
-    """One bullet per run that speaks about a claim."""
-    found = []
+    """A count of the verdicts, and one bullet per run that speaks about a claim."""
+    found, verdicts = [], []
     for (setting, task), variants in study.runs.items():
         rows, others = variants.get(claim.variant, []), variants.get(claim.against, [])
         difference = paired(rows, others, claim.column)
         if difference is None or difference["low"] is None:
             continue
-        found.append(
-            f"  - {task}, {setting}: {_judged(claim, difference, rows, others)} ({_interval(difference, claim.column)})"
-        )
-    return [f"- **{claim.text}**" + ("" if found else " Open: no run measures it."), *found]
+        verdict = _judged(claim, difference, rows, others)
+        verdicts.append(verdict.partition(",")[0])
+        found.append(f"  - {task}, {setting}: {verdict} ({_interval(difference, claim.column)})")
+    counts = [f"{word} in {verdicts.count(word)}" for word in ("holds", "fails", "open") if word in verdicts]
+    told = f"{', '.join(counts)} of {len(found)} runs".capitalize() if found else "Open: no run measures it"
+    return [f"- **{claim.text}** {told}.", *found]
 
 
 def _judged(claim: Claim, difference: Mapping[str, Any], rows: Sequence[Row], others: Sequence[Row]) -> str:
@@ -182,6 +188,17 @@ def _interval(value: Mapping[str, Any], name: str) -> str:
 def _head(name: str) -> str:
     known = column(name)
     return " ".join(part for part in (known.label.replace("\n", " "), known.unit, known.arrow) if part)
+
+
+def _machine(file: Path) -> str:
+    """Revision, version of torch and hardware of a run."""
+    if not file.is_file():
+        return "Revision and machine are not known."
+    told = read_json(file)
+    where = (
+        ", ".join(told["gpus"]) or f"{told['torch_threads']} thread(s) of {told['cpu_count']} CPU cores, without a GPU"
+    )
+    return f"Revision {str(told['git'])[:7]}, torch {told['packages']['torch']}, {where}."
 
 
 def _line(cells: Sequence[str]) -> str:
