@@ -44,6 +44,23 @@ def test_final_projection_fits_a_noiseless_measurement(tiny_prior) -> None:
     assert (problem.y - problem.operator.A(loose)).abs().max() > 1e-2
 
 
+def test_the_last_projection_fits_better_where_it_knows_the_range(tiny_prior) -> None:
+    """Clamping afterwards undoes a part of the fit; the restorations before it are the same."""
+
+    def misfit(iterations: int) -> float:
+        image, problem, _ = run(tiny_prior, TReg(steps=6, final_iterations=iterations), sigma=0.01, lam=1e-5)
+        assert image.abs().max() <= 1
+        return float((problem.y - problem.operator.A(image)).square().mean().sqrt())
+
+    assert misfit(20) < 0.5 * misfit(0)
+
+
+@pytest.mark.parametrize("changed", [{"final_iterations": -1}, {"final_penalty": 0.0}])
+def test_a_last_projection_that_cannot_be(changed: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="final_iterations=.*must be >= 0 and > 0"):
+        TReg(**changed)
+
+
 def test_network_evaluations(tiny_prior) -> None:
     assert run(tiny_prior, TReg(steps=6))[2] == 12
     conditional = TextPolicy(ConstantGuidance(1.0), FixedNullText())
