@@ -39,6 +39,6 @@ def test_treg_runs_on_every_task_and_moves_towards_the_measurement(tmp_path: Pat
             (row,) = csv.DictReader(handle)
         found[task["name"]] = float(row["residual"])
     assert set(found) == set(TASKS.values())
-    # In units of the noise. What this prior draws is off by about 100, and sigma / tau of that remains where tau is small.
+    # In units of the noise. What this prior draws is off by about 100; the ridge keeps a part of that.
     assert {name: residual for name, residual in found.items() if name not in NONLINEAR and residual > 8} == {}
     assert all(residual < 100 for residual in found.values())

@@ -57,7 +57,7 @@ def test_the_last_projection_fits_better_where_it_knows_the_range(tiny_prior) ->
 
 @pytest.mark.parametrize("changed", [{"final_iterations": -1}, {"final_penalty": 0.0}])
 def test_a_last_projection_that_cannot_be(changed: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match="final_iterations=.*must be >= 0 and > 0"):
+    with pytest.raises(ValueError, match=r"final_iterations=.*must be >= 0 and > 0"):
         TReg(**changed)
 
 
