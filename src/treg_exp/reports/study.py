@@ -65,6 +65,8 @@ CLAIMS = (
     Claim("Negation raises the alignment with the text.", "judge_own", "negation", "own", +1),
     Claim("Negation lowers PSNR.", "psnr", "negation", "own", -1),
     Claim("Text raises PSNR.", "psnr", "own", "no_text", +1),
+    Claim("Text lowers LPIPS.", "lpips", "own", "no_text", -1),
+    Claim("Text raises the alignment with it.", "judge_own", "own", "no_text", +1),
     Claim("A counterfactual caption turns the image to it.", "judge_counterfactual", "counterfactual", "negation", +1),
     Claim("A counterfactual caption keeps the residual low.", "residual", "counterfactual", "negation", 0),
     Claim("In phase retrieval text finds the orientation.", "upright", "own", "no_text", +1),
