@@ -54,7 +54,7 @@ NAMES = [
     "tangerine",
 ]
 ROWS = ("noto", "twemoji", "fluent")
-STEPS = {"autoencoder": (60, 8), "clip": (80, 48), "judge": (60, 48), "unet": (80, 16)}  # steps, pictures per step
+STEPS = {"autoencoder": (45, 8), "clip": (60, 48), "judge": (45, 48), "unet": (60, 12)}  # steps, pictures per step
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from treg_exp.operators.base import Operator
 from treg_exp.operators.bicubic import BicubicDownsampling
 from treg_exp.operators.blur import GaussianBlur
 from treg_exp.operators.colour import BayerMosaic, Greyscale
-from treg_exp.operators.composition import Composition
+from treg_exp.operators.composition import Composition, NonlinearComposition
 from treg_exp.operators.compressed import CompressedSensing
 from treg_exp.operators.deepinv_adapter import DeepinvOperator, deepinv_task
 from treg_exp.operators.in_range import prox_in_range
@@ -56,6 +56,7 @@ __all__ = [
     "Masking",
     "MotionBlur",
     "NoiseModel",
+    "NonlinearComposition",
     "NonlinearOperator",
     "NonlinearOperatorError",
     "Operator",

@@ -1,4 +1,4 @@
-"""One linear operator after another: A x = A_2 A_1 x."""
+"""One operator after another: A(x) = A_2(A_1(x))."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from treg_exp.operators.base import Operator, make_operator
+from treg_exp.operators.nonlinear import NonlinearOperator
 
 
-class Composition(Operator):
-    """``second`` measures what ``first`` measures; proximal steps by CGLS. Compositions may be nested.
+class _Chain(Operator):
+    """``second`` measures what ``first`` measures. Compositions may be nested.
 
     Random parameters of ``second`` come from streams of the name "second/<sample_id>": two masks in a task differ.
 
@@ -30,10 +31,10 @@ class Composition(Operator):
         seed: int = 0,
     ) -> None:
         """Builds both parts; each is called as ``Task`` calls its operator (in YAML: ``_partial_: true``)."""
-        self.first = _part(first, image_shape, sample_ids, seed)
+        self.first = self._part(first, image_shape, sample_ids, seed)
         others = [f"second/{sample_id}" for sample_id in sample_ids]
         try:
-            self.second = _part(second, self.first.measurement_shape, others, seed)
+            self.second = self._part(second, self.first.measurement_shape, others, seed)
         except ValueError as error:
             shape = self.first.measurement_shape
             raise ValueError(f"second: cannot follow first, whose measurements are {shape}: {error}") from None
@@ -59,14 +60,37 @@ class Composition(Operator):
     def _A(self, x: Tensor) -> Tensor:
         return self.second.A(self.first.A(x))
 
+    def _part(
+        self, make: Callable[..., Operator], image_shape: Sequence[int], sample_ids: Sequence[str], seed: int
+    ) -> Operator:
+        if not callable(make):
+            raise ValueError("must be callable with image_shape=... (in YAML: _partial_: true)")
+        part = make_operator(make, image_shape, sample_ids, seed)
+        if self.linear and not part.linear:
+            raise ValueError(f"{type(part).__name__} is non-linear; NonlinearComposition takes such parts")
+        return part
+
+
+class Composition(_Chain):
+    """One linear operator after another, A x = A_2 A_1 x; proximal steps by CGLS."""
+
     def _adjoint(self, y: Tensor) -> Tensor:
         return self.first.adjoint(self.second.adjoint(y))
 
 
-def _part(make: Callable[..., Operator], image_shape: Sequence[int], sample_ids: Sequence[str], seed: int) -> Operator:
-    if not callable(make):
-        raise ValueError("must be callable with image_shape=... (in YAML: _partial_: true)")
-    part = make_operator(make, image_shape, sample_ids, seed)
-    if not part.linear:
-        raise ValueError(f"{type(part).__name__} is non-linear; only linear operators can be composed")
-    return part
+class NonlinearComposition(_Chain, NonlinearOperator):
+    """One operator after another where a part is non-linear; proximal steps by descent."""
+
+    @property
+    def differentiable(self) -> bool:  # type: ignore[override]  # an attribute elsewhere
+        """Whether both parts are."""
+        return self.first.differentiable and self.second.differentiable
+
+    @property
+    def norm_sq(self) -> float:
+        """The product of the parts' norms: nominal, for lambda."""
+        return self.first.norm_sq * self.second.norm_sq
+
+    def preview(self, y: Tensor) -> Tensor:
+        """An image of y: what ``first`` makes of what ``second`` makes of it."""
+        return self.first.preview(self.second.preview(y))
