@@ -27,6 +27,7 @@ from treg_exp.operators import (
 )
 
 LAMBDA = 0.01  # of every proximal step
+LEAST_SECONDS = 0.05  # of timing, so that calls of microseconds are repeated often enough
 CG_ITERATIONS = 20  # deepinv's limit for prox_l2 where it has no closed form; its own default is 50 or more
 
 
@@ -147,8 +148,8 @@ def _limits(physics: Any) -> dict[str, Any]:
 def _time(call: Callable[[], Any], repeats: int) -> float:
     """Milliseconds of the fastest call after one to warm up: the others were interrupted."""
     call()
-    seconds = []
-    for _ in range(repeats):
+    seconds: list[float] = []
+    while len(seconds) < repeats or sum(seconds) < LEAST_SECONDS:
         start = time.perf_counter()
         call()
         seconds.append(time.perf_counter() - start)

@@ -154,7 +154,7 @@ def _add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     add("what", choices=("operators",), help="what to time")
     add("--shapes", nargs="+", default=["1x512", "16x64"], help="batch x side")
     add("--only", nargs="+", default=None, help="words of the names of operators (default: all)")
-    add("--repeats", type=int, default=5, help="timed calls, of which the fastest counts")
+    add("--repeats", type=int, default=5, help="timed calls at least, of which the fastest counts")
     add("--threads", type=int, default=1, help="threads of torch")
     command.set_defaults(run=_bench)
 
