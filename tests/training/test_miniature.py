@@ -1,4 +1,4 @@
-"""The whole recipe on 24 things in three styles (five minutes on one core): is what comes out better than chance?
+"""The whole recipe on 24 things in three styles (two minutes on two cores): is what comes out better than chance?
 
 Each thing is held out in one style and trained on in the other two, as in the real corpus.
 """
@@ -54,7 +54,7 @@ NAMES = [
     "tangerine",
 ]
 ROWS = ("noto", "twemoji", "fluent")
-STEPS = {"autoencoder": (45, 8), "clip": (60, 48), "judge": (45, 48), "unet": (60, 12)}  # steps, pictures per step
+STEPS = {"autoencoder": (45, 8), "clip": (60, 48), "judge": (45, 48), "unet": (45, 12)}  # steps, pictures per step
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,7 @@ def measured(recipe: Recipe, prior: Path) -> Evaluation:
     pipe = load_pipeline(prior)
     clip = load_clip(prior / "image_encoder", pipe.text_encoder, pipe.tokenizer)
     encoders = {"clip": clip, "judge": load_judge(prior.with_name("judge"))}
-    return evaluate(pipe, recipe.corpus, encoders, samples=len(NAMES))
+    return evaluate(pipe, recipe.corpus, encoders, samples=4)  # its samples are drawn anew below
 
 
 def better_than_chance(hits: float, count: int, chance: float) -> bool:
