@@ -41,6 +41,7 @@ def _add_study(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     command.add_argument("folder", type=Path, help="holds one folder per setting, and that one folder per run")
     command.add_argument("--out", type=Path, default=Path("study.md"), help="Markdown file to write")
     command.add_argument("--title", default="Does TReg hold here?", help="heading of the report")
+    command.add_argument("--note", default="", help="a paragraph that says what a reader should know about the runs")
     command.set_defaults(run=_study)
 
 
@@ -48,7 +49,7 @@ def _study(arguments: argparse.Namespace) -> int:
     from treg_exp.files import write_text
     from treg_exp.reports.study import read_study, render_study
 
-    write_text(arguments.out, render_study(read_study(arguments.folder), arguments.title, "make study"))
+    write_text(arguments.out, render_study(read_study(arguments.folder), arguments.title, "make study", arguments.note))
     print(f"written: {arguments.out}")
     return 0
 

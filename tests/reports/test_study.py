@@ -121,8 +121,10 @@ def test_the_variants_of_a_claim_differ_in_one_thing(setting: str) -> None:
 
 
 def test_the_command_writes_the_report_and_names_what_is_missing(study: Path, capsys, tmp_path: Path) -> None:
-    assert main(["study", str(study), "--out", str(tmp_path / "out.md")]) == 0
-    assert (tmp_path / "out.md").read_text().startswith("# Does TReg hold here?")
+    assert main(["study", str(study), "--out", str(tmp_path / "out.md"), "--note", "Few images."]) == 0
+    text = (tmp_path / "out.md").read_text()
+    assert text.startswith("# Does TReg hold here?")
+    assert "\n\nFew images.\n\n" in text
     with pytest.raises(SystemExit):
         main(["study", str(tmp_path / "nothing")])
     assert "holds no runs" in capsys.readouterr().err

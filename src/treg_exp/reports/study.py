@@ -106,16 +106,17 @@ def read_study(folder: str | Path) -> Study:
     return Study(runs, sorted(machines))
 
 
-def render_study(study: Study, title: str, command: str) -> str:
+def render_study(study: Study, title: str, command: str, note: str = "") -> str:
     """The report.
 
     Args:
         study: see `read_study`.
         title: heading.
         command: how the runs were made.
+        note: what a reader should know about them.
     """
     lines = [f"# {title}", "", "Made by", "", f"    {command}", ""]
-    lines += [*study.machines, "", _NOTE, "", "## Verdicts", ""]
+    lines += [*([note, ""] if note else []), *study.machines, "", _NOTE, "", "## Verdicts", ""]
     lines += [line for claim in CLAIMS for line in _verdict(study, claim)]
     lines += ["", "## Paired differences", ""]
     lines += _differences(study)
