@@ -86,6 +86,10 @@ def explain(error: Exception, overrides: list[str]) -> str:
     if option := re.search(r"Could not find '([^']+)/([^'/]+)'\s+Available options in '[^']+':\s+(.*)", message, re.S):
         group, wrong, listed = option.groups()
         known = listed.split("Config search path")[0].split()
+        group, _, folder = group.partition("/")
+        if folder:  # as in experiment=best/treg_sr_x8, whose neighbours the message does not name
+            known = [f"{folder}/{file.stem}" for file in sorted((_conf() / group / folder).glob("*.yaml"))] or known
+            wrong = f"{folder}/{wrong}"
         return f"{group}={wrong}: no such option{nearest(wrong, known) or '.'} Available: {', '.join(known)}"
     if key := re.search(r"Could not override '([^']+)'", message):
         return _unknown_key(key.group(1), overrides)
@@ -111,7 +115,7 @@ def known_keys(overrides: list[str]) -> list[str]:
     from hydra.core.global_hydra import GlobalHydra
     from omegaconf import OmegaConf
 
-    folder = Path(sys.argv[0]).resolve().parent / "conf"
+    folder = _conf()
     groups = [d.name for d in folder.iterdir() if d.is_dir()] if folder.is_dir() else []
     choices = [o for o in overrides if o.partition("=")[0] in groups]
     GlobalHydra.instance().clear()
@@ -121,6 +125,11 @@ def known_keys(overrides: list[str]) -> list[str]:
     except Exception:  # the hint is a courtesy: a second mistake must not hide the first
         return groups
     return [*groups, *_dotted(config)]
+
+
+def _conf() -> Path:
+    """The folder of the configuration, beside the program that runs."""
+    return Path(sys.argv[0]).resolve().parent / "conf"
 
 
 def _dotted(node: Any, prefix: str = "") -> list[str]:

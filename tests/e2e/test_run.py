@@ -267,6 +267,10 @@ def test_the_configuration_of_a_multirun_is_refused_in_one_line() -> None:
         (["solver=resample"], "error: solver=resample: no such option. Available: adjoint, "),
         (["solver.prox={iterations:9}"], "error: solver.prox: has no such fields; add one with +solver.prox.<field>="),
         (["task=sr_x9"], "error: task=sr_x9: no such option; did you mean sr_x8? Available: "),
+        (
+            ["experiment=best/treg_sr_x99"],
+            "error: experiment=best/treg_sr_x99: no such option; did you mean best/treg_sr_x8? Available: best/treg, ",
+        ),
         (["task.noise.sigma=-1"], "error: task.noise.sigma=-1: noise level must be >= 0"),
         (["prior=diffusers_dir"], "error: prior.path has no value: add prior.path=... to the command"),
     ],
