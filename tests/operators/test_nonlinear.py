@@ -150,7 +150,7 @@ def test_a_composition_does_one_after_the_other(x: torch.Tensor) -> None:
         exact.gradient(exact.A(x), x)
 
 
-def test_light_spreads_further_than_its_encoding(x: torch.Tensor) -> None:
+def test_light_spreads_further_than_its_encoding() -> None:
     """A bright point on black: in linear light the blurred point is brighter, as 0.1 of the light looks like 0.35."""
     task = load_task("nonlinear_deblur")
     point = torch.full((1, *SHAPE), -1.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import random
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -42,17 +43,14 @@ def write_test_set(corpus: Corpus, folder: Path) -> None:
         raise ValueError(f"test pictures and counterfactuals differ: {sorted(position.keys() ^ CHOSEN.keys())}")
     if not trained.issuperset(CHOSEN.values()):
         raise ValueError(f"never trained on: {sorted(set(CHOSEN.values()) - trained)}")
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(FIELDS)
+    rows = []
     for sample_id, name in CHOSEN.items():
         index = position[sample_id]
         picture, other = corpus.pictures[index], nearest_of(corpus, index, name)
         texts = (styled_caption(picture.name, picture.style), styled_caption(name, picture.style))
         figures = (f"{other.measurement_rmse:.3f}", f"{other.picture_rmse:.3f}")
-        writer.writerow((sample_id, *texts, picture.name, picture.style, picture.category, *figures))
-        save_png(corpus.as_float(torch.tensor([index]))[0], folder / "images" / f"{sample_id}.png")
-    write_text(folder / "captions.csv", table.getvalue())
+        rows.append((index, (sample_id, *texts, picture.name, picture.style, picture.category, *figures)))
+    _write(corpus, folder, FIELDS, rows)
     write_hashes(folder)
 
 
@@ -66,12 +64,19 @@ def write_validation_set(corpus: Corpus, folder: Path) -> None:
     tested = set(corpus.split.test)
     rest = [i for i in corpus.split.held_out if i not in tested and corpus.pictures[i].category in TEST_CATEGORIES]
     random.Random(0).shuffle(rest)
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(("sample_id", "caption"))
+    rows = []
     for number, index in enumerate(rest[:VALIDATION]):
         picture = corpus.pictures[index]
-        sample_id = f"{number:02d}-{picture.sample_id}"
-        writer.writerow((sample_id, styled_caption(picture.name, picture.style)))
-        save_png(corpus.as_float(torch.tensor([index]))[0], folder / "images" / f"{sample_id}.png")
+        rows.append((index, (f"{number:02d}-{picture.sample_id}", styled_caption(picture.name, picture.style))))
+    _write(corpus, folder, ("sample_id", "caption"), rows)
+
+
+def _write(corpus: Corpus, folder: Path, fields: Sequence[str], rows: Sequence[tuple[int, Sequence[str]]]) -> None:
+    """``images/<sample_id>.png`` and ``captions.csv`` of (position in the corpus, fields, the sample id first)."""
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(fields)
+    for index, row in rows:
+        writer.writerow(row)
+        save_png(corpus.as_float(torch.tensor([index]))[0], folder / "images" / f"{row[0]}.png")
     write_text(folder / "captions.csv", table.getvalue())
