@@ -146,10 +146,10 @@ def test_a_package_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "pip install -e ." in line
 
 
-@pytest.mark.parametrize(("native", "words"), [(True, "takes bf16: it has"), (False, "takes float32: it lacks")])
+@pytest.mark.parametrize(("native", "words"), [(True, "takes bf16: it has"), (False, "takes float32: it has no AMX")])
 def test_why_a_precision_is_chosen(native: bool, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("torchvision")  # its import looks at torch's own functions, so it comes before the patches
-    monkeypatch.setattr("treg_exp.priors.precision.has_bf16", lambda device: native)
+    monkeypatch.setattr("treg_exp.priors.precision.has_fast_bf16", lambda device: native)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     (finding,) = doctor.check_device()

@@ -85,7 +85,7 @@ def _add_train_prior(commands: argparse._SubParsersAction[argparse.ArgumentParse
         "--precision",
         choices=("auto", "fp32", "bf16"),
         default="auto",
-        help="auto: bf16 where hardware has it",
+        help="auto: bf16 where it is faster (CUDA since Ampere, CPUs with AMX)",
     )
     add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to train")
     command.set_defaults(run=_train_prior)

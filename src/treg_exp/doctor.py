@@ -147,7 +147,7 @@ def check_device() -> Iterator[Finding]:
     """Which device ``trainer.accelerator=auto`` takes there, and what ``precision=auto`` means on it."""
     import torch
 
-    from treg_exp.priors.precision import has_bf16
+    from treg_exp.priors.precision import has_fast_bf16
 
     import_module("torchvision")  # a build for another torch fails here
     if torch.cuda.is_available():
@@ -157,8 +157,8 @@ def check_device() -> Iterator[Finding]:
         device, name, reasons = torch.device("mps"), "Apple GPU (mps)", ("", "bf16 is not relied on there")
     else:
         device, name = torch.device("cpu"), f"CPU with {os.cpu_count()} cores, no GPU that torch can use"
-        reasons = ("it has AVX512-BF16 or AMX", "it lacks AVX512-BF16 and AMX, and emulated bf16 is slow")
-    bf16 = has_bf16(device)
+        reasons = ("it has AMX", "it has no AMX, and bf16 is slower without")
+    bf16 = has_fast_bf16(device)
     choice = "bf16" if bf16 else "float32"
     yield Finding(True, f"{name}; precision=auto takes {choice}: {reasons[0 if bf16 else 1]}")
 

@@ -10,7 +10,7 @@ import torch
 
 from tests.conftest import DATA
 from treg_exp.priors import load_prior, read_prior_info
-from treg_exp.priors.precision import autocast_dtype, has_bf16
+from treg_exp.priors.precision import autocast_dtype, has_fast_bf16
 from treg_exp.schedule import Point
 
 TINY = DATA / "parity" / "tiny_model"
@@ -85,7 +85,7 @@ def test_precision_follows_the_hardware(x) -> None:
     cpu = torch.device("cpu")
     assert autocast_dtype("fp32", cpu) is None
     assert autocast_dtype("bf16", cpu) == torch.bfloat16
-    assert (autocast_dtype("auto", cpu) == torch.bfloat16) == has_bf16(cpu)
+    assert (autocast_dtype("auto", cpu) == torch.bfloat16) == has_fast_bf16(cpu)
     half = load_prior(str(TINY), precision="bf16")
     whole = load_prior(str(TINY), precision="fp32")
     z, text = whole.encode(x), whole.embed(["a cat", "a dog"])

@@ -14,6 +14,7 @@ from torch import Tensor
 from treg_exp.judge import load_judge
 from treg_exp.noise import generator as keyed_generator
 from treg_exp.priors.loading import load_clip
+from treg_exp.priors.precision import has_fast_bf16
 from treg_exp.training.autoencoder import coarse_share
 from treg_exp.training.corpus import Corpus
 from treg_exp.training.evaluate import evaluate
@@ -272,7 +273,7 @@ def test_iterating_the_gram_matrix_is_iterating_the_matrix(shape: tuple[int, int
 def test_bf16_is_used_only_where_asked_for_or_supported() -> None:
     assert uses_bf16("bf16", "cpu")
     assert not uses_bf16("fp32", "cpu")
-    assert uses_bf16("auto", "cpu") == torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    assert uses_bf16("auto", "cpu") == has_fast_bf16(torch.device("cpu"))
 
 
 class Killed(Exception):

@@ -114,7 +114,8 @@ class LatentDiffusion:
     def predict(self, z_t: Tensor, point: Point, text: Tensor) -> Tensor:
         """See ``Prior``."""
         height, width = (side * self.factor for side in z_t.shape[-2:])
-        conditions = self.texts.conditions(text, height, width)
+        # As the weights are stored: autocast on a CPU leaves LayerNorm alone, which refuses to mix formats.
+        conditions = self.texts.conditions(text.to(self.unet.dtype), height, width)
         if width_of_guidance := self.unet.config.time_cond_proj_dim:
             conditions["timestep_cond"] = guidance_embedding(self.embedded_guidance, width_of_guidance).to(z_t)
         with autocast(self.unet_precision, self.device):

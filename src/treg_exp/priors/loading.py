@@ -38,7 +38,7 @@ def load_prior(
 
     Args:
         path: a folder in diffusers layout, or a name (``emoji64``, ``tiny_random``), see :func:`prior_path`.
-        precision: ``auto`` (bf16 where the hardware has it), ``fp32``, ``bf16`` or ``fp16``, of the networks.
+        precision: ``auto`` (bf16 where it is faster), ``fp32``, ``bf16`` or ``fp16``, of the networks.
         device: where the networks run.
         image_encoder: load ``image_encoder/`` where there is one (text alignment and adaptive negation need it).
         open_clip: an open_clip model to use instead of it.

@@ -114,7 +114,7 @@ class TwoTexts:
 
     def conditions(self, text: Tensor, height: int, width: int) -> dict[str, Any]:
         """See :class:`Texts`. The picture is said to have its own size, uncropped."""
-        size = torch.tensor([[height, width, 0, 0, height, width]], dtype=text.dtype, device=text.device)
+        size = torch.tensor([[height, width, 0, 0, height, width]], dtype=torch.float32, device=text.device)
         pooled = text[:, -1, : self.encoders[1].config.projection_dim]
         return {
             "encoder_hidden_states": text[:, :-1],

@@ -12,7 +12,7 @@ from typing import Any
 import lightning as L
 import torch
 
-from treg_exp.priors.precision import has_bf16
+from treg_exp.priors.precision import has_fast_bf16
 from treg_exp.training.stage import TrainingStage
 
 
@@ -82,7 +82,7 @@ def uses_bf16(precision: str, device: str) -> bool:
     """
     if precision != "auto":
         return precision == "bf16"
-    return has_bf16(torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"))
+    return has_fast_bf16(torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"))
 
 
 class _Keeper(L.Callback):
