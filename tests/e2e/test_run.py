@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -284,11 +285,13 @@ def test_wrong_input_is_one_line(overrides: list[str], message: str, tmp_path: P
 
 
 def test_help_is_quick_and_explains_the_groups() -> None:
+    """In seconds of the processor: those of the clock double beside another test that uses both cores."""
     seconds = []
     for _ in range(3):
-        begin = time.perf_counter()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         out, _ = run("--help")
-        seconds.append(time.perf_counter() - begin)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     assert min(seconds) < 2
     for text in ("task: ", "prompt=fixed prompt.text=", "-m experiment=single guidance.scale=1,3,5,7.5"):
         assert text in out
