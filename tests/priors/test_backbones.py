@@ -165,6 +165,15 @@ def test_a_schedule_without_signal_is_refused() -> None:
         Schedule(schedule.alphas_cumprod, 1.0, spacing="karras")
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_half_precision_changes_little(folders, kind: str) -> None:
+    half, whole = (load_prior(str(folders[kind]), precision=p) for p in ("bf16", "fp32"))
+    x = torch.rand(2, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    measurement = measure(BicubicDownsampling(8, (3, SIZE, SIZE)), x)
+    one, other = (restore(measurement, prior, PROMPTS, TReg(steps=4), guidance=1.0) for prior in (half, whole))
+    assert 0 < (one - other).abs().mean() < 0.05
+
+
 @pytest.mark.parametrize("kind", ["sd15", "sdxl"])
 def test_half_precision_weights_are_enough(folders, kind: str, tmp_path: Path) -> None:
     """Folders of the hub often hold float16 files only."""

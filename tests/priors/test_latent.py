@@ -96,3 +96,15 @@ def test_precision_follows_the_hardware(x) -> None:
     ):
         assert a.dtype == torch.float32
         assert 0 < (a - b).abs().max() < 0.05 * b.abs().max()
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_the_shipped_prior_in_half_precision(precision: str) -> None:
+    """Its denoiser has a LayerNorm over the text itself, which no other kind has; gradients reach latent and text."""
+    half, whole = load_prior("emoji64", precision=precision), load_prior("emoji64", precision="fp32")
+    z = torch.randn(2, 4, 16, 16, generator=torch.Generator().manual_seed(0))
+    z, text = z.requires_grad_(), whole.embed(["a cat", "a dog"]).requires_grad_()
+    eps, expected = (prior.predict(z, Point(300, 0.5), text) for prior in (half, whole))
+    assert 0 < (eps - expected).abs().max() < 0.05 * expected.abs().max()
+    for a, b in zip(*(torch.autograd.grad(e.square().sum(), (z, text)) for e in (eps, expected)), strict=True):
+        assert 0 < (a - b).norm() < 0.1 * b.norm()
