@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +9,8 @@ from pathlib import Path
 import torch
 
 from treg_exp.doctor import write_hashes
-from treg_exp.files import save_png, write_text
+from treg_exp.files import save_png
+from treg_exp.reports.rows import write_table
 from treg_exp.training.captions import styled_caption
 from treg_exp.training.corpus import Corpus
 from treg_exp.training.counterfactuals import nearest_of
@@ -73,10 +72,6 @@ def write_validation_set(corpus: Corpus, folder: Path) -> None:
 
 def _write(corpus: Corpus, folder: Path, fields: Sequence[str], rows: Sequence[tuple[int, Sequence[str]]]) -> None:
     """``images/<sample_id>.png`` and ``captions.csv`` of (position in the corpus, fields, the sample id first)."""
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(fields)
     for index, row in rows:
-        writer.writerow(row)
         save_png(corpus.as_float(torch.tensor([index]))[0], folder / "images" / f"{row[0]}.png")
-    write_text(folder / "captions.csv", table.getvalue())
+    write_table([dict(zip(fields, row, strict=True)) for _, row in rows], fields, folder / "captions.csv")
