@@ -195,6 +195,7 @@ def test_equals_deepinv(name: str, settings: dict[str, object], ours: Operator) 
         (lambda: KernelBlur(skew(4), SHAPE), "kernel_size=4: must be an odd integer"),
         (lambda: KernelBlur(skew(5), SHAPE, "wrap"), "boundary='wrap': must be one of zero, reflect"),
         (lambda: KernelBlur(0 * skew(5), SHAPE), "kernel: is zero, nothing would be measured"),
+        (lambda: KernelBlur(torch.cat([skew(5), 2 * skew(5)]), SHAPE), r"sum of \|k\| differs .*, \[1.0, 2.0\]"),
         (lambda: MotionBlur(5, 2.0, SHAPE, ["a"]), r"intensity=2.0: must be in \[0, 1\]"),
         (lambda: AnisotropicGaussianBlur((1.0, 0.0), 0, 5, SHAPE), r"sigma=\(1.0, 0.0\): must be two widths"),
         (lambda: Greyscale("red", SHAPE), "weights='red': must be one of mean, luma"),

@@ -58,6 +58,8 @@ def test_parameters_with_one_entry_per_sample() -> None:
     assert operator.fingerprint(0) != operator.fingerprint(1)
     assert operator.to("cpu").gain is not None
     assert operator.measured().shape == (2, 3, 4, 4)
+    with pytest.raises(ValueError, match="Exposure: has parameters per sample and needs a norm_sq of its own"):
+        _ = operator.norm_sq
 
 
 def test_matrices_of_a_separable_operator() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
@@ -10,12 +12,44 @@ from torch import Tensor
 
 from tests.operators.conftest import IDS
 from tests.operators.tasks import load_task
-from treg_exp.operators import GaussianNoise, Identity, Task
+from treg_exp.operators import (
+    AveragePooling,
+    Composition,
+    GaussianBlur,
+    GaussianNoise,
+    Identity,
+    MotionBlur,
+    Operator,
+    RandomInpainting,
+    Task,
+)
 
 SHAPE = (3, 32, 48)
+Make = Callable[..., Operator]
 
 
 def test_a_measurement_depends_on_seed_and_name_only(task: Task, x: Tensor) -> None:
+    assert_independent_of_the_batch(task, x)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "norm_sq"),
+    [
+        (partial(GaussianBlur, 2.0, 9, boundary="circular"), partial(RandomInpainting, 0.3), 1.0),
+        (partial(MotionBlur, 9, 0.5, boundary="reflect"), partial(AveragePooling, 4), 1 / 16),
+        (partial(Composition, partial(RandomInpainting, 0.3), partial(AveragePooling, 2)), Identity, 1 / 4),
+    ],
+    ids=["blur, mask", "motion, mean", "nested"],
+)
+def test_a_measurement_by_drawn_parts_does_so_too(first: Make, second: Make, norm_sq: float) -> None:
+    task = Task(operator=partial(Composition, first, second), noise=GaussianNoise(0.01), name="t")
+    x = torch.rand(3, *SHAPE, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    assert_independent_of_the_batch(task, x)
+    operator = task.build(SHAPE, IDS)
+    assert operator.norm_sq == operator[1].norm_sq == pytest.approx(norm_sq, rel=1e-4)
+
+
+def assert_independent_of_the_batch(task: Task, x: Tensor) -> None:
     whole = task.measure(x, IDS)
     torch.manual_seed(99)
     order = [2, 0, 1]
@@ -25,7 +59,7 @@ def test_a_measurement_depends_on_seed_and_name_only(task: Task, x: Tensor) -> N
         torch.testing.assert_close(alone.y[0], whole.y[i], rtol=1e-6, atol=1e-6)
         torch.testing.assert_close(shuffled.y[place], whole.y[i], rtol=1e-6, atol=1e-6)
         assert alone.operator.fingerprint() == whole.operator.fingerprint(i)
-        assert alone.lam == whole.lam
+        assert alone.lam == shuffled.lam == whole.lam
 
 
 def test_the_seed_changes_the_noise(task: Task, x: Tensor) -> None:

@@ -73,14 +73,20 @@ class Operator(ABC):
 
     @property
     def norm_sq(self) -> float:
-        """||A||^2, the largest squared singular value (power iteration unless an operator knows it)."""
+        """||A||^2, the largest squared singular value (power iteration unless an operator knows it).
+
+        Lambda follows from it, so it must not depend on the batch: operators with parameters per sample have to
+        say a value that is alike for all samples.
+        """
+        if self.samples > 1 or is_random(type(self)):
+            name = type(self).__name__
+            raise ValueError(f"{name}: has parameters per sample and needs a norm_sq of its own, alike for all samples")
         return self._norm_sq
 
     @cached_property
     def _norm_sq(self) -> float:
         start = torch.randn(1, *self.image_shape, generator=generator("operator norm")).to(self._device())
-        first = self[0]
-        return largest_eigenvalue(lambda x: first.adjoint(first.A(x)), start)
+        return largest_eigenvalue(lambda x: self.adjoint(self.A(x)), start)
 
     def A(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) images in [-1, 1] units -> (B, *measurement_shape) measurements, float32."""

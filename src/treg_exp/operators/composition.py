@@ -8,7 +8,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from treg_exp.operators.base import Operator, make_operator
+from treg_exp.operators.base import Operator, is_random, make_operator
 from treg_exp.operators.nonlinear import NonlinearOperator
 
 
@@ -39,6 +39,7 @@ class _Chain(Operator):
             shape = self.first.measurement_shape
             raise ValueError(f"second: cannot follow first, whose measurements are {shape}: {error}") from None
         super().__init__(self.first.image_shape, self.second.measurement_shape)
+        self._alike = not any(_differs(*pair) for pair in ((first, self.first), (second, self.second)))
 
     @property
     def samples(self) -> int:
@@ -74,6 +75,11 @@ class _Chain(Operator):
 class Composition(_Chain):
     """One linear operator after another, A x = A_2 A_1 x; proximal steps by CGLS."""
 
+    @property
+    def norm_sq(self) -> float:
+        """||A||^2; its bound ||A_1||^2 ||A_2||^2 where samples differ, so that lambda does not depend on the batch."""
+        return self._norm_sq if self._alike else self.first.norm_sq * self.second.norm_sq
+
     def _adjoint(self, y: Tensor) -> Tensor:
         return self.first.adjoint(self.second.adjoint(y))
 
@@ -94,3 +100,8 @@ class NonlinearComposition(_Chain, NonlinearOperator):
     def preview(self, y: Tensor) -> Tensor:
         """An image of y: what ``first`` makes of what ``second`` makes of it."""
         return self.first.preview(self.second.preview(y))
+
+
+def _differs(make: Callable[..., Operator], part: Operator) -> bool:
+    """Whether the samples of a part may differ, even where the batch has only one."""
+    return part.samples > 1 or (not part._alike if isinstance(part, _Chain) else is_random(make))

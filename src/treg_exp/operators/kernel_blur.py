@@ -43,6 +43,8 @@ class KernelBlur(Operator):
         check_kernel_size(kernel.shape[-1], *shape[1:])
         if not bool(kernel.flatten(1).any(1).all()):
             raise ValueError("kernel: is zero, nothing would be measured")
+        if len(set(_sums(kernel))) > 1:
+            raise ValueError(f"kernel: sum of |k| differs between samples, {_sums(kernel)}; lambda would, too")
         super().__init__(shape, shape)
         self.kernel, self.boundary, self.rcond = kernel.to(torch.float32), boundary, rcond
         self._radius = kernel.shape[-1] // 2
@@ -56,11 +58,12 @@ class KernelBlur(Operator):
 
     @property
     def norm_sq(self) -> float:
-        """(sum |k|)^2 of the first sample: exact for a blur with the circular rule, close to ||A||^2 for the others.
+        """(sum |k|)^2, alike for all samples, so that lambda does not depend on the batch.
 
-        Kernels of sum 1 give 1 for every sample, so that lambda does not depend on the batch.
+        With the circular rule it is ||A||^2 for kernels of one sign, and a bound of it for others; with other rules
+        it is close to that.
         """
-        return round(float(self.kernel[0].abs().sum()), 5) ** 2
+        return _sums(self.kernel)[0] ** 2
 
     def _filtered(self, x: Tensor, spectrum: Tensor) -> Tensor:
         """``x``, extended by zeros to the size of the transform, and convolved in that size."""
@@ -108,6 +111,11 @@ class KernelBlur(Operator):
         _, height, width = self.image_shape
         tall = x.new_zeros(*x.shape[:-2], height, x.shape[-1]).index_add(-2, self._rows, x)
         return x.new_zeros(*x.shape[:-2], height, width).index_add(-1, self._columns, tall)
+
+
+def _sums(kernel: Tensor) -> list[float]:
+    """Sum of |k| of each kernel, to the digits that do not depend on rounding."""
+    return [round(total, 5) for total in kernel.abs().double().flatten(1).sum(1).tolist()]
 
 
 def _by_channel(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
