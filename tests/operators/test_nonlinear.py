@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+from functools import partial
 
 import numpy as np
 import pytest
@@ -19,12 +20,14 @@ from treg_exp.operators import (
     Descent,
     GammaCorrection,
     GaussianBlur,
+    GaussianNoise,
     HighDynamicRange,
     Identity,
     NonlinearComposition,
     NonlinearOperator,
     NonlinearOperatorError,
     PhaseRetrieval,
+    RandomInpainting,
     Task,
 )
 from treg_exp.solvers import Adjoint, PseudoInverse, TReg, Unconditional
@@ -169,6 +172,17 @@ def test_a_wrongly_saturated_pixel_is_led_back() -> None:
     restored = operator.prox(operator.A(truth), start, 0.0)
     torch.testing.assert_close(restored[..., :2], truth[..., :2], rtol=0, atol=1e-3)
     torch.testing.assert_close(restored[..., 2], start[..., 2])  # both saturated: nothing to say
+
+
+def test_holes_of_a_mask_at_the_end_stay_without_noise(x: torch.Tensor) -> None:
+    make = partial(NonlinearComposition, partial(GammaCorrection, 2.2), partial(RandomInpainting, 0.5))
+    task = Task(operator=make, noise=GaussianNoise(0.1), name="t")
+    measurement = task.measure(x, IDS)
+    assert isinstance(measurement.operator, NonlinearComposition)
+    mask = measurement.operator.second.measured()
+    assert int(mask.sum()) == mask.numel() // 2
+    assert torch.equal(measurement.operator.measured(), mask)
+    assert torch.equal(measurement.y * mask, measurement.y)
 
 
 @pytest.mark.parametrize("solver", [Adjoint(), PseudoInverse()])

@@ -97,6 +97,10 @@ class NonlinearComposition(_Chain, NonlinearOperator):
         """The product of the parts' norms: nominal, for lambda."""
         return self.first.norm_sq * self.second.norm_sq
 
+    def measured(self) -> Tensor:
+        """The entries that ``second`` measures."""
+        return self.second.measured()
+
     def preview(self, y: Tensor) -> Tensor:
         """An image of y: what ``first`` makes of what ``second`` makes of it."""
         return self.first.preview(self.second.preview(y))
