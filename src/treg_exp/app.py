@@ -31,11 +31,12 @@ def run(cfg: DictConfig) -> float | None:
     """
     quiet()
     experiment = Experiment.from_config(cfg)
+    from treg_exp.engine.processes import check_launch, is_first
+
     if experiment.settings.dry_run:
         dry_run(experiment)
         return None
-    from treg_exp.engine.processes import is_first
-
+    check_launch(experiment.trainer.num_nodes)
     if not is_first():
         restore(experiment)
         return None

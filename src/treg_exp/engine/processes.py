@@ -12,6 +12,8 @@ from typing import Any
 
 from lightning.pytorch.callbacks import Callback
 
+from treg_exp.errors import ConfigError
+
 # Lightning and torch.distributed read these; the last one tells Lightning to start no processes itself.
 VARIABLES = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK")
 POLL_SECONDS = 0.5
@@ -22,6 +24,16 @@ def launched_outside() -> bool:
     from lightning.fabric.plugins.environments import LSFEnvironment, SLURMEnvironment
 
     return "LOCAL_RANK" in os.environ or SLURMEnvironment.detect() or LSFEnvironment.detect()
+
+
+def check_launch(num_nodes: int) -> None:
+    """Several machines need a launcher: the first process would wait for the others for ever.
+
+    Raises:
+        ConfigError: nobody has told this process which machine it is, and where the first one is.
+    """
+    if num_nodes > 1 and not ({"MASTER_ADDR", "NODE_RANK"} <= set(os.environ) or launched_outside()):
+        raise ConfigError(f"trainer.num_nodes={num_nodes}: start one process per node, with srun or torchrun")
 
 
 def is_first() -> bool:
