@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -150,6 +151,19 @@ def test_parts_of_a_composition_draw_their_own_numbers() -> None:
     assert torch.equal(both.measured(), both.first.measured() * both.second.measured())
     assert 0.2 < float(both.measured().mean()) < 0.3
     assert torch.equal(both[1].measured()[0], both.measured()[1])
+
+
+def test_streams_depend_on_the_order_of_the_parts_not_on_how_they_are_nested() -> None:
+    mask = partial(RandomInpainting, 0.5)
+    pair = partial(Composition, mask, mask)
+    left, right = Composition(pair, mask, SHAPE, ["a"]), Composition(mask, pair, SHAPE, ["a"])
+    names = ("a", "second/a", "second/second/a")
+    first, middle, last = (RandomInpainting(0.5, SHAPE, [name]).fingerprint() for name in names)
+    assert isinstance(left.first, Composition)
+    assert isinstance(right.second, Composition)
+    assert [p.fingerprint() for p in (left.first.first, left.first.second, left.second)] == [first, middle, last]
+    assert [p.fingerprint() for p in (right.first, right.second.first, right.second.second)] == [first, middle, last]
+    assert len({first, middle, last}) == 3
 
 
 def test_masks() -> None:

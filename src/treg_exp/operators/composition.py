@@ -15,7 +15,8 @@ from treg_exp.operators.nonlinear import NonlinearOperator
 class _Chain(Operator):
     """``second`` measures what ``first`` measures. Compositions may be nested.
 
-    Random parameters of ``second`` come from streams of the name "second/<sample_id>": two masks in a task differ.
+    Random parameters of ``second`` come from streams of the name "second/<sample_id>": two masks in a task differ. In
+    a chain of several parts the name has one "second/" for every part before, however they are nested.
 
     Attributes:
         first: the operator of the image.
@@ -32,7 +33,8 @@ class _Chain(Operator):
     ) -> None:
         """Builds both parts; each is called as ``Task`` calls its operator (in YAML: ``_partial_: true``)."""
         self.first = self._part(first, image_shape, sample_ids, seed)
-        others = [f"second/{sample_id}" for sample_id in sample_ids]
+        before = "second/" * _parts(self.first)
+        others = [f"{before}{sample_id}" for sample_id in sample_ids]
         try:
             self.second = self._part(second, self.first.measurement_shape, others, seed)
         except ValueError as error:
@@ -104,6 +106,11 @@ class NonlinearComposition(_Chain, NonlinearOperator):
     def preview(self, y: Tensor) -> Tensor:
         """An image of y: what ``first`` makes of what ``second`` makes of it."""
         return self.first.preview(self.second.preview(y))
+
+
+def _parts(operator: Operator) -> int:
+    """Number of operators in a chain."""
+    return _parts(operator.first) + _parts(operator.second) if isinstance(operator, _Chain) else 1
 
 
 def _differs(make: Callable[..., Operator], part: Operator) -> bool:
