@@ -212,6 +212,9 @@ def test_equals_deepinv(name: str, settings: dict[str, object], ours: Operator) 
         (lambda: KernelBlur(torch.cat([skew(5), 2 * skew(5)]), SHAPE), r"sum of \|k\| differs .*, \[1.0, 2.0\]"),
         (lambda: MotionBlur(5, 2.0, SHAPE, ["a"]), r"intensity=2.0: must be in \[0, 1\]"),
         (lambda: AnisotropicGaussianBlur((1.0, 0.0), 0, 5, SHAPE), r"sigma=\(1.0, 0.0\): must be two widths"),
+        (lambda: AnisotropicGaussianBlur((1.0, math.nan), 0, 5, SHAPE), r"sigma=\(1.0, nan\): must be two widths"),
+        (lambda: AnisotropicGaussianBlur((1.0, 1.0), math.nan, 5, SHAPE), "angle=nan: must be a finite number"),
+        (lambda: KernelBlur(skew(5) * math.nan, SHAPE), "kernel: has entries that are not finite"),
         (lambda: Greyscale("red", SHAPE), "weights='red': must be one of mean, luma"),
         (lambda: CompressedSensing(0, SHAPE, ["a"]), r"fraction=0: must be in \(0, 1\]"),
         (lambda: FourierLines(0.5, 0.08, SHAPE, ["a"]), "acceleration=0.5: must be >= 1"),
@@ -219,6 +222,8 @@ def test_equals_deepinv(name: str, settings: dict[str, object], ours: Operator) 
         (lambda: SparseViewCT(0, SHAPE), "angles=0: must be an integer >= 1"),
         (lambda: Outpainting((0.5, 0.001), SHAPE), "no pixel of a 32x48 image, nothing would be measured"),
         (lambda: StrokeInpainting(9, 9, 1.0, (3.0, 3.0), 90.0, SHAPE, ["a"]), "mask: measures nothing"),
+        (lambda: StrokeInpainting(1, 1, 0.1, (0.1, 0.1), math.nan, SHAPE, ["a"]), "max_turn=nan: must be a finite"),
+        (lambda: RandomBoxInpainting((0.5, 0.5), math.nan, SHAPE, ["a"]), "margin=nan: must be >= 0"),
         (lambda: RandomBoxInpainting((0.9, 0.9), 0.1, SHAPE, ["a"]), "margin=0.1: must be >= 0 and leave room"),
         (lambda: BoxInpainting((0, 0, 1, 1), SHAPE), "nothing would be measured"),
         (

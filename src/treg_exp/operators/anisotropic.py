@@ -36,6 +36,8 @@ class AnisotropicGaussianBlur(KernelBlur):
         sigma = tuple(float(v) for v in sigma)
         if len(sigma) != 2 or not all(0 < v < float("inf") for v in sigma):
             raise ValueError(f"sigma={sigma}: must be two widths (along, across) > 0 pixels")
+        if not math.isfinite(angle):
+            raise ValueError(f"angle={angle}: must be a finite number of degrees")
         kernel = anisotropic_kernel(sigma[0], sigma[1], angle, kernel_size)
         super().__init__(kernel[None, None], image_shape, boundary, rcond)
         self.sigma, self.angle, self.kernel_size = sigma, float(angle), int(kernel_size)

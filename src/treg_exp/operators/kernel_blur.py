@@ -41,6 +41,8 @@ class KernelBlur(Operator):
         if kernel.dim() != 4 or kernel.shape[1] != 1 or kernel.shape[2] != kernel.shape[3]:
             raise ValueError(f"kernel: shape {tuple(kernel.shape)} must be (1 or B, 1, k, k)")
         check_kernel_size(kernel.shape[-1], *shape[1:])
+        if not bool(kernel.isfinite().all()):
+            raise ValueError("kernel: has entries that are not finite numbers")
         if not bool(kernel.flatten(1).any(1).all()):
             raise ValueError("kernel: is zero, nothing would be measured")
         if len(set(_sums(kernel))) > 1:

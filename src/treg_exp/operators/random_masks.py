@@ -34,7 +34,7 @@ class RandomBoxInpainting(Masking):
         size = tuple(float(v) for v in size)
         if len(size) != 2 or not all(0 < v < 1 for v in size):
             raise ValueError(f"size={size}: must be two fractions (height, width) in (0, 1)")
-        if margin < 0 or max(size) + 2 * margin > 1 + 1e-6:
+        if not margin >= 0 or max(size) + 2 * margin > 1 + 1e-6:
             raise ValueError(f"margin={margin}: must be >= 0 and leave room for a hole of size={size}")
         mask = torch.ones(len(sample_ids), 1, height, width)
         for one, sample_id in zip(mask, sample_ids, strict=True):
@@ -79,6 +79,8 @@ class StrokeInpainting(Masking):
             raise ValueError(f"length={length}: must be > 0")
         if len(width) != 2 or not 0 < width[0] <= width[1]:
             raise ValueError(f"width={width}: must be two fractions 0 < least <= largest")
+        if not math.isfinite(max_turn):
+            raise ValueError(f"max_turn={max_turn}: must be a finite number of degrees")
         mask = torch.ones(len(sample_ids), 1, H, W)
         for one, sample_id in zip(mask, sample_ids, strict=True):
             stream = generator(seed, sample_id, "strokes")
