@@ -109,11 +109,13 @@ class StepInfo:
         step: the schedule step that was taken.
         total: number of steps of this restoration.
         z_0: (B, c, h, w) Tweedie estimate, or None for solvers without a latent.
+        z_next: (B, c, h, w) latent that the next step begins with, likewise.
     """
 
     step: Step
     total: int
     z_0: Tensor | None = None
+    z_next: Tensor | None = None
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,21 @@ def test_what_overflows_in_float16_is_restored_in_float32(tmp_path: Path, capsys
         assert "recovered" not in exact[key]
 
 
+def test_the_step_that_is_named_is_the_one_that_broke(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A decoder that overflows in a data step leaves this step's estimate finite; the next step's no longer is."""
+    decode, calls = LatentDiffusion.decode, []
+
+    def overflowing(self, z):
+        calls.append(len(z))
+        overflows = self.in_half_precision and len(calls) == 3  # data steps are 0, 3, 6, 9
+        return torch.full_like(decode(self, z), math.inf) if overflows else decode(self, z)
+
+    monkeypatch.setattr(LatentDiffusion, "decode", overflowing)
+    rows = go(tmp_path / "r", *ONE, "data.limit=1", "prior.precision=bf16", "solver.steps=10", "null_text=off")
+    (row,) = rows.values()
+    assert row["recovered"] == "float32: non-finite at step 6 in half precision"
+
+
 def test_what_is_broken_in_float32_too_is_put_aside_and_the_rest_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,17 +7,20 @@ The vectors beside this repository's tests keep every fourth pixel of the image;
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from hydra.utils import instantiate
 
+from tests.test_config import composed
 from tests.tiny import tiny_prior
 from treg_exp.noise import ReplayNoise
-from treg_exp.operators import CG, BicubicDownsampling
+from treg_exp.operators import BicubicDownsampling
 from treg_exp.ranges import to_unit
-from treg_exp.solvers import DataSteps, TReg
+from treg_exp.solvers import TReg
 from treg_exp.text import AdaptiveNegation, ConstantGuidance, FixedNullText, TextPolicy
 from treg_exp.types import Measurement, Problem
 
@@ -33,17 +36,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def compat(settings: dict) -> TReg:
-    """The released code's choices (conf/solver/treg_compat.yaml holds the same ones)."""
-    return TReg(
-        steps=settings["steps"],
-        data_steps=DataSteps(every=3, stop_index=170),
-        lam=settings["lam"],
-        prox=CG(iterations=settings["cg_iterations"], tolerance=1e-4),
-        encoder="sample",
-        off_window="dps" if settings["off_gamma_dps"] else "ddim",
-        final_projection=False,
-        alpha_shift=1,
-    )
+    """conf/solver/treg_compat.yaml, with the steps of the recording and its DPS between data steps."""
+    released = instantiate(composed("solver=treg_compat").solver, _convert_="all")
+    assert (released.lam, released.prox.iterations) == (settings["lam"], settings["cg_iterations"])
+    off_window = "dps" if settings["off_gamma_dps"] else "ddim"
+    return replace(released, steps=settings["steps"], off_window=off_window)
 
 
 def replay(arrays: dict, solver: TReg) -> ReplayNoise:

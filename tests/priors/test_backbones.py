@@ -214,12 +214,17 @@ def test_sharded_weights_load_and_a_lost_shard_is_noticed(folders, tmp_path: Pat
     [
         ("sdxl", "text_encoder_2/model.safetensors"),
         ("sdxl", "tokenizer_2/tokenizer_config.json"),
+        ("sd15", "tokenizer/merges.txt"),
         ("sd15", "vae/config.json"),
         ("sd15", "scheduler/scheduler_config.json"),
     ],
 )
 def test_what_is_missing_is_named_with_what_to_do(folders, kind: str, lost: str, tmp_path: Path) -> None:
     folder = shutil.copytree(folders[kind], tmp_path / kind)
+    if lost == "tokenizer/merges.txt":  # the older form of a tokenizer: two files
+        (folder / "tokenizer" / "tokenizer.json").unlink()
+        (folder / "tokenizer" / "vocab.json").write_text("{}")
+        (folder / lost).touch()
     (folder / lost).unlink()
     with pytest.raises(ValueError, match=rf"missing {lost}\. Download them with `hf download") as error:
         read_prior_info(str(folder))
@@ -234,7 +239,7 @@ def test_the_command_that_is_printed_is_one(tmp_path: Path) -> None:
     words = shlex.split(re.search(r"`(hf download .*?)`", str(error.value))[1])
     assert words[:3] == ["hf", "download", "owner/model"]
     assert words[3::2] == ["--include", "--include", "--include", "--local-dir"]
-    assert words[4::2] == ["*.json", "*.txt", "*.safetensors", "model"]
+    assert words[4::2] == ["*.json", "*.txt", "*/*.safetensors", "model"]
 
 
 def test_float16_files_beside_an_index_without_its_shards(folders, tmp_path: Path) -> None:
@@ -274,6 +279,12 @@ def test_names_of_repositories_and_single_files_are_explained(tmp_path: Path) ->
         prior_path(str(file))
 
 
+def test_transformers_are_refused_as_such(tmp_path: Path) -> None:
+    (tmp_path / "transformer").mkdir()
+    with pytest.raises(ValueError, match="a diffusion transformer .* only models with a U-Net are supported"):
+        prior_path(str(tmp_path))
+
+
 def test_parts_of_two_models_are_noticed(folders, tmp_path: Path) -> None:
     folder = shutil.copytree(folders["sd15"], tmp_path / "mixed")
     shutil.rmtree(folder / "unet")
@@ -310,4 +321,17 @@ def test_memory_savers_change_what_they_may(folders) -> None:
     assert (gradients[0] - gradients[1]).abs().max() < 1e-3 * gradients[0].abs().max()
     assert saving.vae.use_slicing
     assert saving.unet.is_gradient_checkpointing
-    assert load_prior(str(folders["sd15"]), vae_tiling=True).vae.use_tiling
+
+
+def test_tiles_are_smaller_than_the_image_at_its_own_size(folders, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain, tiled = (load_prior(str(folders["sd15"]), precision="fp32", vae_tiling=t) for t in (False, True))
+    side = plain.image_size
+    x = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    seen = []
+    for part in (tiled.vae.encoder, tiled.vae.decoder):
+        part.register_forward_pre_hook(lambda module, given: seen.append(given[0].shape[-1]))
+    z, image = tiled.encode(x), tiled.decode(plain.encode(x))
+    assert max(seen) == side // 2
+    for a, b in ((z, plain.encode(x)), (image, plain.decode(plain.encode(x)))):
+        assert a.shape == b.shape
+        assert 0 < (a - b).abs().mean() < b.abs().mean()

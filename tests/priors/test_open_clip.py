@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import open_clip
 import pytest
@@ -56,6 +57,16 @@ def test_other_sizes_are_resized_and_gradients_pass(clip: OpenClip) -> None:
     clip.image_features(x)[0, 0].backward()
     assert x.grad is not None
     assert x.grad.abs().sum() > 0
+
+
+def test_resizing_as_the_released_code_does(clip: OpenClip, files: OpenClipFiles) -> None:
+    """Spec: bicubic, corners aligned, no antialiasing."""
+    released = replace(files, antialias=False).load(torch.device("cpu"))
+    x = torch.rand(2, 3, 96, 96, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    mean, std = released.preprocess.mean, released.preprocess.std
+    by_hand = torch.nn.functional.interpolate(x, (32, 32), mode="bicubic", align_corners=True)
+    torch.testing.assert_close(released.preprocess(x), (by_hand - mean) / std)
+    assert (released.preprocess(x) - clip.preprocess(x)).norm() > 0.1 * clip.preprocess(x).norm()
 
 
 def test_a_prior_takes_it_and_negation_runs(files: OpenClipFiles) -> None:

@@ -70,7 +70,7 @@ def is_out_of_memory(error: RuntimeError) -> bool:
 
 
 class FirstNonFinite:
-    """Notes at which solver step a sample's estimate stopped being finite.
+    """Notes at which solver step a sample stopped being finite: its estimate, or what the data step made of it.
 
     Args:
         on_step: told as well.
@@ -83,13 +83,14 @@ class FirstNonFinite:
 
     def __call__(self, info: StepInfo) -> None:
         """See ``OnStep``."""
-        if info.z_0 is not None and not info.z_0.isfinite().all():
-            for i in range(len(self.steps)):
-                if self.steps[i] is None and not info.z_0[i].isfinite().all():
-                    self.steps[i] = info.step.index
+        for latent in (info.z_0, info.z_next):
+            if latent is not None and not latent.isfinite().all():
+                for i in range(len(self.steps)):
+                    if self.steps[i] is None and not latent[i].isfinite().all():
+                        self.steps[i] = info.step.index
         self.on_step(info)
 
     def describe(self, i: int) -> str:
-        """Where sample ``i`` became non-finite: at the first step with such an estimate, or after all steps."""
+        """Where sample ``i`` became non-finite: at the first step that made it so, or after all steps."""
         step = self.steps[i]
         return "after the last step" if step is None else f"at step {step}"

@@ -55,10 +55,13 @@ class Preprocessing:
         size: height and width of its input in pixels.
         mean: of the channels of [0, 1] images, as every CLIP preprocessor states it.
         std: likewise.
+        antialias: False resizes with aligned corners and without antialiasing, as the released code of TReg does.
     """
 
-    def __init__(self, size: tuple[int, int], mean: Sequence[float], std: Sequence[float]) -> None:
-        self.size = size
+    def __init__(
+        self, size: tuple[int, int], mean: Sequence[float], std: Sequence[float], antialias: bool = True
+    ) -> None:
+        self.size, self.antialias = size, antialias
         self.mean = from_unit(torch.tensor(mean)).view(1, 3, 1, 1)
         self.std = 2 * torch.tensor(std).view(1, 3, 1, 1)
 
@@ -68,9 +71,9 @@ class Preprocessing:
         return self
 
     def __call__(self, x: Tensor) -> Tensor:
-        """(B, 3, H, W) in [-1, 1] -> (B, 3, *size), resized bicubically with antialiasing, and normalised."""
+        """(B, 3, H, W) in [-1, 1] -> (B, 3, *size), resized bicubically and normalised."""
         if tuple(x.shape[-2:]) != self.size:
-            x = F.interpolate(x, size=self.size, mode="bicubic", antialias=True)
+            x = F.interpolate(x, self.size, mode="bicubic", antialias=self.antialias, align_corners=not self.antialias)
         return (x - self.mean) / self.std
 
 

@@ -31,6 +31,8 @@ def prior_path(path: str) -> Path:
     folder = shipped if (shipped / "model_index.json").is_file() else Path(path).expanduser()
     if not folder.is_dir():
         raise ValueError(f"path={path}: {_no_folder(path, folder)}")
+    if (folder / "transformer").is_dir() and not (folder / "unet").is_dir():
+        raise ValueError(f"path={path}: a diffusion transformer (SD 3, Flux); only models with a U-Net are supported")
     if missing := _missing(folder):
         raise ValueError(
             f"path={path}: not a complete diffusers folder, missing {', '.join(missing)}. "
@@ -88,8 +90,8 @@ def _missing(folder: Path) -> list[str]:
     for part in ("tokenizer", "tokenizer_2") if two else ("tokenizer",):
         if not (folder / part / "tokenizer_config.json").is_file():
             found.append(f"{part}/tokenizer_config.json")
-        if not any((folder / part / name).is_file() for name in ("tokenizer.json", "vocab.json")):
-            found.append(f"{part}/vocab.json")
+        if not (folder / part / "tokenizer.json").is_file():
+            found += [f"{part}/{n}" for n in ("vocab.json", "merges.txt") if not (folder / part / n).is_file()]
     if not (folder / "scheduler" / "scheduler_config.json").is_file():
         found.append("scheduler/scheduler_config.json")
     return found
@@ -111,7 +113,5 @@ def _no_folder(path: str, folder: Path) -> str:
 
 
 def _download(repository: str, folder: str) -> str:
-    return (
-        f"Download them with `hf download {repository} --include '*.json' --include '*.txt' --include '*.safetensors' "
-        f"--local-dir {folder}` (for a gated model accept its licence on its page and run `hf auth login` first)"
-    )
+    patterns = " ".join(f"--include '{pattern}'" for pattern in ("*.json", "*.txt", "*/*.safetensors"))
+    return f"Download them with `hf download {repository} {patterns} --local-dir {folder}` (for a gated model accept its licence on its page and run `hf auth login` first)"

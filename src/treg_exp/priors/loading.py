@@ -46,7 +46,8 @@ def load_prior(
         embedded_guidance: scale that a latent consistency model is told with its timestep, see ``LatentDiffusion``
             (8.5 is the default of diffusers' pipeline for them).
         vae_slicing: the autoencoder takes one image of a batch after the other.
-        vae_tiling: it takes an image in overlapping tiles, which need less memory and differ a little at their seams.
+        vae_tiling: it takes an image in overlapping tiles, half as high and wide as the images that it was trained on,
+            which need less memory and differ a little at their seams.
         gradient_checkpointing: steps that take gradients through the networks compute activations twice instead of
             keeping them.
 
@@ -81,7 +82,7 @@ def load_prior(
     if vae_slicing:
         vae.enable_slicing()
     if vae_tiling:
-        vae.enable_tiling()
+        tile(vae)
     if gradient_checkpointing:
         unet.enable_gradient_checkpointing()
         vae.enable_gradient_checkpointing()
@@ -95,6 +96,13 @@ def load_prior(
         device=device,
         embedded_guidance=embedded_guidance,
     )
+
+
+def tile(vae: Any) -> None:
+    """Make a diffusers autoencoder work in tiles of half its own size; diffusers' tiles begin above that size."""
+    vae.enable_tiling()
+    vae.tile_sample_min_size //= 2
+    vae.tile_latent_min_size //= 2
 
 
 def load_clip(folder: Path, text_encoder: Any, tokenizer: Any) -> FolderClip:

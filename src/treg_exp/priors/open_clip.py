@@ -23,10 +23,12 @@ class OpenClipFiles:
         model: name in ``open_clip.list_models()``. Weights by OpenAI belong to the names that end in ``-quickgelu``:
             under the plain names open_clip loads them and computes something else.
         weights: local safetensors file, such as ``open_clip_model.safetensors`` of a model's repository.
+        antialias: how images are resized for it, see ``Preprocessing``.
     """
 
     model: str
     weights: str
+    antialias: bool = True
 
     def width(self) -> int:
         """Width of the features, after a check of both fields; loads no weights.
@@ -69,18 +71,27 @@ class OpenClipFiles:
                 f"open_clip.weights={self.weights}: not the weights of {self.model}: {lines[1].strip()[:200]}"
             ) from None
         settings = open_clip.get_model_preprocess_cfg(model)
-        return OpenClip(model.to(device), open_clip.get_tokenizer(self.model), width, settings["mean"], settings["std"])
+        statistics = settings["mean"], settings["std"]
+        return OpenClip(model.to(device), open_clip.get_tokenizer(self.model), width, *statistics, self.antialias)
 
 
 class OpenClip:
     """``ImageTextEncoder`` around an open_clip model, with its own preprocessing in differentiable form."""
 
-    def __init__(self, model: Any, tokenizer: Any, width: int, mean: Sequence[float], std: Sequence[float]) -> None:
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        width: int,
+        mean: Sequence[float],
+        std: Sequence[float],
+        antialias: bool = True,
+    ) -> None:
         self.model, self.tokenizer, self.width = model.eval().requires_grad_(False), tokenizer, width
         size = model.visual.image_size
         shape: tuple[int, int] = (size, size) if isinstance(size, int) else tuple(size)
         self.device = next(model.parameters()).device
-        self.preprocess = Preprocessing(shape, mean, std).to(self.device)
+        self.preprocess = Preprocessing(shape, mean, std, antialias).to(self.device)
 
     def image_features(self, x: Tensor) -> Tensor:
         """See ``ImageTextEncoder``."""

@@ -146,7 +146,7 @@ class TReg(Solver):
                 eps, eps_renoise = policy.predict(prior, z_t, step, text)
                 z_0 = step.tweedie(z_t, eps)
                 z_t = step.ddim(z_0, eps_renoise)
-            on_step(StepInfo(step, self.steps, z_0))
+            on_step(StepInfo(step, self.steps, z_0, z_t))
         x = prior.decode(z_0)  # the last Tweedie estimate, before any blend
         return Restoration(self.last_projection(problem, x) if self.final_projection else x)
 
