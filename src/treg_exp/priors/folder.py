@@ -114,4 +114,7 @@ def _no_folder(path: str, folder: Path) -> str:
 
 def _download(repository: str, folder: str) -> str:
     patterns = " ".join(f"--include '{pattern}'" for pattern in ("*.json", "*.txt", "*/*.safetensors"))
-    return f"Download them with `hf download {repository} {patterns} --local-dir {folder}` (for a gated model accept its licence on its page and run `hf auth login` first)"
+    return (
+        f"Download them with `hf download {repository} {patterns} --local-dir {folder}` (for a gated model accept its "
+        "licence on its page and run `hf auth login` first)"
+    )
