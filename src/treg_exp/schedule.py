@@ -134,7 +134,7 @@ class Schedule:
         if alpha_bar < 1e-9:
             raise ValueError(
                 f"the prior's schedule has no signal at timestep {t} (rescale_betas_zero_snr); take "
-                "prior.timestep_spacing=leading and at most half as many steps as the schedule has"
+                "prior.timestep_spacing=leading and fewer than half as many steps as the schedule has"
             )
         return Point(t, alpha_bar)
 
