@@ -64,6 +64,12 @@ WRONG = {
     "+solver.stepps=3": r"solver\.stepps: .* takes no such value; did you mean steps\?",
     "null_text=negation": r"needs image features, and this prior has no image_encoder/",
     "+variants.own.promt=x": r"variants\.own\.promt: unknown",
+    "task.operator.factor=[2]": r"^task\.operator\.factor=\[2\]: must be an integer$",
+    "task.noise=null": r"^task\.noise=null: must be a value$",
+    "metrics.psnr=null": r"^metrics\.psnr=null: must be a mapping with _target_; to leave it out: '~metrics\.psnr'$",
+    "+logger.x=null": r"^logger\.x=null: must be a mapping with _target_",
+    "solver=prox/cg": r"^solver\._target_=treg_exp\.operators\.CG: makes no Solver",
+    "task=../solver/pseudo_inverse": r"^task\._target_=treg_exp\.solvers\.PseudoInverse: makes no Task",
     "logger.wandb.mode=cloud": r"logger\.wandb\.mode=cloud: allowed are offline, online",
 }
 
@@ -74,6 +80,19 @@ def test_wrong_values_are_named_in_one_line(override: str) -> None:
     with pytest.raises(ConfigError, match=WRONG[override]) as caught:
         experiment(*more, override)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("task", "wrong", "message"),
+    [
+        ("box_inpainting", "task.operator.box=0.5", r"^task\.operator\.box=0\.5: must be a list$"),
+        ("box_inpainting", "task.operator.box=[a,b,c,d]", r"^task"),
+        ("anisotropic_deblur", "task.operator.sigma=3", r"^task\.operator\.sigma=3: must be a list$"),
+    ],
+)
+def test_wrong_values_of_an_operator_that_is_made_late(task: str, wrong: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        experiment(f"task={task}", wrong)
 
 
 def test_an_image_without_a_row_in_the_manifest(tmp_path: Path) -> None:
@@ -195,6 +214,6 @@ def test_identity_ignores_what_changes_no_result() -> None:
     base = composed(*TINY)
     for same in ("data.batch_size=1", "trainer.devices=2", "logger=csv", "run_dir=x", "dry_run=true"):
         assert config_hash(composed(*TINY, same)) == config_hash(base), same
-    for other in ("seed=1", "solver.steps=9", "task.seed=1", "data.limit=4", "prior.precision=fp32"):
+    for other in ("seed=1", "solver.steps=9", "task.seed=1", "data.limit=4", "prior.precision=bf16"):
         assert config_hash(composed(*TINY, other)) != config_hash(base), other
     assert "batch_size" not in identity(base)["data"]

@@ -8,7 +8,7 @@ import json
 import re
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
@@ -108,26 +108,41 @@ def check_complete(cfg: DictConfig) -> None:
         raise ConfigError(f"{key} has no value: add {key}=... to the command")
 
 
-def build(node: DictConfig, section: str, **extra: Any) -> Any:
+def build(node: DictConfig | None, section: str, kind: type | None = None, **extra: Any) -> Any:
     """The object that a ``_target_`` node describes.
 
     Args:
         node: configuration node; nested targets are built first.
         section: its dotted name, for messages.
+        kind: class that the object must have, None for any.
         extra: further constructor arguments.
 
     Raises:
         ConfigError: a target outside the allow-list, a value of the wrong type, or whatever the constructor refuses.
     """
+    if not isinstance(node, DictConfig) or "_target_" not in node:
+        given = "null" if node is None else node
+        raise ConfigError(f"{section}={given}: must be a mapping with _target_; to leave it out: '~{section}'")
     _check_targets(OmegaConf.to_container(node, resolve=True), section)
     try:
-        return instantiate(node, _convert_="all", **extra)
+        made = instantiate(node, _convert_="all", **extra)
     except HydraException as error:
         cause = error.__cause__ or error
         if not isinstance(cause, ValueError | TypeError | OSError | ImportError):
             raise
         found = re.search(r"full_key: (\S+)", str(error))
         raise ConfigError(_named(found.group(1) if found else section, str(cause))) from None
+    if kind is not None and not _is_a(made, kind):
+        raise ConfigError(f"{section}._target_={node._target_}: makes no {kind.__name__}; choose another option")
+    return made
+
+
+def _is_a(made: Any, kind: type) -> bool:
+    """Whether an object is of a class, or has all that a protocol names."""
+    if not getattr(kind, "_is_protocol", False):
+        return isinstance(made, kind)
+    names = {*vars(kind), *kind.__annotations__}
+    return all(hasattr(made, name) for name in names if not name.startswith("_"))
 
 
 def _named(section: str, message: str) -> str:
@@ -164,40 +179,43 @@ def _check_targets(node: Any, section: str) -> None:
 
 
 def _check_types(callee: Any, values: Mapping[str, Any], section: str) -> None:
-    """Plain values must have the type of the annotation (an int will do for a float)."""
+    """Plain values and lists must have the type of the annotation (an int will do for a float)."""
     try:
         hints = typing.get_type_hints(callee.__init__ if inspect.isclass(callee) else callee)
     except (NameError, TypeError, AttributeError):
         return
     for name, value in values.items():
-        kinds = _plain_kinds(hints.get(name))
-        if not kinds or isinstance(value, dict | list):
+        kinds = _kinds(hints.get(name, Any))
+        if kinds is None or isinstance(value, dict) or _fits(value, kinds):
             continue
-        fits = value is None if type(None) in kinds and value is None else _fits(value, kinds)
-        if not fits:
-            expected = " or ".join(_WORDS[k] for k in kinds)
-            raise ConfigError(f"{section + '.' if section else ''}{name}={value}: must be {expected}")
+        if value is None or kinds <= set(_WORDS):  # a text may stand for an object, as the name of a dtype does
+            expected = " or ".join(_WORDS.get(kind, "a value") for kind in kinds)
+            given = "null" if value is None else value
+            raise ConfigError(f"{section + '.' if section else ''}{name}={given}: must be {expected}")
 
 
 _WORDS: dict[type, str] = {
-    bool: "true or false", int: "an integer", float: "a number", str: "text", type(None): "null"
+    bool: "true or false", int: "an integer", float: "a number", str: "text", list: "a list", type(None): "null"
 }  # fmt: skip
 
 
 def _fits(value: Any, kinds: set[type]) -> bool:
     if isinstance(value, bool):
         return bool in kinds
-    return isinstance(value, tuple(kinds)) or (float in kinds and isinstance(value, int))
+    return isinstance(value, tuple(kinds & set(_WORDS))) or (float in kinds and isinstance(value, int))
 
 
-def _plain_kinds(hint: Any) -> set[type]:
-    """The plain types that an annotation allows; empty where it allows anything else."""
-    if get_origin(hint) is Literal:
+def _kinds(hint: Any) -> set[type] | None:
+    """The types that an annotation allows, ``list`` for any sequence; None where it allows anything."""
+    origin = get_origin(hint) or hint
+    if origin is Literal:
         return {type(value) for value in get_args(hint)}
-    if get_origin(hint) in (typing.Union, types.UnionType):
-        parts = [_plain_kinds(part) for part in get_args(hint)]
-        return set().union(*parts) if all(parts) else set()
-    return {hint} if isinstance(hint, type) and hint in _WORDS else set()
+    if origin in (typing.Union, types.UnionType):
+        parts = [_kinds(part) for part in get_args(hint)]
+        return None if None in parts else set().union(*(part for part in parts if part is not None))
+    if origin in (Sequence, tuple):
+        return {list}
+    return {origin} if isinstance(origin, type) and origin is not object else None
 
 
 def identity(cfg: DictConfig) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from treg_exp.config import (
     resolved,
     settings,
 )
-from treg_exp.data import Source, subset
+from treg_exp.data import Prompt, Source, subset
 from treg_exp.engine.run_folder import RunFolder
 from treg_exp.engine.work import Key, Variant, WorkItem, batches, pending, plan, spread
 from treg_exp.errors import ConfigError
@@ -36,7 +36,7 @@ from treg_exp.operators import Task
 from treg_exp.priors import PriorInfo, read_prior_info
 from treg_exp.priors.precision import check_precision
 from treg_exp.solvers import OnStep, Solver
-from treg_exp.text import TextPolicy
+from treg_exp.text import Guidance, NullText, TextPolicy
 
 if TYPE_CHECKING:
     from treg_exp.engine.module import RestorationModule, WorkBatch
@@ -110,11 +110,11 @@ class Experiment:
             settings=run,
             data=data,
             trainer=settings(TrainerSettings, cfg.trainer, "trainer"),
-            task=build(cfg.task, "task"),
-            solver=build(cfg.solver, "solver"),
+            task=build(cfg.task, "task", Task),
+            solver=build(cfg.solver, "solver", Solver),
             variants=variants,
             source=source,
-            metrics={name: build(node, f"metrics.{name}") for name, node in cfg.metrics.items()},
+            metrics={name: build(node, f"metrics.{name}", Metric) for name, node in cfg.metrics.items()},
             loggers=[build(node, f"logger.{name}") for name, node in cfg.logger.items()],
             items=items,
             prior_info=info,
@@ -191,12 +191,12 @@ def _variant(name: str, node: DictConfig, cfg: DictConfig) -> Variant:
             f"variants.{name}.{sorted(unknown)[0]}: unknown; a variant has prompt, guidance, null_text, optional"
         )
 
-    def piece(group: str) -> Any:
+    def piece(group: str, kind: type) -> Any:
         own = node is not None and node.get(group) is not None
-        return build(node[group] if own else cfg[group], f"variants.{name}.{group}" if own else group)
+        return build(node[group] if own else cfg[group], f"variants.{name}.{group}" if own else group, kind)
 
-    policy = TextPolicy(piece("guidance"), piece("null_text"))
-    return Variant(name, piece("prompt"), policy, bool(node.get("optional", False)) if node else False)
+    policy = TextPolicy(piece("guidance", Guidance), piece("null_text", NullText))
+    return Variant(name, piece("prompt", Prompt), policy, bool(node.get("optional", False)) if node else False)
 
 
 def _source(node: DictConfig, info: PriorInfo) -> Source:
@@ -204,7 +204,7 @@ def _source(node: DictConfig, info: PriorInfo) -> Source:
     own = {k: v for k, v in node.items() if k not in ("limit", "offset", "batch_size", "image_size")}
     if "image_size" in inspect.signature(get_object(node._target_)).parameters:  # real measurements keep their size
         own["image_size"] = info.image_size if node.image_size is None else node.image_size
-    source: Source = build(OmegaConf.create(own), "data")
+    source: Source = build(OmegaConf.create(own), "data", Source)
     return source
 
 
@@ -219,12 +219,15 @@ def _parent(run_dir: str | None) -> tuple[Path, str | None]:
 
 
 def _named_error(section: str, make: Callable[[], Any]) -> Any:
-    """``make()``, with its ValueErrors turned into ConfigErrors that name the section."""
+    """``make()``, with the errors of wrong values turned into ConfigErrors that name the section.
+
+    TypeErrors are among them: an operator is called late, with values that only it can judge.
+    """
     try:
         return make()
     except ConfigError:
         raise
-    except (ValueError, OSError) as error:
+    except (ValueError, TypeError, OSError) as error:
         message = str(error)
         named = message.startswith((section, "data.", "prompt.", "null_text"))
         raise ConfigError(message if named else f"{section}: {message}") from None
