@@ -89,3 +89,9 @@ def test_environment_names_versions() -> None:
     packages = environment()["packages"]
     assert packages["torch"]
     assert packages["treg_exp"]
+
+
+def test_a_folder_that_nobody_may_write(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match=r"run_dir=.*/file/r cannot be written: Not a directory; choose another"):
+        RunFolder(tmp_path / "file" / "r").open({}, {})

@@ -48,11 +48,16 @@ class RunFolder:
         """Create the folder, or check that an existing one belongs to the same configuration, and keep others out.
 
         Raises:
-            ConfigError: another run's results are there (the message names the first setting that differs), or
-                another process is writing them.
+            ConfigError: another run's results are there (the message names the first setting that differs),
+                another process is writing them, or nobody may write there.
         """
-        self._check(identity)
-        self._claim()
+        try:
+            self._check(identity)
+            self._claim()
+        except OSError as error:
+            raise ConfigError(
+                f"run_dir={self.path} cannot be written: {error.strerror}; choose another folder"
+            ) from None
         self._check(identity)  # another process may have been here since
         for left in self.path.rglob(f".*{TEMPORARY_SUFFIX}"):  # by a process that was killed while it wrote
             left.unlink(missing_ok=True)
