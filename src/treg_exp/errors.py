@@ -66,6 +66,8 @@ def report_errors(main: Callable[[], object]) -> int:
     except Exception as error:
         if str(error).startswith("Only one of --run, --multirun, --cfg"):
             return _complain("-m (--multirun), --cfg and --info exclude each other: `--cfg job` shows a single job", 2)
+        if str(error).startswith("Config group override must be a string"):
+            return _complain(_no_option(sys.argv[1:]), 2)
         traceback.print_exc()
         _codes.append(1)
     return max(_codes, default=0)
@@ -84,17 +86,48 @@ def explain(error: Exception, overrides: list[str]) -> str:
     """One line for an error of Hydra or OmegaConf."""
     message = str(error)
     if option := re.search(r"Could not find '([^']+)/([^'/]+)'\s+Available options in '[^']+':\s+(.*)", message, re.S):
-        group, wrong, listed = option.groups()
+        path, wrong, listed = option.groups()
         known = listed.split("Config search path")[0].split()
-        group, _, folder = group.partition("/")
+        group = _group(f"{path}/{wrong}", overrides) or path
+        folder = path.removeprefix(group).strip("/")
         if folder:  # as in experiment=best/treg_sr_x8, whose neighbours the message does not name
             known = [f"{folder}/{file.stem}" for file in sorted((_conf() / group / folder).glob("*.yaml"))] or known
             wrong = f"{folder}/{wrong}"
+        elif (_conf() / group).is_dir():
+            known = _options(group)
         return f"{group}={wrong}: no such option{nearest(wrong, known) or '.'} Available: {', '.join(known)}"
     if key := re.search(r"Could not override '([^']+)'", message):
         return _unknown_key(key.group(1), overrides)
     lines = [line.strip() for line in message.splitlines() if line.strip()]
     return " ".join(lines[:2]) if lines else type(error).__name__
+
+
+def _group(option: str, overrides: list[str]) -> str | None:
+    """The group that the user wrote: that of solver/prox/x is solver/prox or, as in experiment=best/x, a part of it."""
+    for override in overrides:
+        group, _, values = override.lstrip("+").partition("=")
+        if option in [f"{group}/{value}" for value in values.split(",")]:
+            return group
+    return None
+
+
+def _no_option(overrides: list[str]) -> str:
+    """The message for a group that was given null, which Hydra does not name."""
+    for override in overrides:
+        group, _, values = override.lstrip("+").partition("=")
+        if "null" in values.lower().split(",") and (_conf() / group).is_dir():
+            return f"{group}=null: a group needs one of its options. Available: {', '.join(_options(group))}"
+    return "a group=null: a group needs one of its options, see --help"
+
+
+def _options(group: str) -> list[str]:
+    """Names of the options of a group; of folders of further ones only the name."""
+    folder = _conf() / group
+    files = sorted(folder.glob("*.yaml"))
+    parts = {d.name for d in folder.iterdir() if d.is_dir()}
+    # A folder that a `defaults` list names is a group of its own, as solver/prox is.
+    parts -= {name for name in parts if any(f"- {name}:" in file.read_text(encoding="utf-8") for file in files)}
+    return [*(file.stem for file in files), *(f"{name}/..." for name in sorted(parts))]
 
 
 def _unknown_key(key: str, overrides: list[str]) -> str:

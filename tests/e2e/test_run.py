@@ -272,6 +272,13 @@ def test_the_configuration_of_a_multirun_is_refused_in_one_line() -> None:
             ["experiment=best/treg_sr_x99"],
             "error: experiment=best/treg_sr_x99: no such option; did you mean best/treg_sr_x8? Available: best/treg, ",
         ),
+        (["solver/prox=foo"], "error: solver/prox=foo: no such option. Available: cg, descent, exact\n"),
+        (
+            ["experiment=singel"],
+            "error: experiment=singel: no such option; did you mean single? Available: quickstart, single, best/..., "
+            "released/..., study/...\n",
+        ),
+        (["null_text=null"], "error: null_text=null: a group needs one of its options. Available: fixed, "),
         (["task.noise.sigma=-1"], "error: task.noise.sigma=-1: noise level must be >= 0"),
         (["trainer.num_nodes=2"], "error: trainer.num_nodes=2: start one process per node, with srun or torchrun"),
         (["prior=diffusers_dir"], "error: prior.path has no value: add prior.path=... to the command"),
