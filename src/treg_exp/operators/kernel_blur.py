@@ -9,13 +9,14 @@ transformed one after the other: the spectra of a padded image take several time
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from treg_exp.operators.base import Operator, check_image_shape
 from treg_exp.operators.boundary import BOUNDARIES, check_boundary, check_kernel_size
+from treg_exp.operators.channels import by_channel
 from treg_exp.operators.separable import check_rcond, gains
 
 
@@ -74,19 +75,19 @@ class KernelBlur(Operator):
 
     def _A(self, x: Tensor) -> Tensor:
         if self.boundary == "circular":
-            return _by_channel(lambda c: self._filtered(c, self._spectrum), x)
-        return _by_channel(lambda c: self._inside(self._filtered(self._extended(c), self._spectrum)), x)
+            return by_channel(lambda c: self._filtered(c, self._spectrum), x)
+        return by_channel(lambda c: self._inside(self._filtered(self._extended(c), self._spectrum)), x)
 
     def _adjoint(self, y: Tensor) -> Tensor:
         if self.boundary == "circular":
-            return _by_channel(lambda c: self._filtered(c, self._spectrum.conj()), y)
+            return by_channel(lambda c: self._filtered(c, self._spectrum.conj()), y)
         r, (_, height, width) = self._radius, self.image_shape
 
         def adjoint(channel: Tensor) -> Tensor:
             outside = torch.nn.functional.pad(channel, (r, r, r, r))
             return self._folded(self._filtered(outside, self._spectrum.conj())[..., : height + 2 * r, : width + 2 * r])
 
-        return _by_channel(adjoint, y)
+        return by_channel(adjoint, y)
 
     def _solve(self, residual: Tensor, lam: float) -> Tensor:
         if self.boundary != "circular":
@@ -94,7 +95,7 @@ class KernelBlur(Operator):
         s = self._spectrum.abs()
         phase = self._spectrum.conj() / s.clamp(min=torch.finfo(s.dtype).tiny)
         inverse = gains(s, lam, self.rcond) * phase
-        return _by_channel(lambda c: self._filtered(c, inverse), residual)
+        return by_channel(lambda c: self._filtered(c, inverse), residual)
 
     def _extended(self, x: Tensor) -> Tensor:
         if self.boundary == "zero":
@@ -118,10 +119,6 @@ class KernelBlur(Operator):
 def _sums(kernel: Tensor) -> list[float]:
     """Sum of |k| of each kernel, to the digits that do not depend on rounding."""
     return [round(total, 5) for total in kernel.abs().double().flatten(1).sum(1).tolist()]
-
-
-def _by_channel(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    return torch.cat([function(channel) for channel in torch.split(x, 1, dim=1)], dim=1)
 
 
 def _fast(size: int) -> int:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from treg_exp.noise import generator
 from treg_exp.operators.base import Operator, check_image_shape
+from treg_exp.operators.channels import by_channel
 
 
 class FourierLines(Operator):
@@ -70,10 +71,18 @@ class FourierLines(Operator):
         return (self.mask[:, None] * parts[:, None]).expand(-1, *self.measurement_shape)
 
     def _A(self, x: Tensor) -> Tensor:
+        return by_channel(self._lines, x)
+
+    def _lines(self, x: Tensor) -> Tensor:
+        """(B, 2, 1, H, W) of one channel (B, 1, H, W)."""
         spectrum = self.mask * torch.fft.fft2(x, norm="ortho")
         return torch.stack([spectrum.real, spectrum.imag * self._has_imaginary], 1)
 
     def _adjoint(self, y: Tensor) -> Tensor:
+        return by_channel(self._from_lines, y)
+
+    def _from_lines(self, y: Tensor) -> Tensor:
+        """(B, 1, H, W) of one channel (B, 2, 1, H, W)."""
         spectrum = torch.complex(y[:, 0], y[:, 1] * self._has_imaginary)
         x: Tensor = torch.fft.ifft2(self.mask * spectrum, norm="ortho").real
         return x
@@ -81,6 +90,11 @@ class FourierLines(Operator):
     def _solve(self, residual: Tensor, lam: float) -> Tensor:
         mirrored = self.mask[..., -torch.arange(self.mask.shape[-1]) % self.mask.shape[-1]]
         weight = (self.mask + mirrored) / 2 + lam
-        spectrum = torch.fft.fft2(self._adjoint(residual), norm="ortho")
-        d: Tensor = torch.fft.ifft2(spectrum / torch.where(weight > 0, weight, 1.0), norm="ortho").real
-        return d
+        weight = torch.where(weight > 0, weight, 1.0)
+
+        def solved(y: Tensor) -> Tensor:
+            spectrum = torch.fft.fft2(self._from_lines(y), norm="ortho")
+            d: Tensor = torch.fft.ifft2(spectrum / weight, norm="ortho").real
+            return d
+
+        return by_channel(solved, residual)

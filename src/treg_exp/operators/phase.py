@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from treg_exp.operators.base import check_image_shape
+from treg_exp.operators.channels import by_channel
 from treg_exp.operators.nonlinear import NonlinearOperator
 
 
@@ -39,8 +40,12 @@ class PhaseRetrieval(NonlinearOperator):
         return 0.25 if self.unit_range else 1.0
 
     def _A(self, x: Tensor) -> Tensor:
+        return by_channel(self._magnitude, x)
+
+    def _magnitude(self, x: Tensor) -> Tensor:
+        """Of one channel (B, 1, H, W)."""
         vertical, horizontal = self._pad
         u = (x + 1) / 2 if self.unit_range else x
-        spectrum: Tensor = torch.fft.fft2(F.pad(u, (horizontal, horizontal, vertical, vertical)), norm="ortho")
-        magnitude: Tensor = torch.fft.fftshift(spectrum, dim=(-2, -1)).abs()
+        spectrum = torch.fft.fft2(F.pad(u, (horizontal, horizontal, vertical, vertical)), norm="ortho")
+        magnitude: Tensor = torch.fft.fftshift(spectrum.abs(), dim=(-2, -1))
         return magnitude

@@ -79,7 +79,9 @@ def _compressed(rows: Tensor, columns: Tensor, values: Tensor, shape: tuple[int,
     starts = torch.cat([torch.zeros(1, dtype=torch.int64), rows.bincount(minlength=shape[0]).cumsum(0)])
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
-        return torch.sparse_csr_tensor(starts, columns[order], values[order], shape, check_invariants=False)
+        # int32: the product would copy wider indices to it on every call
+        starts, columns = starts.int(), columns[order].int()
+        return torch.sparse_csr_tensor(starts, columns, values[order], shape, check_invariants=False)
 
 
 def _product(matrix: Tensor, transpose: Tensor, x: Tensor, shape: Sequence[int]) -> Tensor:
