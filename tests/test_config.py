@@ -70,6 +70,13 @@ WRONG = {
     "+logger.x=null": r"^logger\.x=null: must be a mapping with _target_",
     "solver=prox/cg": r"^solver\._target_=treg_exp\.operators\.CG: makes no Solver",
     "task=../solver/pseudo_inverse": r"^task\._target_=treg_exp\.solvers\.PseudoInverse: makes no Task",
+    "guidance.scale=nan": r"^guidance\.scale=nan: must be a finite number$",
+    "solver.lam=inf": r"^solver\.lam=inf: must be a finite number$",
+    "+solver.some=[1.0,nan]": r"^solver\.some\.1=nan: must be a finite number$",
+    "variants=foo": r"^variants=foo: must be a mapping of names",
+    "+variants.foo=bar": r"^variants\.foo=bar: must be a mapping with prompt, guidance",
+    "+variants.foo.optional=5": r"^variants\.foo\.optional=5: must be true or false$",
+    "+variants.foo.prompt=bar": r"^variants\.foo\.prompt=bar: must be a mapping with _target_",
     "logger.wandb.mode=cloud": r"logger\.wandb\.mode=cloud: allowed are offline, online",
 }
 

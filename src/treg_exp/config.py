@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+import math
 import re
 import types
 import typing
@@ -99,6 +100,15 @@ def settings(kind: type[T], node: DictConfig, section: str = "") -> T:
         return kind(**values)
     except ValueError as error:
         raise ConfigError(_named(section, str(error))) from None
+
+
+def check_finite(node: Any, name: str = "") -> None:
+    """Raise ConfigError for a number that is NaN or infinite: comparisons with limits would let NaN pass."""
+    if isinstance(node, float) and not math.isfinite(node):
+        raise ConfigError(f"{name}={node}: must be a finite number")
+    children = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    for key, child in children:
+        check_finite(child, f"{name}.{key}" if name else str(key))
 
 
 def check_complete(cfg: DictConfig) -> None:
@@ -237,8 +247,10 @@ def config_hash(cfg: DictConfig) -> str:
 
 
 def resolved(cfg: DictConfig) -> DictConfig:
-    """A copy without interpolations; errors in them become ConfigErrors."""
+    """A copy without interpolations; errors in them and numbers that are none become ConfigErrors."""
     try:
-        return OmegaConf.create(OmegaConf.to_container(cfg, resolve=True))  # type: ignore[return-value]
+        values = OmegaConf.to_container(cfg, resolve=True)
     except OmegaConfBaseException as error:
         raise ConfigError(" ".join(str(error).split())) from None
+    check_finite(values)
+    return OmegaConf.create(values)  # type: ignore[return-value]

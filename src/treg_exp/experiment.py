@@ -98,7 +98,7 @@ class Experiment:
             "prior", lambda: read_prior_info(cfg.prior.path, cfg.prior.image_encoder, open_clip, spacing)
         )
         _named_error("prior", lambda: check_precision(cfg.prior.precision))
-        variants = {name: _variant(name, node, cfg) for name, node in (cfg.variants or {"own": None}).items()}
+        variants = _variants(cfg)
         for variant in variants.values():
             _named_error("null_text", partial(variant.policy.null_text.check, info))
         source = _named_error("data", lambda: subset(_source(cfg.data, info), data.limit, data.offset))
@@ -184,19 +184,33 @@ class Experiment:
         return [WorkBatch(batch, [self.source[item.index] for item in batch]) for batch in first.values()]
 
 
-def _variant(name: str, node: DictConfig, cfg: DictConfig) -> Variant:
+def _variants(cfg: DictConfig) -> dict[str, Variant]:
+    """The variants by name; without any, one of the groups above."""
+    nodes: Any = cfg.variants or {"own": None}
+    if not isinstance(nodes, Mapping):
+        raise ConfigError(f"variants={nodes}: must be a mapping of names to variants")
+    return {name: _variant(name, node, cfg) for name, node in nodes.items()}
+
+
+def _variant(name: str, node: DictConfig | None, cfg: DictConfig) -> Variant:
     """A variant: its own prompt, guidance and null text where it names them, else those of the groups."""
+    if not isinstance(node, DictConfig | None):
+        raise ConfigError(f"variants.{name}={node}: must be a mapping with prompt, guidance, null_text or optional")
     if unknown := set(node or {}) - {"prompt", "guidance", "null_text", "optional"}:
         raise ConfigError(
             f"variants.{name}.{sorted(unknown)[0]}: unknown; a variant has prompt, guidance, null_text, optional"
         )
 
     def piece(group: str, kind: type) -> Any:
-        own = node is not None and node.get(group) is not None
-        return build(node[group] if own else cfg[group], f"variants.{name}.{group}" if own else group, kind)
+        if node is not None and node.get(group) is not None:
+            return build(node[group], f"variants.{name}.{group}", kind)
+        return build(cfg[group], group, kind)
 
+    optional = node.get("optional", False) if node else False
+    if not isinstance(optional, bool):
+        raise ConfigError(f"variants.{name}.optional={optional}: must be true or false")
     policy = TextPolicy(piece("guidance", Guidance), piece("null_text", NullText))
-    return Variant(name, piece("prompt", Prompt), policy, bool(node.get("optional", False)) if node else False)
+    return Variant(name, piece("prompt", Prompt), policy, optional)
 
 
 def _source(node: DictConfig, info: PriorInfo) -> Source:
