@@ -149,7 +149,7 @@ def conclude(experiment: Experiment) -> tuple[list[dict[str, Any]], dict[str, An
     write_results(rows, path / "results.csv")
     write_json(path / "summary.json", summary)
     if rows:
-        write_grid(path, list(experiment.variants), path / "grid.png", title=experiment.title)
+        write_grid(path, list(experiment.variants), path / "grid.png", title=experiment.title, rows=rows)
         if posterior:
             write_posterior_grid(path, posterior, path / "posterior.png")
         print(render(summary, experiment.title), flush=True)

@@ -188,6 +188,16 @@ def test_grid_has_a_column_for_what_exists(run: Path) -> None:
     assert columns(write_grid(run, ["own"], run / "grid.png")) == 3
 
 
+def test_grid_shows_the_samples_in_the_order_of_the_given_rows(run: Path) -> None:
+    """The files of two processes have s0 and s2 before s1."""
+    rows = sorted(read_rows(run), key=lambda r: r["sample_id"])
+    assert [r["sample_id"] for r in read_rows(run)[::3]] == ["s0", "s2", "s1"]
+    ordered = write_grid(run, VARIANTS, run / "grid.png", max_rows=2, rows=rows).read_bytes()
+    (run / "rows" / "rank-1.jsonl").rename(run / "rows" / "rank-.jsonl")  # s1 first
+    assert write_grid(run, VARIANTS, run / "grid.png", max_rows=2, rows=rows).read_bytes() == ordered
+    assert write_grid(run, VARIANTS, run / "grid.png", max_rows=2).read_bytes() != ordered
+
+
 def test_grid_shows_measured_pixels_as_squares(run: Path) -> None:
     y = torch.linspace(-1, 0.9, 64).reshape(1, 8, 8).expand(3, 8, 8)
     save_png(y, run / "samples" / "s0" / "measurement.png")

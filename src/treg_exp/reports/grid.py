@@ -46,7 +46,12 @@ class Panel:
 
 
 def write_grid(
-    run_dir: str | Path, variants: Sequence[str], out: str | Path, max_rows: int = 8, title: str = ""
+    run_dir: str | Path,
+    variants: Sequence[str],
+    out: str | Path,
+    max_rows: int = 8,
+    title: str = "",
+    rows: Sequence[Row] | None = None,
 ) -> Path:
     """Draw the first images of a run as a PNG.
 
@@ -56,6 +61,7 @@ def write_grid(
         out: PNG file to write.
         max_rows: number of images shown.
         title: line above the grid, such as task, prior and solver.
+        rows: the run's rows in its own order; None reads them, in an order that depends on the number of processes.
 
     Returns:
         ``out``.
@@ -64,7 +70,7 @@ def write_grid(
         ValueError: the run has no restoration yet.
     """
     run_dir = Path(run_dir)
-    rows = read_rows(run_dir)
+    rows = read_rows(run_dir) if rows is None else rows
     samples = list(dict.fromkeys(row["sample_id"] for row in rows if row["variant"] in variants))[:max_rows]
     if not samples:
         raise ValueError(f"{run_dir} has no restoration of the variants {', '.join(variants)} to draw")
