@@ -171,7 +171,8 @@ def dry_run(experiment: Experiment) -> None:
     print(experiment.title)
     print(f"restorations: {total} ({len(experiment.source)} images, variants {', '.join(experiment.variants)},")
     print(f"              {experiment.settings.draws} draw(s)) in {len(batches)} batches")
-    print(f"NFE:          {cost.nfe:.0f} network evaluations, {cost.nfe / total:.0f} per restoration")
+    about = "" if cost.exact else "about "  # steps may differ in cost
+    print(f"NFE:          {about}{cost.nfe:.0f} network evaluations, {cost.nfe / total:.0f} per restoration")
     print(f"time:         about {cost.seconds:.0f} s on one process of this machine, plus loading")
     print(f"run_dir:      {experiment.folder.path}")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 
@@ -22,10 +23,12 @@ class Estimate:
 
     Attributes:
         nfe: network evaluations of all restorations together.
+        exact: whether every step that was tried took as many; else ``nfe`` is an extrapolation.
         seconds: wall time on one process, without loading.
     """
 
     nfe: float
+    exact: bool
     seconds: float
 
 
@@ -40,16 +43,17 @@ def estimate(
         counts: number of work items of each variant.
         steps: steps to time after the first, which warms up.
     """
-    nfe = seconds = 0.0
+    nfe, exact, seconds = 0.0, True, 0.0
     for batch, count in zip(batches, counts, strict=True):
-        evaluations, time_each = _probe(module, batch, steps)
-        nfe += evaluations * count
-        seconds += time_each * count
-    return Estimate(nfe, seconds)
+        each = _probe(module, batch, steps)
+        nfe += each.nfe * count
+        exact &= each.exact
+        seconds += each.seconds * count
+    return Estimate(nfe, exact, seconds)
 
 
-def _probe(module: RestorationModule, batch: WorkBatch, steps: int) -> tuple[float, float]:
-    """Network evaluations and seconds of one restoration."""
+def _probe(module: RestorationModule, batch: WorkBatch, steps: int) -> Estimate:
+    """Cost of one restoration."""
     stamps: list[tuple[float, int]] = []
     start = time.perf_counter()
     total = max(module.solver.steps, 1)
@@ -67,7 +71,8 @@ def _probe(module: RestorationModule, batch: WorkBatch, steps: int) -> tuple[flo
     except _EnoughError:
         pass
     else:
-        return module.evaluations / len(batch.items), (time.perf_counter() - start) / len(batch.items)
-    (t_0, n_0), (t_1, n_1) = stamps[0], stamps[-1]
-    taken = len(stamps) - 1
-    return total * (n_1 - n_0) / taken / len(batch.items), total * (t_1 - t_0) / taken / len(batch.items)
+        return Estimate(module.evaluations / len(batch.items), True, (time.perf_counter() - start) / len(batch.items))
+    times, counts = zip(*stamps, strict=True)
+    each = {after - before for before, after in pairwise((0, *counts))}
+    scale = total / len(batch.items)
+    return Estimate(scale * counts[-1] / len(counts), len(each) == 1, scale * (times[-1] - times[0]) / (len(times) - 1))
