@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ from tests.conftest import DATA
 from tests.test_config import composed
 from treg_exp.app import run
 from treg_exp.errors import ConfigError, RunFailedError
+from treg_exp.operators import Operator
+from treg_exp.operators.nonlinear import NonlinearOperator
 from treg_exp.reports import read_rows
 from treg_exp.solvers import TReg
 from treg_exp.types import Restoration
@@ -138,6 +141,24 @@ def test_real_measurements_have_no_target(tmp_path: Path) -> None:
     assert np.array_equal(np.asarray(Image.open(folder / "measurement.png")), pixels)
 
 
+@pytest.mark.parametrize(
+    ("task", "name"), [("denoising", "pseudo_inverse"), ("gamma_correction", "preview"), ("phase_retrieval", None)]
+)
+def test_the_preview_is_computed_once_and_named_for_what_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: str, name: str | None
+) -> None:
+    calls = []
+    for kind in (Operator, NonlinearOperator):
+        preview = kind.preview
+        monkeypatch.setattr(kind, "preview", lambda self, y, preview=preview: [calls.append(y), preview(self, y)][1])
+    rows = go(tmp_path / "r", "data.limit=1", f"task={task}", "solver=unconditional", "metrics=residual")
+    assert len(rows) == 3
+    assert len(calls) == 1
+    (sample,) = (tmp_path / "r" / "samples").iterdir()
+    assert {f.stem for f in sample.glob("*.png")} == {"target", "measurement", *([name] if name else [])}
+    assert Image.open(tmp_path / "r" / "grid.png").width == 2 * 28 + 32 + (5 + bool(name)) * 192 + (3 + bool(name)) * 12
+
+
 def test_a_non_finite_image_fails_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     solve = TReg.solve
 
@@ -205,3 +226,10 @@ def test_dry_run_computes_nothing(tmp_path: Path, capsys) -> None:
     assert "restorations: 6 (2 images" in printed
     assert "NFE:          100 network evaluations" in printed  # 2 * (20 + 10 + 20)
     assert not (tmp_path / "r").exists()
+
+
+def test_dry_run_says_about_where_steps_differ_in_cost(tmp_path: Path, capsys) -> None:
+    """Dps takes no guidance: one evaluation between the data steps, two in them."""
+    more = ["experiment=single", "dry_run=true", "solver.steps=10", "solver.off_window=dps"]
+    run(composed(*BASE, f"run_dir={tmp_path}/r", "data.limit=1", *more))
+    assert re.search(r"NFE:          about \d+ network evaluations", capsys.readouterr().out)

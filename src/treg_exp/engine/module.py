@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -40,7 +41,8 @@ class Result:
         item: the work item.
         sample: its sample.
         y: its measurement.
-        pinv: (3, H, W) pseudo-inverse of y.
+        linear: whether the operator is; its preview then is the pseudo-inverse of y.
+        preview: makes an image (3, H, W) of y, computed at the first call.
         image: (3, H, W) restored image in [-1, 1] units, or None where it failed.
         row: the numbers, or ``error``.
     """
@@ -48,7 +50,8 @@ class Result:
     item: WorkItem
     sample: Sample
     y: Tensor
-    pinv: Tensor
+    linear: bool
+    preview: Callable[[], Tensor]
     image: Tensor | None
     row: dict[str, Any]
 
@@ -174,7 +177,9 @@ class RestorationModule(LightningModule):
         target = None if targets[0] is None else torch.stack([t for t in targets if t is not None]).to(image)
         captions = [item.captions for item in items]
         rows = evaluate(self.judges, MetricInput(image, target, measurement, self.prior, captions))
-        pinv, results = measurement.operator.preview(measurement.y), []
+        # Only the first variant and draw of a sample needs it, and it may take many iterations.
+        previews = cache(lambda: measurement.operator.preview(measurement.y).cpu())
+        results = []
         for i, (item, sample) in enumerate(zip(items, samples, strict=True)):
             finite = bool(image[i].isfinite().all())
             row: dict[str, Any] = {
@@ -187,7 +192,8 @@ class RestorationModule(LightningModule):
                     item,
                     sample,
                     measurement.y[i].cpu(),
-                    pinv[i].cpu(),
+                    measurement.operator.linear,
+                    partial(lambda i: previews()[i], i),
                     image[i].cpu() if finite else None,
                     row,
                 )

@@ -42,15 +42,19 @@ class RunWriter(Callback):
 
     def _pictures(self, result: Result) -> None:
         folder = self.folder.sample(result.item.sample_id)
-        if not (folder / "pseudo_inverse.png").is_file():  # the last of the three: the others are there
+        if not (folder / "measurement.png").is_file():  # the last of the three: the others are there
             if result.sample.target is not None:
                 save_png(result.sample.target, folder / "target.png")
-            save_png(picture(result.y, result.pinv), folder / "measurement.png")
-            save_png(result.pinv, folder / "pseudo_inverse.png")
+            preview = result.preview()
+            if result.linear:
+                save_png(preview, folder / "pseudo_inverse.png")
+            elif preview.any():  # grey where y is no image
+                save_png(preview, folder / "preview.png")
+            save_png(picture(result.y, preview), folder / "measurement.png")
         if result.image is not None:
             save_png(result.image, self.folder.reconstruction(result.item.key, self.draws))
 
 
-def picture(y: Tensor, pinv: Tensor) -> Tensor:
-    """A measurement as an image, (C, h, w) in [-1, 1]; one that is no image is shown by its pseudo-inverse."""
-    return y if y.ndim == 3 and y.shape[0] in (1, 3) and not y.is_complex() else pinv
+def picture(y: Tensor, preview: Tensor) -> Tensor:
+    """A measurement as an image, (C, h, w) in [-1, 1]; one that is no image is shown by its preview."""
+    return y if y.ndim == 3 and y.shape[0] in (1, 3) and not y.is_complex() else preview

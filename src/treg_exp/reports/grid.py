@@ -1,4 +1,4 @@
-"""The picture of a run: target, measurement, pseudo-inverse and one restoration per variant."""
+"""The picture of a run: target, measurement, pseudo-inverse (or a preview) and one restoration per variant."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ CELL = 192  # pixels: a whole multiple of small image sizes, so that nearest nei
 GAP, GROUP_GAP, ROW_GAP, TEXT_GAP, MARGIN = 12, 32, 18, 7, 28
 TITLE, HEADING, PROMPT, NUMBER = 26, 18, 15, 14  # letter sizes in pixels
 INK, FAINT, EMPTY, FRAME = "#1a1a1a", "#6b6b6b", "#f3f3f3", "#d9d9d9"
-INPUTS = {"target": "target", "measurement": "measurement", "pseudo_inverse": "pseudo-inverse"}
+INPUTS = {
+    "target": "target", "measurement": "measurement", "pseudo_inverse": "pseudo-inverse", "preview": "preview"
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

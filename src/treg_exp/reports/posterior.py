@@ -73,7 +73,7 @@ def write_posterior_grid(run_dir: str | Path, found: Sequence[Row], out: str | P
     samples = list(dict.fromkeys(row["sample_id"] for row in found))[:max_rows]
     variants = list(dict.fromkeys(row["variant"] for row in found))
     by_key = {(row["sample_id"], row["variant"]): row for row in found}
-    inputs = [name for name in given(run_dir, samples) if name != "pseudo_inverse"]
+    inputs = [name for name in given(run_dir, samples) if name not in ("pseudo_inverse", "preview")]
     panels = []
     for sample in samples:
         folder = run_dir / "samples" / sample
