@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import inspect
 import json
@@ -23,7 +24,10 @@ from treg_exp.errors import ConfigError, nearest
 T = TypeVar("T")
 ALLOWED_TARGETS = ("treg_exp.", "torch.", "lightning.", "torchmetrics.", "deepinv.")
 # What changes no restoration: not part of a run's identity, free to differ when a run is continued.
-WITHOUT_IDENTITY = ("run_dir", "dry_run", "trainer", "logger", "data.batch_size")
+WITHOUT_IDENTITY = (
+    "run_dir", "dry_run", "trainer", "logger", "data.batch_size", "data.verify", "prior.vae_slicing",
+    "prior.gradient_checkpointing",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -116,6 +120,15 @@ def check_complete(cfg: DictConfig) -> None:
     if missing := sorted(OmegaConf.missing_keys(cfg)):
         key = missing[0]
         raise ConfigError(f"{key} has no value: add {key}=... to the command")
+
+
+def without_steps(solver: DictConfig) -> DictConfig:
+    """``solver`` without ``steps``, which debug=default gives to every solver, where it takes none."""
+    try:
+        parameters = inspect.signature(get_object(solver._target_)).parameters
+    except (HydraException, OmegaConfBaseException, ImportError, AttributeError, TypeError, ValueError):
+        return solver  # `build` says what is wrong with it
+    return solver if "steps" in parameters else OmegaConf.masked_copy(solver, [str(k) for k in solver if k != "steps"])
 
 
 def build(node: DictConfig | None, section: str, kind: type | None = None, **extra: Any) -> Any:
@@ -230,12 +243,17 @@ def _kinds(hint: Any) -> set[type] | None:
 
 def identity(cfg: DictConfig) -> dict[str, Any]:
     """The part of a configuration that decides the results."""
-    values: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+    return decisive(OmegaConf.to_container(cfg, resolve=True))  # type: ignore[arg-type]
+
+
+def decisive(values: dict[str, Any]) -> dict[str, Any]:
+    """``values`` of a configuration without those that change no restoration."""
+    values = copy.deepcopy(values)
     for key in WITHOUT_IDENTITY:
         *parents, leaf = key.split(".")
         node = values
         for parent in parents:
-            node = node[parent]
+            node = node.get(parent) or {}
         node.pop(leaf, None)
     return values
 

@@ -26,6 +26,7 @@ from treg_exp.config import (
     identity,
     resolved,
     settings,
+    without_steps,
 )
 from treg_exp.data import Prompt, Source, subset
 from treg_exp.engine.run_folder import RunFolder
@@ -91,6 +92,7 @@ class Experiment:
         """
         check_complete(cfg)
         cfg = resolved(cfg)
+        cfg.solver = without_steps(cfg.solver)
         run, data = settings(RunSettings, cfg), settings(DataSettings, cfg.data, "data")
         open_clip = build(cfg.prior.open_clip, "prior.open_clip") if cfg.prior.open_clip else None
         spacing = cfg.prior.get("timestep_spacing")
@@ -131,7 +133,8 @@ class Experiment:
         shape = (3, self.image_size, self.image_size)
         _named_error("prior", lambda: self.prior_info.check_size(self.image_size))
         if first.measurement is None:
-            operator = _named_error("task", lambda: self.task.build(shape, [first.sample_id]))
+            fields = self.config["task"].get("operator")
+            operator = _named_error("task", lambda: self.task.build(shape, [first.sample_id]), {"operator": fields})
         else:
             y = first.measurement[None]
             operator = _named_error("data", lambda: self.task.observe(y, shape, [first.sample_id])).operator
@@ -232,10 +235,11 @@ def _parent(run_dir: str | None) -> tuple[Path, str | None]:
     return Path("runs"), f"sweep-{command[:8]}"
 
 
-def _named_error(section: str, make: Callable[[], Any]) -> Any:
+def _named_error(section: str, make: Callable[[], Any], fields: Any = None) -> Any:
     """``make()``, with the errors of wrong values turned into ConfigErrors that name the section.
 
-    TypeErrors are among them: an operator is called late, with values that only it can judge.
+    TypeErrors are among them: an operator is called late, with values that only it can judge. Where the message is on
+    one of the nested ``fields`` of the section, it gets the whole key.
     """
     try:
         return make()
@@ -244,4 +248,15 @@ def _named_error(section: str, make: Callable[[], Any]) -> Any:
     except (ValueError, TypeError, OSError) as error:
         message = str(error)
         named = message.startswith((section, "data.", "prompt.", "null_text"))
+        if key := _key(fields, message.partition("=")[0]):
+            raise ConfigError(f"{section}.{key}={message.partition('=')[2]}") from None
         raise ConfigError(message if named else f"{section}: {message}") from None
+
+
+def _key(node: Any, name: str) -> str | None:
+    """The dotted key that ends in ``name`` within nested values, if there is just one."""
+    if not isinstance(node, Mapping):
+        return None
+    found = [name] if name in node else []
+    found += [f"{child}.{key}" for child, values in node.items() if (key := _key(values, name))]
+    return found[0] if len(found) == 1 else None

@@ -95,3 +95,10 @@ def test_a_folder_that_nobody_may_write(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match=r"run_dir=.*/file/r cannot be written: Not a directory; choose another"):
         RunFolder(tmp_path / "file" / "r").open({}, {})
+
+
+def test_a_folder_of_a_version_that_noted_more_is_continued(tmp_path: Path) -> None:
+    (tmp_path / "identity.json").write_text('{"seed": 0, "data": {"verify": true}, "trainer": {}}')
+    folder = RunFolder(tmp_path)
+    folder.open({}, {"seed": 0, "data": {}})
+    folder.close()

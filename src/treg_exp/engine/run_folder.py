@@ -15,6 +15,7 @@ from typing import IO, Any
 
 from omegaconf import OmegaConf
 
+from treg_exp.config import decisive
 from treg_exp.engine.work import Key
 from treg_exp.errors import ConfigError
 from treg_exp.files import TEMPORARY_SUFFIX, append_json_line, write_json, write_text
@@ -78,7 +79,7 @@ class RunFolder:
     def _check(self, identity: Mapping[str, Any]) -> None:
         """Refuse a folder that holds something else; nothing is written."""
         if self._identity.is_file():
-            before = json.loads(self._identity.read_text())
+            before = decisive(json.loads(self._identity.read_text()))  # an older version may have written more
             if different := difference(before, json.loads(json.dumps(identity))):
                 key, old, new = different
                 raise ConfigError(
