@@ -34,7 +34,8 @@ def run(cfg: DictConfig) -> float | None:
     from treg_exp.engine.processes import check_launch, is_first
 
     if experiment.settings.dry_run:
-        dry_run(experiment)
+        if is_first():  # of several processes that a launcher has started
+            dry_run(experiment)
         return None
     check_launch(experiment.trainer.num_nodes)
     if not is_first():
@@ -47,7 +48,8 @@ def run(cfg: DictConfig) -> float | None:
         rows, summary = conclude(experiment)
         failed = len(experiment.items) - len(rows)
         folder.write_status("failed" if failed else "finished", _keys(experiment))
-        print(f"results: {folder.path}  (grid.png, results.csv, summary.json, samples/)", flush=True)
+        grid = "grid.png, " if rows else ""  # where every restoration has failed there is none
+        print(f"results: {folder.path}  ({grid}results.csv, summary.json, samples/)", flush=True)
         for logger in experiment.loggers:
             logger.finish(rows, summary, lambda key: folder.reconstruction(key, experiment.settings.draws))
             logger.close(exit_code=1 if failed else 0)

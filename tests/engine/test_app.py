@@ -199,12 +199,14 @@ def test_a_broken_wandb_stops_nothing(tmp_path: Path, monkeypatch: pytest.Monkey
     assert "W&B failed" in caplog.text
 
 
-def test_every_restoration_may_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_restoration_may_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     monkeypatch.setattr(TReg, "solve", lambda self, problem, *args: Restoration(torch.full((1, 3, 64, 64), torch.nan)))
     with pytest.raises(RunFailedError, match="1 of 1 restorations failed"):
         go(tmp_path / "r", "data.limit=1", "experiment=single")
     status = json.loads((tmp_path / "r" / "status.json").read_text())
     assert (status["state"], status["finished"], status["failed"]) == ("failed", 0, 1)
+    assert not (tmp_path / "r" / "grid.png").exists()
+    assert f"results: {tmp_path}/r  (results.csv, summary.json, samples/)" in capsys.readouterr().out
 
 
 def test_a_finished_run_keeps_its_environment(reference) -> None:
@@ -226,6 +228,12 @@ def test_dry_run_computes_nothing(tmp_path: Path, capsys) -> None:
     assert "restorations: 6 (2 images" in printed
     assert "NFE:          100 network evaluations" in printed  # 2 * (20 + 10 + 20)
     assert not (tmp_path / "r").exists()
+
+
+def test_dry_run_is_printed_by_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    monkeypatch.setattr("treg_exp.engine.processes.is_first", lambda: False)
+    run(composed(*BASE, f"run_dir={tmp_path}/r", "data.limit=1", "dry_run=true"))
+    assert capsys.readouterr().out == ""
 
 
 def test_dry_run_says_about_where_steps_differ_in_cost(tmp_path: Path, capsys) -> None:
