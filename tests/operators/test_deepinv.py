@@ -11,7 +11,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from tests.operators.tasks import PRESETS
-from treg_exp.operators import DeepinvOperator, GaussianNoise, Masking, deepinv_task
+from treg_exp.operators import DeepinvOperator, FourierLines, GaussianNoise, Masking, deepinv_task
 from treg_exp.operators.cg import dot
 
 SHAPE = (3, 16, 16)
@@ -96,6 +96,22 @@ def test_a_mask_equals_our_own() -> None:
     own = Masking(mask)
     x0, y = torch.randn(2, *SHAPE), torch.randn(2, *SHAPE) * mask
     torch.testing.assert_close(operator.prox(y, x0, 0.3), own.prox(y, x0, 0.3), rtol=1e-4, atol=1e-5)
+
+
+def test_lines_of_the_fourier_transform_equal_our_own() -> None:
+    """It has complex images of one channel, and zero in the middle of both domains."""
+    from deepinv.physics import MRI
+
+    ours, x = FourierLines(4.0, 0.2, SHAPE, ["a", "b"]), torch.randn(2, *SHAPE)
+    middle = (-2, -1)
+    theirs = MRI(mask=torch.fft.fftshift(ours.mask, -1).expand(2, 2, *SHAPE[1:]), img_size=(2, *SHAPE[1:]))
+    y, back = ours.A(x), ours.adjoint(ours.A(x))
+    for c in range(3):
+        scan = torch.stack([x[:, c], torch.zeros_like(x[:, c])], 1)
+        other = theirs.A(torch.fft.fftshift(scan, middle))
+        torch.testing.assert_close(y[:, :, c], torch.fft.ifftshift(other, middle), rtol=1e-4, atol=1e-5)
+        seen = torch.fft.ifftshift(theirs.A_adjoint(other), middle)[:, 0]
+        torch.testing.assert_close(back[:, c], seen, rtol=1e-4, atol=1e-5)
 
 
 def test_an_instance_is_copied() -> None:

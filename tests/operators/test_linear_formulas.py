@@ -247,18 +247,3 @@ def test_a_bayer_mosaic_is_that_of_deepinv_with_red_and_blue_swapped() -> None:
 
     ours, x = BayerMosaic(SHAPE), image()
     near(ours.adjoint(ours.A(x.flip(1))).flip(1), Demosaicing(img_size=SHAPE).A(x))
-
-
-def test_lines_of_the_fourier_transform_are_those_of_deepinv() -> None:
-    """It has complex images of one channel, and zero in the middle of both domains."""
-    from deepinv.physics import MRI
-
-    ours, x = FourierLines(4.0, 0.08, SHAPE, ["a", "b"]), image()
-    middle = (-2, -1)
-    theirs = MRI(mask=torch.fft.fftshift(ours.mask, -1).expand(2, 2, *SHAPE[1:]), img_size=(2, *SHAPE[1:]))
-    y, back = ours.A(x), ours.adjoint(ours.A(x))
-    for c in range(3):
-        scan = torch.stack([x[:, c], torch.zeros_like(x[:, c])], 1)
-        other = theirs.A(torch.fft.fftshift(scan, middle))
-        near(y[:, :, c], torch.fft.ifftshift(other, middle))
-        near(back[:, c], torch.fft.ifftshift(theirs.A_adjoint(other), middle)[:, 0])
