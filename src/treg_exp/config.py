@@ -207,7 +207,10 @@ def _check_types(callee: Any, values: Mapping[str, Any], section: str) -> None:
         hints = typing.get_type_hints(callee.__init__ if inspect.isclass(callee) else callee)
     except (NameError, TypeError, AttributeError):
         return
+    parameters = inspect.signature(callee).parameters
     for name, value in values.items():
+        if value is None and name in parameters and parameters[name].default is None:
+            continue  # in libraries often without a word in the annotation
         kinds = _kinds(hints.get(name, Any))
         if kinds is None or isinstance(value, dict) or _fits(value, kinds):
             continue
@@ -238,7 +241,7 @@ def _kinds(hint: Any) -> set[type] | None:
         return None if None in parts else set().union(*(part for part in parts if part is not None))
     if origin in (Sequence, tuple):
         return {list}
-    return {origin} if isinstance(origin, type) and origin is not object else None
+    return {origin} if isinstance(origin, type) and origin not in (object, Any) else None
 
 
 def identity(cfg: DictConfig) -> dict[str, Any]:
