@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -101,15 +100,6 @@ def test_wrong_values_are_named_in_one_line(override: str) -> None:
 def test_wrong_values_of_an_operator_that_is_made_late(task: str, wrong: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         experiment(f"task={task}", wrong)
-
-
-def test_null_is_fine_where_anything_is_or_where_it_is_the_default() -> None:
-    def callee(anything: Any, unknown, default: int = None, maybe: int | None = 3, needed: int = 3):  # noqa: RUF013
-        pass
-
-    config._check_types(callee, dict.fromkeys(("anything", "unknown", "default", "maybe")), "x")
-    with pytest.raises(ConfigError, match=r"^x\.needed=null: must be an integer$"):
-        config._check_types(callee, {"needed": None}, "x")
 
 
 def test_an_image_without_a_row_in_the_manifest(tmp_path: Path) -> None:

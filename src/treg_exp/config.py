@@ -8,11 +8,8 @@ import inspect
 import json
 import math
 import re
-import types
-import typing
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from typing import Any, TypeVar
 
 from hydra.errors import HydraException
 from hydra.utils import get_object, instantiate
@@ -20,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from treg_exp.errors import ConfigError, nearest
+from treg_exp.value_types import check_types
 
 T = TypeVar("T")
 ALLOWED_TARGETS = ("treg_exp.", "torch.", "lightning.", "torchmetrics.", "deepinv.")
@@ -99,7 +97,7 @@ class TrainerSettings:
 def settings(kind: type[T], node: DictConfig, section: str = "") -> T:
     """The values of ``node`` that belong to a schema dataclass, with types and ranges checked."""
     values = {f.name: node[f.name] for f in fields(kind) if f.name in node}  # type: ignore[arg-type]
-    _check_types(kind, values, section)
+    check_types(kind, values, section)
     try:
         return kind(**values)
     except ValueError as error:
@@ -198,50 +196,7 @@ def _check_targets(node: Any, section: str) -> None:
         for name in values:
             if name not in parameters:
                 raise ConfigError(f"{section}.{name}: {target} takes no such value{nearest(name, parameters)}")
-    _check_types(callee, values, section)
-
-
-def _check_types(callee: Any, values: Mapping[str, Any], section: str) -> None:
-    """Plain values and lists must have the type of the annotation (an int will do for a float)."""
-    try:
-        hints = typing.get_type_hints(callee.__init__ if inspect.isclass(callee) else callee)
-    except (NameError, TypeError, AttributeError):
-        return
-    parameters = inspect.signature(callee).parameters
-    for name, value in values.items():
-        if value is None and name in parameters and parameters[name].default is None:
-            continue  # in libraries often without a word in the annotation
-        kinds = _kinds(hints.get(name, Any))
-        if kinds is None or isinstance(value, dict) or _fits(value, kinds):
-            continue
-        if value is None or kinds <= set(_WORDS):  # a text may stand for an object, as the name of a dtype does
-            expected = " or ".join(_WORDS.get(kind, "a value") for kind in kinds)
-            given = "null" if value is None else value
-            raise ConfigError(f"{section + '.' if section else ''}{name}={given}: must be {expected}")
-
-
-_WORDS: dict[type, str] = {
-    bool: "true or false", int: "an integer", float: "a number", str: "text", list: "a list", type(None): "null"
-}  # fmt: skip
-
-
-def _fits(value: Any, kinds: set[type]) -> bool:
-    if isinstance(value, bool):
-        return bool in kinds
-    return isinstance(value, tuple(kinds & set(_WORDS))) or (float in kinds and isinstance(value, int))
-
-
-def _kinds(hint: Any) -> set[type] | None:
-    """The types that an annotation allows, ``list`` for any sequence; None where it allows anything."""
-    origin = get_origin(hint) or hint
-    if origin is Literal:
-        return {type(value) for value in get_args(hint)}
-    if origin in (typing.Union, types.UnionType):
-        parts = [_kinds(part) for part in get_args(hint)]
-        return None if None in parts else set().union(*(part for part in parts if part is not None))
-    if origin in (Sequence, tuple):
-        return {list}
-    return {origin} if isinstance(origin, type) and origin not in (object, Any) else None
+    check_types(callee, values, section)
 
 
 def identity(cfg: DictConfig) -> dict[str, Any]:

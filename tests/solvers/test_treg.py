@@ -61,6 +61,11 @@ def test_a_last_projection_that_cannot_be(changed: dict[str, float]) -> None:
         TReg(**changed)
 
 
+def test_steps_against_the_gradient_alone() -> None:
+    with pytest.raises(ValueError, match=r"dps_scale=-1\.0: must be >= 0, or null"):
+        TReg(dps_scale=-1.0)
+
+
 def test_network_evaluations(tiny_prior) -> None:
     assert run(tiny_prior, TReg(steps=6))[2] == 12
     conditional = TextPolicy(ConstantGuidance(1.0), FixedNullText())

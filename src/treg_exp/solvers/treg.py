@@ -98,7 +98,7 @@ class TReg(Solver):
 
     def __post_init__(self) -> None:
         check_steps(self.steps)
-        if self.lam is not None and self.lam < 0:
+        if self.lam is not None and not self.lam >= 0:
             raise ValueError(f"lam={self.lam}: must be >= 0")
         for name, kind in (
             ("encoder", Encoder),
@@ -108,6 +108,8 @@ class TReg(Solver):
         ):
             if getattr(self, name) not in get_args(kind):
                 raise ValueError(f"{name}={getattr(self, name)}: allowed are {', '.join(get_args(kind))}")
+        if self.dps_scale is not None and not self.dps_scale >= 0:
+            raise ValueError(f"dps_scale={self.dps_scale}: must be >= 0, or null for sqrt(alpha_bar_prev)")
         if self.final_iterations < 0 or not self.final_penalty > 0:
             raise ValueError(
                 f"final_iterations={self.final_iterations}, final_penalty={self.final_penalty}: must be >= 0 and > 0"
