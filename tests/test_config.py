@@ -154,6 +154,16 @@ def test_every_option_of_every_group_composes(group: str) -> None:
         assert cfg.solver.get("_target_", "").startswith(config.ALLOWED_TARGETS)
 
 
+def test_a_variant_of_some_values_takes_the_others_from_the_group() -> None:
+    own = ["+variants.big.guidance.scale=5", "+variants.sharp.null_text.text=blurry"]
+    made = experiment("experiment=single", "null_text=fixed", "guidance.scale=3", *own)
+    big, sharp = (made.variants[name].policy for name in ("big", "sharp"))
+    assert (big.guidance.scale, big.null_text.text) == (5, "out of focus, depth of field")
+    assert (sharp.guidance.scale, sharp.null_text.text) == (3, "blurry")
+    with pytest.raises(ConfigError, match=r"^variants\.big\.guidance\.scal: .* takes no such value"):
+        experiment("experiment=single", "+variants.big.guidance.scal=5")
+
+
 def test_variants_of_the_quickstart() -> None:
     made = experiment("data.limit=3", "guidance.scale=3", "null_text=fixed", "null_text.text=blurry")
     own, plain, other = (made.variants[name].policy for name in ("own", "no_text", "counterfactual"))

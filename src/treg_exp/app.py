@@ -44,6 +44,11 @@ def run(cfg: DictConfig) -> float | None:
     folder = experiment.folder
     experiment.open_folder()
     try:
+        _announce(experiment)
+    except ConfigError:
+        folder.close()
+        raise
+    try:
         restore(experiment)
         rows, summary = conclude(experiment)
         failed = len(experiment.items) - len(rows)
@@ -93,7 +98,6 @@ def restore(experiment: Experiment, devices: int | None = None) -> None:
     writer = RunWriter(folder, _keys(experiment), experiment.settings.draws)
     trainer = _trainer(experiment, devices, [writer, progress, OwnSigterm(), *loggers])
     if first:
-        _announce(experiment)
         folder.write_environment()
         folder.write_status("running", _keys(experiment))
     for logger in loggers:
@@ -218,10 +222,33 @@ def _keys(experiment: Experiment) -> frozenset[tuple[str, str, int]]:
 
 
 def _announce(experiment: Experiment) -> None:
-    """Say so where an earlier run is continued."""
-    wanted = _keys(experiment)
-    if done := len(wanted & experiment.folder.finished()):
-        print(f"continuing {experiment.folder.path}: {done} of {len(wanted)} restorations are there", flush=True)
+    """Say so where an earlier run is continued or was finished.
+
+    Raises:
+        ConfigError: it had other texts: they come from the data, which the identity of a run does not hold.
+    """
+    from treg_exp.engine.run_folder import git_revision
+    from treg_exp.files import read_json
+    from treg_exp.reports import read_rows
+
+    items, path = {item.key: item for item in experiment.items}, experiment.folder.path
+    done = [row for row in read_rows(path) if (row["sample_id"], row["variant"], row["draw"]) in items]
+    if not done:
+        return
+    for row in done:
+        prompt = items[row["sample_id"], row["variant"], row["draw"]].prompt
+        if row["prompt"] != prompt:
+            raise ConfigError(
+                f"run_dir={path} holds {row['sample_id']} with the text {row['prompt']!r}, now it is {prompt!r}; "
+                "choose another run_dir"
+            )
+    if len(done) < len(items):
+        print(f"continuing {path}: {len(done)} of {len(items)} restorations are there", flush=True)
+    else:
+        print(f"nothing to do: {path} holds all {len(items)} restorations; another run_dir makes them anew", flush=True)
+    made, now = read_json(path / "environment.json").get("git"), git_revision()
+    if made != now:
+        print(f"note: they were made by revision {made}, this is {now}", flush=True)
 
 
 def _write_end(experiment: Experiment, error: BaseException) -> None:

@@ -98,8 +98,18 @@ def explain(error: Exception, overrides: list[str]) -> str:
         return f"{group}={wrong}: no such option{nearest(wrong, known) or '.'} Available: {', '.join(known)}"
     if key := re.search(r"Could not override '([^']+)'", message):
         return _unknown_key(key.group(1), overrides)
+    if type(error).__name__ == "OverrideParseException" or "Ambiguous value" in message:
+        return _unreadable(next((o for o in overrides if o in message), getattr(error, "override", message)))
     lines = [line.strip() for line in message.splitlines() if line.strip()]
     return " ".join(lines[:2]) if lines else type(error).__name__
+
+
+def _unreadable(override: str) -> str:
+    """The message for a value that Hydra's grammar does not know, mostly a text."""
+    key, _, value = override.partition("=")
+    quoted = f'{key}="{value}"'
+    shell = f"'{quoted}'" if "'" not in quoted else '"' + quoted.replace('"', '\\"') + '"'
+    return f"{override}: cannot be read. A text with commas, brackets, = or ' needs two pairs of quotes: {shell}"
 
 
 def _group(option: str, overrides: list[str]) -> str | None:
@@ -136,6 +146,7 @@ def _unknown_key(key: str, overrides: list[str]) -> str:
     if key in keys:
         return f"{key}: has no such fields; add one with +{key}.<field>=<value>"
     leaf = key.rsplit(".", 1)[-1]
+    keys = [k for k in keys if not k.rsplit(".", 1)[-1].startswith("_")]
     siblings = [k for k in keys if k.rpartition(".")[0] == key.rpartition(".")[0]]
     same_leaf = [k for k in keys if k.rsplit(".", 1)[-1] == leaf]
     hint = f"; did you mean {same_leaf[0]}?" if same_leaf else nearest(key, siblings) or nearest(key, keys)

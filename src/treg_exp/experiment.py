@@ -205,9 +205,12 @@ def _variant(name: str, node: DictConfig | None, cfg: DictConfig) -> Variant:
         )
 
     def piece(group: str, kind: type) -> Any:
-        if node is not None and node.get(group) is not None:
-            return build(node[group], f"variants.{name}.{group}", kind)
-        return build(cfg[group], group, kind)
+        own = None if node is None else node.get(group)
+        if own is None:
+            return build(cfg[group], group, kind)
+        if isinstance(own, DictConfig) and "_target_" not in own:  # some values only: the others are the group's
+            own = OmegaConf.create({**cfg[group], **own})
+        return build(own, f"variants.{name}.{group}", kind)
 
     optional = node.get("optional", False) if node else False
     if not isinstance(optional, bool):

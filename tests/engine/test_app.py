@@ -16,6 +16,7 @@ from tests.conftest import DATA
 from tests.test_config import composed
 from treg_exp.app import run
 from treg_exp.errors import ConfigError, RunFailedError
+from treg_exp.files import save_png
 from treg_exp.operators import Operator
 from treg_exp.operators.nonlinear import NonlinearOperator
 from treg_exp.reports import read_rows
@@ -78,6 +79,21 @@ def test_batch_size_changes_nothing(reference, tmp_path: Path, size: int) -> Non
         assert np.abs(picture(tmp_path / "run", *key) - picture(folder, *key)).max() <= 1
 
 
+def test_a_run_with_other_texts_is_not_continued(tmp_path: Path) -> None:
+    """Texts come from the data, which the identity does not hold."""
+    save_png(torch.zeros(3, 64, 64), tmp_path / "photos" / "a.png")
+    manifest = tmp_path / "captions.csv"
+    manifest.write_text("file,caption\na.png,red apple\n")
+    data = ["experiment=single", "data=folder", f"data.path={tmp_path}/photos", f"data.manifest={manifest}"]
+    go(tmp_path / "run", *data)
+    manifest.write_text("file,caption\na.png,green apple\n")
+    with pytest.raises(
+        ConfigError, match=r"holds a with the text 'red apple', now it is 'green apple'; choose another"
+    ):
+        go(tmp_path / "run", *data)
+    assert json.loads((tmp_path / "run" / "status.json").read_text())["state"] == "finished"
+
+
 def test_the_same_command_continues_and_repeats_nothing(reference, capsys: pytest.CaptureFixture[str]) -> None:
     folder, rows = reference
     lines = (folder / "rows" / "rank-0.jsonl").read_text().splitlines()
@@ -90,6 +106,12 @@ def test_the_same_command_continues_and_repeats_nothing(reference, capsys: pytes
     assert again.keys() == rows.keys()
     for key, row in rows.items():
         assert again[key]["psnr"] == pytest.approx(row["psnr"], abs=1e-3)
+    environment = json.loads((folder / "environment.json").read_text()) | {"git": "0123abc"}
+    (folder / "environment.json").write_text(json.dumps(environment))
+    go(folder, "data.limit=3")
+    told = capsys.readouterr().out
+    assert f"nothing to do: {folder} holds all 9 restorations; another run_dir makes them anew" in told
+    assert "note: they were made by revision 0123abc, this is" in told
     with pytest.raises(ConfigError, match=r"solver\.steps=4, this one has solver\.steps=5"):
         go(folder, "data.limit=3", "solver.steps=5")
 

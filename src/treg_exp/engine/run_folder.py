@@ -179,7 +179,7 @@ def environment() -> dict[str, Any]:
         "cpu_count": os.cpu_count(),
         "torch_threads": torch.get_num_threads(),
         "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
-        "git": _git_revision(),
+        "git": git_revision(),
         "packages": {name: _version(name) for name in ("treg_exp", *PACKAGES)},
     }
 
@@ -191,7 +191,7 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _git_revision() -> str | None:
+def git_revision() -> str | None:
     """Commit of the working tree, with ``-dirty`` where it has changes; None outside a checkout."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     folder = Path(__file__).parent
