@@ -30,6 +30,15 @@ def test_peak(operator: Operator, A: float, adjoint: float | None) -> None:
         assert 1.0 <= _memory(lambda: operator.adjoint(y)) / MIB <= adjoint
 
 
+def test_peak_of_a_step_that_is_iterated() -> None:
+    """Conjugate gradients hold nine images; with one channel at a time these are three."""
+    operator = MotionBlur(15, 0.5, SHAPE, ["a"], boundary="reflect")
+    operator.exact_iterations = 5
+    x = torch.rand(1, *SHAPE)
+    y = operator.A(x)
+    assert 3.0 <= _memory(lambda: operator.prox(y, x, 0.01)) / MIB <= 5.5
+
+
 def test_projections_do_not_copy_their_indices() -> None:
     """The product needs them as int32, and makes a copy of wider ones: 13 images at 512 px."""
     operator = SparseViewCT(4, (3, 16, 16))

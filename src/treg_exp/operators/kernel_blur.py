@@ -3,7 +3,7 @@
 y_i = sum_j k_j x_{i - j}, with j counted from the kernel's middle tap. The image is extended by the boundary
 rule, convolved, and cut back. For the circular rule A^T A is diagonal in the Fourier domain, so the proximal step
 is exact and takes two transforms. The other rules use it as they are: CGLS with exact adjoints. Channels are
-transformed one after the other: the spectra of a padded image take several times its memory.
+transformed, and solved for, one after the other: the spectra of a padded image take several times its memory.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class KernelBlur(Operator):
 
     def _solve(self, residual: Tensor, lam: float) -> Tensor:
         if self.boundary != "circular":
-            return super()._solve(residual, lam)
+            return by_channel(lambda c: super(KernelBlur, self)._solve(c, lam), residual)
         s = self._spectrum.abs()
         phase = self._spectrum.conj() / s.clamp(min=torch.finfo(s.dtype).tiny)
         inverse = gains(s, lam, self.rcond) * phase
