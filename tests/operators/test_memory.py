@@ -30,6 +30,29 @@ def test_peak(operator: Operator, A: float, adjoint: float | None) -> None:
         assert 1.0 <= _memory(lambda: operator.adjoint(y)) / MIB <= adjoint
 
 
+@pytest.mark.parametrize(
+    "operator",
+    [
+        FourierLines(4.0, 0.08, SHAPE, ["a"]),
+        MotionBlur(15, 0.5, SHAPE, ["a"], boundary="reflect"),
+        MotionBlur(15, 0.5, SHAPE, ["a"], boundary="circular"),
+        PhaseRetrieval(2.0, SHAPE),
+    ],
+    ids=["mri", "motion, reflect", "motion, circular", "phase"],
+)
+def test_one_channel_at_a_time_gives_the_same(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
+    x = torch.rand(2, *SHAPE, generator=torch.Generator().manual_seed(0)) * 2 - 1
+
+    def results() -> list[torch.Tensor]:
+        y = operator.A(x)
+        return [y, operator.adjoint(y), operator.prox(y, 0.5 * x, 0.01)] if operator.linear else [y]
+
+    one_at_a_time = results()
+    monkeypatch.setattr("treg_exp.operators.channels.SMALL", 128 * 128)
+    for one, together in zip(one_at_a_time, results(), strict=True):
+        torch.testing.assert_close(one, together, atol=1e-4, rtol=1e-4)
+
+
 def test_peak_of_a_step_that_is_iterated() -> None:
     """Conjugate gradients hold nine images; with one channel at a time these are three."""
     operator = MotionBlur(15, 0.5, SHAPE, ["a"], boundary="reflect")
