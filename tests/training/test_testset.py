@@ -81,13 +81,15 @@ def test_readme_reports_these_figures(rows: list[dict[str, str]]) -> None:
     for label, part in (("all 200", rows), ("the first 24 rows", rows[:24]), (f"{len(faces)} whose name", faces)):
         line = next(line for line in text.splitlines() if line.startswith(f"| {label}"))
         reported = iter(float(number) for number in re.findall(r"\d\.\d{3}", line))
-        for column in ("measurement_rmse", "picture_rmse"):
+        for column in ("measurement_rmse", "picture_rmse", "measurement_rmse_x16"):
             values = [float(row[column]) for row in part]
             for value in (median(values), min(values), max(values)):
                 assert next(reported) == pytest.approx(value, abs=6e-4)
         above = [sum(float(row["measurement_rmse"]) > limit for row in part) for limit in (0.15, 0.3)]
         assert line.endswith(f"| {above[0]} | {above[1]} |")
     assert f"The {sum(float(row['measurement_rmse']) > 0.45 for row in rows)} pairs above 0.45" in text
+    assert sum(float(row["measurement_rmse_x16"]) < 0.05 for row in rows) == 7
+    assert "At x16 seven of the 200 come within" in " ".join(text.split())
 
 
 def test_figures_follow_from_the_packaged_pictures(rows: list[dict[str, str]], corpus: Corpus) -> None:
@@ -99,6 +101,7 @@ def test_figures_follow_from_the_packaged_pictures(rows: list[dict[str, str]], c
         if other is not None:
             (found,) = compare(corpus, index, [other])
             assert found.measurement_rmse == pytest.approx(float(row["measurement_rmse"]), abs=6e-4)
+            assert found.coarse_rmse == pytest.approx(float(row["measurement_rmse_x16"]), abs=6e-4)
             assert found.picture_rmse == pytest.approx(float(row["picture_rmse"]), abs=6e-4)
             checked += 1
     assert checked >= 5

@@ -25,8 +25,9 @@ from treg_exp.training.corpus import Corpus, load_corpus
 from treg_exp.training.counterfactuals_chosen import CHOSEN
 from treg_exp.training.nearest import SAME
 
-#: The measurement under which two things are compared: `task=sr_x8`, without its noise (sigma 0.01).
+#: The measurement by which the search goes: `task=sr_x8`, without its noise (sigma 0.01).
 FACTOR = 8
+COARSE_FACTOR = 16  # `task=sr_x16`, whose figure is told beside it
 DIFFERS = SAME  # pictures that differ by less are drawings of the same thing
 
 
@@ -38,12 +39,14 @@ class Candidate:
         index: its position in the corpus.
         name: what it shows.
         measurement_rmse: between the two (3, 8, 8) measurements.
+        coarse_rmse: between the two (3, 4, 4) measurements.
         picture_rmse: between the two (3, 64, 64) pictures.
     """
 
     index: int
     name: str
     measurement_rmse: float
+    coarse_rmse: float
     picture_rmse: float
 
 
@@ -103,21 +106,23 @@ def compare(corpus: Corpus, index: int, rivals: Sequence[int]) -> list[Candidate
     for start in range(0, len(rivals), 64):  # chunks so small that memory is reused, not asked for
         some = rivals[start : start + 64]
         others = corpus.as_float(torch.tensor(some))
-        figures = zip(some, _rmse(measure(own), measure(others)), _rmse(own, others), strict=True)
-        found += [Candidate(rival, corpus.pictures[rival].name, float(a), float(b)) for rival, a, b in figures]
+        measured = (_rmse(measure(own, by), measure(others, by)).tolist() for by in (FACTOR, COARSE_FACTOR))
+        figures = zip(some, *measured, _rmse(own, others).tolist(), strict=True)
+        found += [Candidate(rival, corpus.pictures[rival].name, *rest) for rival, *rest in figures]
     return found
 
 
-def measure(images: Tensor) -> Tensor:
+def measure(images: Tensor, factor: int = FACTOR) -> Tensor:
     """The measurement of `task=sr_x8` without noise: antialiased bicubic reduction by 8.
 
     Args:
         images: (B, 3, 64, 64) in [-1, 1].
+        factor: of the reduction.
 
     Returns:
         (B, 3, 8, 8) in the same units; it overshoots [-1, 1] slightly at sharp edges.
     """
-    return BicubicDownsampling(FACTOR, images.shape[1:]).A(images)
+    return BicubicDownsampling(factor, images.shape[1:]).A(images)
 
 
 def forced_to_fit(picture: Tensor, target: Tensor) -> Tensor:
@@ -156,7 +161,7 @@ def sheet(corpus: Corpus, rows: Sequence[Sequence[int]]) -> Tensor:
 
 
 def report(corpus: Corpus, count: int, folder: Path | None = None) -> None:
-    """Print the chosen counterfactual (``*``) and the candidates of every test picture, with both RMSE figures.
+    """Print the chosen counterfactual (``*``) and the candidates of every test picture: RMSE at x8, at x16, whole.
 
     Args:
         corpus: the whole corpus.
@@ -169,7 +174,8 @@ def report(corpus: Corpus, count: int, folder: Path | None = None) -> None:
         index = position[sample_id]
         others = [nearest_of(corpus, index, name), *candidates(corpus, index, count)]
         for mark, other in zip("*" + " " * count, others, strict=False):
-            print(f"{mark} {sample_id:60} {other.name:45} {other.measurement_rmse:.3f} {other.picture_rmse:.3f}")
+            figures = (other.measurement_rmse, other.coarse_rmse, other.picture_rmse)
+            print(f"{mark} {sample_id:60} {other.name:45}", *(f"{figure:.3f}" for figure in figures))
         rows.append([index, *(other.index for other in others)])
     if folder is not None:
         for start in range(0, len(rows), 10):

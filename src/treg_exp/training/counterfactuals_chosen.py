@@ -12,7 +12,7 @@ CHOSEN = {
     "leopard-twemoji": "tiger",
     "crab-fluent": "pig face",
     "flatbread-noto": "full moon",
-    "anguished_face-twemoji": "winking face",
+    "anguished_face-twemoji": "relieved face",
     "oil_drum-fluent": "luggage",
     "pouting_cat_face-noto": "smiling cat face with open mouth",
     "womans_hat-fluent": "crown",

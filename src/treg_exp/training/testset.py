@@ -19,9 +19,10 @@ from treg_exp.training.split import TEST_CATEGORIES
 
 VALIDATION = 48  # pictures
 
-#: The last two compare the picture with that of the counterfactual in the same style: RMSE in units of [-1, 1].
+#: The last three compare the picture with that of the counterfactual in the same style: RMSE in units of [-1, 1].
 FIELDS = (
-    "sample_id", "caption", "counterfactual", "name", "style", "category", "measurement_rmse", "picture_rmse",
+    "sample_id", "caption", "counterfactual", "name", "style", "category",
+    "measurement_rmse", "measurement_rmse_x16", "picture_rmse",
 )  # fmt: skip
 
 
@@ -47,7 +48,7 @@ def write_test_set(corpus: Corpus, folder: Path) -> None:
         index = position[sample_id]
         picture, other = corpus.pictures[index], nearest_of(corpus, index, name)
         texts = (styled_caption(picture.name, picture.style), styled_caption(name, picture.style))
-        figures = (f"{other.measurement_rmse:.3f}", f"{other.picture_rmse:.3f}")
+        figures = [f"{rmse:.3f}" for rmse in (other.measurement_rmse, other.coarse_rmse, other.picture_rmse)]
         rows.append((index, (sample_id, *texts, picture.name, picture.style, picture.category, *figures)))
     _write(corpus, folder, FIELDS, rows)
     write_hashes(folder)
