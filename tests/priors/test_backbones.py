@@ -232,6 +232,28 @@ def test_what_is_missing_is_named_with_what_to_do(folders, kind: str, lost: str,
     assert "accept its licence" in str(error.value)
 
 
+@pytest.mark.parametrize("lost", ["config.json", "model.safetensors", "preprocessor_config.json"])
+def test_an_incomplete_image_encoder_is_refused_where_it_is_used(lost: str, tmp_path: Path) -> None:
+    folder = shutil.copytree(prior_path("tiny_random"), tmp_path / "prior")
+    (folder / "image_encoder" / lost).unlink()
+    for use in (read_prior_info, load_prior):
+        with pytest.raises(ValueError, match=rf"missing image_encoder/{lost}\. .*; image_encoder=false goes without"):
+            use(str(folder))
+    assert read_prior_info(str(folder), image_encoder=False).feature_width is None
+    assert load_prior(str(folder), image_encoder=False).clip is None
+
+
+def test_an_image_encoder_of_float16_weights(tmp_path: Path) -> None:
+    folder = shutil.copytree(prior_path("tiny_random"), tmp_path / "prior")
+    expected = load_prior(str(folder)).clip
+    expected.image_encoder.half().save_pretrained(folder / "image_encoder", variant="fp16")
+    (folder / "image_encoder" / "model.safetensors").unlink()
+    half = load_prior(str(folder)).clip
+    assert {p.dtype for p in half.image_encoder.parameters()} == {torch.float32}
+    for a, b in zip(half.image_encoder.parameters(), expected.image_encoder.parameters(), strict=True):
+        assert torch.equal(a, b.float())
+
+
 def test_the_command_that_is_printed_is_one(tmp_path: Path) -> None:
     """Every pattern has its own flag: after the first one, the tool takes words for names of files."""
     with pytest.raises(ValueError, match="hf download") as error:
@@ -275,8 +297,19 @@ def test_names_of_repositories_and_single_files_are_explained(tmp_path: Path) ->
         prior_path("stabilityai/stable-diffusion-2-1")
     file = tmp_path / "v1-5-pruned.safetensors"
     file.touch()
+    with pytest.raises(ValueError, match=r"if models/none is a repository of the hub, download it with"):
+        prior_path("models/none")
     with pytest.raises(ValueError, match="single file; convert it to a folder"):
         prior_path(str(file))
+
+
+@pytest.mark.parametrize("path", ["models/none", "./none", "../models/none", "{here}/none"])
+def test_local_paths_are_not_taken_for_names_of_repositories(path: str, tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "models").mkdir()
+    monkeypatch.chdir(tmp_path)
+    path = path.format(here=tmp_path)
+    with pytest.raises(ValueError, match=rf"`hf download OWNER/MODEL .*--local-dir {re.escape(path)}`"):
+        prior_path(path)
 
 
 def test_transformers_are_refused_as_such(tmp_path: Path) -> None:

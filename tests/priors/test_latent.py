@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -96,6 +97,22 @@ def test_precision_follows_the_hardware(x) -> None:
     ):
         assert a.dtype == torch.float32
         assert 0 < (a - b).abs().max() < 0.05 * b.abs().max()
+
+
+@pytest.mark.parametrize(("precision", "seen"), [("fp32", "ieee"), ("bf16", "tf32")])
+def test_float32_is_meant_in_full(x, precision: str, seen: str) -> None:
+    """cuDNN convolves float32 in TF32 by default; inside every network of a float32 prior it must not."""
+    convolutions: Any = torch.backends.cudnn.conv
+    assert convolutions.fp32_precision == "tf32"
+    prior = load_prior(str(TINY), precision=precision)
+    found: list[str] = []
+    for network in (prior.vae.encoder, prior.vae.decoder, prior.unet):
+        network.register_forward_pre_hook(lambda *_: found.append(convolutions.fp32_precision))
+    z = prior.encode(x)
+    prior.decode(z)
+    prior.predict(z, Point(300, 0.5), prior.embed(["a cat", "a dog"]))
+    assert found == [seen] * 3
+    assert convolutions.fp32_precision == "tf32"
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from treg_exp.priors.base import TextLayout
 from treg_exp.priors.clip import feature_width
-from treg_exp.priors.folder import has_two_texts, prior_path, read_config
+from treg_exp.priors.folder import has_image_encoder, has_two_texts, prior_path, read_config
 from treg_exp.priors.latent import check_multiple
 from treg_exp.priors.layout import architecture_of
 from treg_exp.priors.open_clip import OpenClipFiles
@@ -53,7 +53,8 @@ def read_prior_info(
     Raises:
         ValueError: a folder or file is missing or incomplete.
     """
-    folder = prior_path(path)
+    with_tower = image_encoder and open_clip is None
+    folder = prior_path(path, with_tower)
     unet, vae = read_config(folder / "unet"), read_config(folder / "vae")
     _check_kind(path, unet, vae)
     factor = 2 ** (len(vae["block_out_channels"]) - 1)
@@ -65,14 +66,15 @@ def read_prior_info(
             f"path={path}: the text encoders give {' + '.join(map(str, layout.widths))} numbers per token, and "
             f"unet/config.json wants cross_attention_dim={unet['cross_attention_dim']}: these parts are of two models"
         )
-    tower = folder / "image_encoder"
-    with_clip = image_encoder and (tower / "config.json").is_file()
-    own_width = feature_width(architecture_of(tower), read_config(tower)) if with_clip else None
+    width = open_clip.width() if open_clip else None
+    if with_tower and has_image_encoder(folder):
+        tower = folder / "image_encoder"
+        width = feature_width(architecture_of(tower), read_config(tower))
     return PriorInfo(
         image_size=unet["sample_size"] * factor,
         multiple=factor * 2 ** (len(unet["block_out_channels"]) - 1),
         text_layout=layout,
-        feature_width=open_clip.width() if open_clip else own_width,
+        feature_width=width,
         schedule=_named(path, lambda: load_schedule(folder / "scheduler" / "scheduler_config.json", timestep_spacing)),
     )
 

@@ -10,7 +10,16 @@ import torch
 
 from treg_exp.priors.base import ImageTextEncoder
 from treg_exp.priors.clip import FolderClip, tower_fields
-from treg_exp.priors.folder import NETWORKS, SECOND, empty_is_zero, has_two_texts, prior_path, weights_variant
+from treg_exp.priors.folder import (
+    NETWORKS,
+    SECOND,
+    TOWER,
+    empty_is_zero,
+    has_image_encoder,
+    has_two_texts,
+    prior_path,
+    weights_variant,
+)
 from treg_exp.priors.info import load_schedule
 from treg_exp.priors.latent import LatentDiffusion
 from treg_exp.priors.layout import architecture_of
@@ -54,7 +63,7 @@ def load_prior(
     Raises:
         ValueError: the folder is missing or incomplete, or a value is unknown.
     """
-    folder, device = prior_path(path), torch.device(device)
+    folder, device = prior_path(path, image_encoder and open_clip is None), torch.device(device)
     schedule = load_schedule(folder / "scheduler" / "scheduler_config.json", timestep_spacing)
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from diffusers.utils import is_accelerate_available
@@ -77,7 +86,7 @@ def load_prior(
     clip: ImageTextEncoder | None = None
     if open_clip:
         clip = open_clip.load(device)
-    elif image_encoder and (folder / "image_encoder" / "config.json").is_file():
+    elif image_encoder and has_image_encoder(folder):
         clip = load_clip(folder / "image_encoder", encoder, tokenizer).to(device)
     if vae_slicing:
         vae.enable_slicing()
@@ -111,6 +120,11 @@ def load_clip(folder: Path, text_encoder: Any, tokenizer: Any) -> FolderClip:
 
     architecture = architecture_of(folder)
     tower_fields(architecture)  # refuses what would load but could not be used
-    tower = getattr(transformers, architecture).from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
+    tower = getattr(transformers, architecture).from_pretrained(
+        folder,
+        dtype=torch.float32,
+        use_safetensors=True,
+        variant=weights_variant(folder, TOWER["image_encoder"]) or None,
+    )
     statistics = json.loads((folder / "preprocessor_config.json").read_text())
     return FolderClip(tower, text_encoder, tokenizer, statistics["image_mean"], statistics["image_std"])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from typing import Any, Literal, get_args
 
 import torch
+
+from treg_exp.operators.precision import full_precision
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
@@ -21,9 +23,11 @@ def check_precision(precision: str) -> Precision:
 def autocast_dtype(precision: Precision, device: torch.device) -> torch.dtype | None:
     """The autocast dtype, or None for plain float32.
 
-    ``auto`` takes bf16 where it is faster than float32 (CUDA since Ampere, CPUs with AMX) and float32 elsewhere. On a
-    CPU with AVX512-BF16 alone, bf16 takes 1.4 to 1.9 times as long, measured over the convolutions and linear layers
-    of Stable Diffusion; emulated, about ten times as long.
+    ``auto`` takes bf16 where it is faster than float32 (CUDA since Ampere, CPUs with AMX) and float32 elsewhere. With
+    AVX512-BF16 alone it depends on the CPU which one that is: on an AMD EPYC (Zen 4) single convolutions and linear
+    layers were 2.2 times as fast in bf16, but torch's group normalisation and the backward pass of fused attention
+    slower, so a whole denoiser gains less; an earlier measurement over the layers of Stable Diffusion found 1.4 to 1.9
+    times the time. Emulated, bf16 takes about ten times as long.
     """
     if precision == "auto":
         return torch.bfloat16 if has_fast_bf16(device) else None
@@ -40,6 +44,9 @@ def has_fast_bf16(device: torch.device) -> bool:
 
 
 def autocast(precision: Precision, device: torch.device) -> AbstractContextManager[Any]:
-    """Context in which the networks run."""
+    """Context in which the networks run: autocast, or float32 without the TF32 that cuDNN convolves in by default.
+
+    A backward pass runs later, under the caller's settings.
+    """
     dtype = autocast_dtype(precision, device)
-    return nullcontext() if dtype is None else torch.autocast(device.type, dtype=dtype)
+    return full_precision(device) if dtype is None else torch.autocast(device.type, dtype=dtype)
