@@ -83,6 +83,22 @@ def test_what_is_broken_in_float32_too_is_put_aside_and_the_rest_goes_on(
     assert len((tmp_path / "r" / "rows" / "rank-0.jsonl").read_text().splitlines()) == 2
 
 
+def test_what_fails_in_float32_is_named(tmp_path: Path, monkeypatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """There is no second try that would say so, and the run goes on."""
+    predict = LatentDiffusion.predict
+
+    def broken(self, z_t, point, text):
+        return predict(self, z_t, point, text) * (math.nan if point.index == 2 else 1.0)
+
+    monkeypatch.setattr(LatentDiffusion, "predict", broken)
+    with pytest.raises(RunFailedError, match="2 of 2 restorations failed"):
+        go(tmp_path / "r", *ONE, "data.limit=1", "draws=2", "prior.precision=fp32")
+    failures = [json.loads(line) for line in (tmp_path / "r" / "failures" / "rank-0.jsonl").open()]
+    told = [line for line in capsys.readouterr().err.splitlines() if "failed, " in line]
+    assert told == [f"{f['sample_id']}, variant own, draw {f['draw']}: failed, non-finite at step 2" for f in failures]
+    assert [f["draw"] for f in failures] == [0, 1]
+
+
 def test_a_second_try_that_does_not_fit_into_memory_stays_a_failure(tmp_path: Path, monkeypatch) -> None:
     prior = _with_first_layer(tmp_path / "loud", 1e5)
     predict = LatentDiffusion.predict
@@ -156,7 +172,11 @@ def test_a_failed_allocation_on_the_cpu_is_recognised() -> None:
         ("CUDA error: out of memory", True),
         ("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`", True),
         ("cuDNN error: CUDNN_STATUS_ALLOC_FAILED", True),
+        ("cuFFT error: CUFFT_ALLOC_FAILED", True),
+        ("cusolver error: CUSOLVER_STATUS_ALLOC_FAILED, when calling `cusolverDnCreate(handle)`", True),
+        ("MPS backend out of memory (MPS allocated: 17.00 GB, max allowed: 18.13 GB). Tried to allocate 2 GB", True),
         ("CUDA error: an illegal memory access was encountered", False),
+        ("cuFFT error: CUFFT_EXEC_FAILED", False),
         ("The size of tensor a (3) must match", False),
     ],
 )

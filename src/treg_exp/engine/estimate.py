@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import torch
 
@@ -24,7 +25,7 @@ class Estimate:
     Attributes:
         nfe: network evaluations of all restorations together.
         exact: whether every step that was tried took as many; else ``nfe`` is an extrapolation.
-        seconds: wall time on one process, without loading.
+        seconds: the solver's wall time on one process; loading, measuring and judging come on top.
     """
 
     nfe: float
@@ -53,26 +54,32 @@ def estimate(
 
 
 def _probe(module: RestorationModule, batch: WorkBatch, steps: int) -> Estimate:
-    """Cost of one restoration."""
+    """Cost of one restoration, in parts as large as fit into memory."""
     stamps: list[tuple[float, int]] = []
-    start = time.perf_counter()
     total = max(module.solver.steps, 1)
 
     def watch(info: StepInfo) -> None:
         if module.device.type == "cuda":
             torch.cuda.synchronize(module.device)
+        if info.step.index == 0:  # of another part, or of the same one again: the first try did not fit into memory
+            stamps.clear()
         stamps.append((time.perf_counter(), module.evaluations))
         if len(stamps) > steps:
             raise _EnoughError
 
     module.on_step = watch
     try:
-        module.predict_step(batch)
+        rows = [result.row for result in module.predict_step(batch)]
     except _EnoughError:
         pass
     else:
-        return Estimate(module.evaluations / len(batch.items), True, (time.perf_counter() - start) / len(batch.items))
+        return Estimate(_mean(rows, "nfe"), True, _mean(rows, "seconds"))
+    part = min(module.micro_batches.size or len(batch.items), len(batch.items))
     times, counts = zip(*stamps, strict=True)
     each = {after - before for before, after in pairwise((0, *counts))}
-    scale = total / len(batch.items)
+    scale = total / part
     return Estimate(scale * counts[-1] / len(counts), len(each) == 1, scale * (times[-1] - times[0]) / (len(times) - 1))
+
+
+def _mean(rows: Sequence[Mapping[str, Any]], cost: str) -> float:
+    return sum(float(row[cost]) for row in rows) / len(rows)

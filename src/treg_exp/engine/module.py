@@ -102,7 +102,8 @@ class RestorationModule(LightningModule):
     def predict_step(self, batch: WorkBatch, batch_idx: int = 0) -> list[Result]:
         """Restore one batch, in parts where the memory is too small for it.
 
-        A sample that comes out non-finite in half precision is restored once more in float32.
+        A sample that comes out non-finite in half precision is restored once more in float32. What fails for good is
+        named on stderr: its place in the run folder is easily overlooked.
         """
         assert self.prior is not None
         pairs = list(zip(batch.items, batch.samples, strict=True))
@@ -111,6 +112,10 @@ class RestorationModule(LightningModule):
             for i, result in enumerate(results):
                 if result.image is None:
                     results[i] = self.restore_in_float32(result)
+        for failed in (result for result in results if result.image is None):
+            item = failed.item
+            told = f"{item.sample_id}, variant {item.variant}, draw {item.draw}: failed, {failed.row['error']}"
+            print(told, file=sys.stderr, flush=True)
         return results
 
     def restore(self, pairs: Sequence[tuple[WorkItem, Sample]]) -> list[Result]:
