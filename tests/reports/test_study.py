@@ -28,6 +28,7 @@ def _run(folder: Path, task: str, shifts: dict[str, dict[str, float]], noise: fl
         for variant, shift in shifts.items():
             numbers = {"psnr": 20.0 + easy, "judge_own": 0.5, "judge_counterfactual": 0.2, "residual": 1.0}
             row = {name: value + shift.get(name, 0.0) + noise * 0.01 * rng.normal() for name, value in numbers.items()}
+            row["ssim"] = 0.5 + shift.get("ssim", 0.0)
             row |= {"sample_id": f"s{i}", "variant": variant, "draw": 0, "prompt": "", "seconds": 1.0, "nfe": 100}
             append_json_line(folder / "rows" / "rank-0.jsonl", row)
 
@@ -36,12 +37,14 @@ def _run(folder: Path, task: str, shifts: dict[str, dict[str, float]], noise: fl
 def study(tmp_path: Path) -> Path:
     shifts = {
         "no_text": {},
-        "own": {"psnr": 0.5, "judge_own": 0.1},
+        "own": {"psnr": 0.5, "ssim": 0.25, "judge_own": 0.1},
         "negation": {"psnr": 0.9, "judge_own": 0.1},
         "counterfactual": {"judge_counterfactual": 0.3, "residual": 0.03},
     }
     _run(tmp_path / "ours" / "a", "sr_x8", shifts)
-    _run(tmp_path / "released" / "b", "sr_x8", {**shifts, "counterfactual": {"residual": 2.0}})
+    _run(tmp_path / "released" / "b", "sr_x8", {**shifts, "counterfactual": {"residual": 0.5}})
+    far = {name: {**shift, "residual": 10.0 + shift.get("residual", 0.0)} for name, shift in shifts.items()}
+    _run(tmp_path / "far" / "c", "sr_x8", far)
     return tmp_path
 
 
@@ -64,21 +67,22 @@ def test_verdicts_follow_the_intervals(study: Path) -> None:
     assert "sr_x8, ours: holds (0.50 [0.50, 0.51])" in verdict("Text raises PSNR", "ours")
     assert "fails, it is the other way (0.4" in verdict("Negation lowers PSNR", "ours")
     assert "open (" in verdict("Negation raises the alignment", "ours")
-    assert "holds, rises by less than 10%" in verdict("keeps the residual low", "ours")
-    assert "fails (2.0" in verdict("keeps the residual low", "released")
+    assert "holds, below 2 and rises by less than 10% (0.03" in verdict("keeps the residual low", "ours")
+    assert "fails, rises by more than 10% (0.5" in verdict("keeps the residual low", "released")
+    assert "fails, is 11.03" in verdict("keeps the residual low", "far"), "as little as a residual of 11 sigma rises"
     assert "holds" in verdict("turns the image to it", "ours")
     assert "Open: no run measures it." in next(line for line in lines if "variance of the draws" in line)
-    assert "| sr_x8 | ours | own text - no text | 0.50 [0.50, 0.51] |" in "\n".join(lines)
+    assert "| sr_x8 | ours | own text - no text | 0.50 [0.50, 0.51] | 0.250 [0.250, 0.250] |" in "\n".join(lines)
     assert "## sr_x8, released" in lines
-    assert "- **A counterfactual caption keeps the residual low.** Holds in 1, fails in 1 of 2 runs." in lines
+    assert "- **A counterfactual caption keeps the residual low.** Holds in 1, fails in 2 of 3 runs." in lines
 
 
 def test_the_report_says_with_what_it_was_made(study: Path) -> None:
     told = {"git": "86eb03f2459b", "torch_threads": 1, "cpu_count": 2, "gpus": [], "packages": {"torch": "2.14.1"}}
     write_json(study / "ours" / "a" / "environment.json", told)
     text = render_study(read_study(study), "Study", "make study")
-    assert "Revision 86eb03f, torch 2.14.1, 1 thread(s) of 2 CPU cores, without a GPU." in text
-    assert "Revision and machine are not known." in text  # of the other run
+    assert "- *ours*: revision 86eb03f, torch 2.14.1, 1 thread(s) of 2 CPU cores, without a GPU." in text
+    assert "- *far*, *released*: revision and machine are not known." in text
 
 
 def test_variance_and_orientation_are_read_from_the_run(tmp_path: Path) -> None:
@@ -102,7 +106,7 @@ def test_variance_and_orientation_are_read_from_the_run(tmp_path: Path) -> None:
 
 def test_runs_that_are_not_finished_are_left_out(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_json(study / "ours" / "a" / "status.json", {"state": "interrupted"})
-    assert list(read_study(study).runs) == [("released", "sr_x8")]
+    assert list(read_study(study).runs) == [("far", "sr_x8"), ("released", "sr_x8")]
     assert f"left out: {study}/ours/a is not finished (interrupted)" in capsys.readouterr().out
 
 
