@@ -24,8 +24,13 @@ def _one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", params=LINEAR)
-def task(request: pytest.FixtureRequest) -> Task:
-    return load_task(request.param)
+def preset(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def task(preset: str) -> Task:
+    return load_task(preset)
 
 
 @pytest.fixture(scope="session")

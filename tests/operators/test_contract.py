@@ -9,12 +9,14 @@ import torch
 from torch import Tensor
 
 from tests.operators.conftest import IDS
-from tests.operators.tasks import load_task
+from tests.operators.tasks import DAMPED, LINEAR, UNDAMPED, load_task
 from treg_exp.operators import CG, DeepinvOperator, Exact, Operator, Task, prox_in_range
 from treg_exp.operators.cg import dot
 
 # Limited angles leave singular values of 1e-5: without damping, float32 and 500 iterations end earlier.
-UNDAMPED = {"sparse_view_ct": 10.0}
+LOOSE = {"sparse_view_ct": 10.0}
+
+undamped = pytest.mark.parametrize("preset", UNDAMPED, indirect=True)
 
 METHODS = [Exact(), CG(iterations=5, tolerance=1e-4)]
 
@@ -28,7 +30,7 @@ def assert_near(actual: Tensor, expected: Tensor, tolerance: float) -> None:
 def test_shapes_and_dtype(operator: Operator, x: Tensor, y: Tensor) -> None:
     assert operator.image_shape == tuple(x.shape[1:])
     assert operator.A(x).shape == (3, *operator.measurement_shape)
-    assert operator.adjoint(y).shape == operator.pinv(y).shape == x.shape
+    assert operator.adjoint(y).shape == x.shape
     assert operator.A(x.to(torch.bfloat16)).dtype == torch.float32
 
 
@@ -44,26 +46,39 @@ def test_linear(operator: Operator, x: Tensor, x0: Tensor) -> None:
     assert_near(together, 2 * operator.A(x) - 3 * operator.A(x0), 2e-6)
 
 
-def test_norm(operator: Operator, x: Tensor) -> None:
+def test_norm(preset: str, operator: Operator, x: Tensor) -> None:
     for _ in range(100):  # power iteration, independent of norm_sq
         x = operator.adjoint(operator.A(x))
         x = x / dot(x, x).sqrt().view(-1, 1, 1, 1)
     image = operator.A(x)
-    assert float(dot(image, image).max()) == pytest.approx(operator.norm_sq, rel=0.01)
+    # what a mirror doubles comes on top where a kernel is nearly as large as the image
+    assert float(dot(image, image).max()) == pytest.approx(operator.norm_sq, rel=0.25 if preset in DAMPED else 0.01)
 
 
-@pytest.mark.parametrize("relative", [0.0, 1e-3, 1e-2, 1.0, 100.0])
-def test_prox_is_the_minimiser(task: Task, operator: Operator, x0: Tensor, y: Tensor, relative: float) -> None:
-    lam = relative * operator.norm_sq
+@pytest.mark.parametrize("relative", [1e-3, 1e-2, 1.0, 100.0])
+def test_prox_is_the_minimiser(operator: Operator, x0: Tensor, y: Tensor, relative: float) -> None:
+    assert_minimiser(operator, x0, y, relative * operator.norm_sq, 1e-5)
+
+
+@undamped
+def test_prox_without_damping_is_a_minimiser(preset: str, operator: Operator, x0: Tensor, y: Tensor) -> None:
+    assert_minimiser(operator, x0, y, 0.0, 1e-5 * LOOSE.get(preset, 1.0))
+
+
+def assert_minimiser(operator: Operator, x0: Tensor, y: Tensor, lam: float, tolerance: float) -> None:
     x = operator.prox(y, x0, lam)
     gradient = operator.adjoint(operator.A(x) - y) + lam * (x - x0)
     # float32 cannot give a smaller gradient than the rounding of the terms that cancel in it
     scale = dot(operator.adjoint(y), operator.adjoint(y)).sqrt() + operator.norm_sq * dot(x, x).sqrt()
     scale = scale + lam * dot(x0, x0).sqrt()
-    tolerance = 1e-5 * (UNDAMPED.get(task.name, 1.0) if lam == 0 else 1.0)
     assert bool((dot(gradient, gradient).sqrt() <= tolerance * scale).all())
 
 
+@pytest.mark.parametrize(
+    "preset",
+    [pytest.param(name, marks=pytest.mark.slow if name in DAMPED else ()) for name in LINEAR],
+    indirect=True,
+)
 def test_prox_in_range_is_the_minimiser_among_pictures(operator: Operator, x0: Tensor, y: Tensor) -> None:
     """A projected gradient step from the minimiser leads back to it; the clamped minimiser is worse."""
     lam = 0.01 * operator.norm_sq
@@ -81,12 +96,13 @@ def test_prox_in_range_is_the_minimiser_among_pictures(operator: Operator, x0: T
     assert bool((objective(prox_in_range(operator, y, x0, lam)) <= objective(clamped) * (1 + 1e-5)).all())
 
 
-def test_prox_without_damping_is_the_projection(task: Task, operator: Operator, x: Tensor, x0: Tensor) -> None:
+@undamped
+def test_prox_without_damping_is_the_projection(preset: str, operator: Operator, x: Tensor, x0: Tensor) -> None:
     y = operator.A(x)
     projected = operator.prox(y, x0, 0.0)
-    assert_near(operator.A(projected), y, 2e-4 * UNDAMPED.get(task.name, 1.0))
+    assert_near(operator.A(projected), y, 2e-4 * LOOSE.get(preset, 1.0))
     assert_near(projected, x0 + operator.pinv(y - operator.A(x0)), 1e-5)
-    if task.name not in UNDAMPED:  # there, directions of tiny singular values move on with every projection
+    if preset not in LOOSE:  # there, directions of tiny singular values move on with every projection
         assert_near(operator.prox(y, projected, 0.0), projected, 2e-3)
 
 
@@ -108,11 +124,25 @@ def test_one_iteration_is_between(operator: Operator, x0: Tensor, y: Tensor) -> 
     assert bool((exact <= one * (1 + 1e-5)).all())
 
 
-def test_pinv(task: Task, operator: Operator, x: Tensor) -> None:
+@undamped
+def test_pinv(preset: str, operator: Operator, x: Tensor) -> None:
     y = operator.A(x)
     least = operator.pinv(y)
-    assert_near(operator.A(least), y, 2e-4 * UNDAMPED.get(task.name, 1.0))
+    assert_near(operator.A(least), y, 2e-4 * LOOSE.get(preset, 1.0))
     assert bool((dot(least, least) <= dot(x, x) * (1 + 1e-4)).all())
+    for i in range(3):
+        part = slice(i, i + 1)
+        assert_near(least[part], operator[i].pinv(y[part]), 1e-5)
+
+
+@undamped
+def test_null_space(preset: str, operator: Operator, x: Tensor) -> None:
+    unseen = operator.null_space(x)
+    assert unseen.shape == x.shape
+    size, left = operator.A(x), operator.A(unseen)
+    assert float(left.abs().max()) <= 2e-4 * LOOSE.get(preset, 1.0) * float(size.abs().max())
+    if preset not in LOOSE:  # there, directions of tiny singular values leave with every projection
+        assert_near(operator.null_space(unseen), unseen, 2e-3)
 
 
 @pytest.mark.parametrize("method", METHODS, ids=["exact", "cg"])
@@ -130,7 +160,6 @@ def test_maps_of_a_batch_are_those_of_its_samples(operator: Operator, x: Tensor,
         part = slice(i, i + 1)
         assert_near(operator.A(x)[part], operator[i].A(x[part]), 1e-6)
         assert_near(operator.adjoint(y)[part], operator[part].adjoint(y[part]), 1e-6)
-        assert_near(operator.pinv(y)[part], operator[i].pinv(y[part]), 1e-5)
 
 
 def test_selection(operator: Operator, x: Tensor) -> None:
@@ -139,8 +168,8 @@ def test_selection(operator: Operator, x: Tensor) -> None:
     assert operator[1:].fingerprint(0) == operator.fingerprint(1)
 
 
-def test_fingerprint_identifies_the_parameters(task: Task, operator: Operator) -> None:
-    again = load_task(task.name).build(operator.image_shape, IDS)
+def test_fingerprint_identifies_the_parameters(preset: str, task: Task, operator: Operator) -> None:
+    again = load_task(preset).build(operator.image_shape, IDS)
     assert len(operator.fingerprint()) == 12
     assert operator.norm_sq > 0
     assert [operator.fingerprint(i) for i in range(3)] == [again.fingerprint(i) for i in range(3)]
@@ -186,3 +215,12 @@ def test_wrong_shapes_are_named(operator: Operator, x: Tensor, y: Tensor) -> Non
         operator.prox(y[0], x, 0.1)
     with pytest.raises(ValueError, match=r"lam=-1: must be >= 0"):
         operator.prox(y, x, -1)
+
+
+def test_batches_of_different_sizes_are_refused(preset: str, shape: tuple[int, int, int], x: Tensor, y: Tensor) -> None:
+    shared = load_task(preset).build(shape, IDS[:1])  # parameters of one sample fit any batch
+    for call in (shared.residual, shared.gradient):
+        with pytest.raises(ValueError, match="y and x: 1 and 3 samples, but both must have the same number"):
+            call(y[:1], x)
+    with pytest.raises(ValueError, match="y and x0: 3 and 1 samples"):
+        shared.prox(y, x[:1], 0.1)

@@ -11,7 +11,16 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from tests.operators.tasks import PRESETS
-from treg_exp.operators import DeepinvOperator, FourierLines, GaussianNoise, Masking, deepinv_task
+from treg_exp.operators import (
+    DeepinvOperator,
+    FourierLines,
+    GaussianBlur,
+    GaussianNoise,
+    KernelBlur,
+    Masking,
+    deepinv_task,
+)
+from treg_exp.operators.blur import gaussian_kernel
 from treg_exp.operators.cg import dot
 
 SHAPE = (3, 16, 16)
@@ -112,6 +121,20 @@ def test_lines_of_the_fourier_transform_equal_our_own() -> None:
         torch.testing.assert_close(y[:, :, c], torch.fft.ifftshift(other, middle), rtol=1e-4, atol=1e-5)
         seen = torch.fft.ifftshift(theirs.A_adjoint(other), middle)[:, 0]
         torch.testing.assert_close(back[:, c], seen, rtol=1e-4, atol=1e-5)
+
+
+def test_a_blur_with_zeros_outside_equals_our_own() -> None:
+    from deepinv.physics import Blur
+
+    line = gaussian_kernel(1.5, 7).float()
+    kernel = (line[:, None] * line)[None, None]
+    x, y = torch.randn(2, *SHAPE), torch.randn(2, *SHAPE)
+    separable, spectral = GaussianBlur(1.5, 7, SHAPE, "zero"), KernelBlur(kernel, SHAPE, "zero")
+    theirs = DeepinvOperator(Blur(filter=kernel, padding="constant"), SHAPE)
+    for ours in (separable, spectral):
+        torch.testing.assert_close(ours.A(x), theirs.A(x), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(ours.adjoint(y), theirs.adjoint(y), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(ours.prox(y, x, 0.1), theirs.prox(y, x, 0.1), rtol=1e-3, atol=1e-4)
 
 
 def test_an_instance_is_copied() -> None:

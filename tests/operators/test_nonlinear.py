@@ -30,7 +30,7 @@ from treg_exp.operators import (
     RandomInpainting,
     Task,
 )
-from treg_exp.solvers import Adjoint, PseudoInverse, TReg, Unconditional
+from treg_exp.solvers import Adjoint, PseudoInverse, Solver, TReg, Unconditional
 
 SHAPE = (3, 32, 48)
 
@@ -94,11 +94,18 @@ def test_measurements_are_reproducible(task: Task, operator: NonlinearOperator, 
 
 def test_what_does_not_exist_says_so(operator: NonlinearOperator, x: torch.Tensor) -> None:
     y = operator.A(x)
-    for call in (lambda: operator.adjoint(y), lambda: operator.pinv(y), lambda: operator.prox(y, x, 0.1, CG())):
-        with pytest.raises(NonlinearOperatorError, match=r"is non-linear and has none.*solver=unconditional"):
+    for call in (
+        lambda: operator.adjoint(y),
+        lambda: operator.pinv(y),
+        lambda: operator.null_space(x),
+        lambda: operator.prox(y, x, 0.1, CG()),
+    ):
+        with pytest.raises(NonlinearOperatorError, match=r"is non-linear and has none.*solver=unconditional.*=treg"):
             call()
     with pytest.raises(ValueError, match=r"x: shape .* does not fit"):
         operator.A(x[..., 1:])
+    with pytest.raises(ValueError, match="y and x: 2 and 3 samples, but both must have the same number"):
+        operator.gradient(y[:2], x)
     with pytest.raises(ValueError, match=r"second: .*non-linear; NonlinearComposition takes such parts"):
         Composition(Identity, lambda image_shape: operator, SHAPE, IDS)
 
@@ -187,7 +194,10 @@ def test_holes_of_a_mask_at_the_end_stay_without_noise(x: torch.Tensor) -> None:
 
 @pytest.mark.parametrize("solver", [Adjoint(), PseudoInverse()])
 def test_solvers_refuse_at_the_start(operator: NonlinearOperator, solver: object) -> None:
-    with pytest.raises(ValueError, match=r"^solver=(adjoint|pseudo_inverse) needs a linear operator; "):
+    with pytest.raises(
+        ValueError,
+        match=r"^solver=(adjoint|pseudo_inverse) needs a linear operator; .*solver=treg or solver=unconditional$",
+    ):
         solver.check(operator)
     for able in (Unconditional(), TReg()):
         able.check(operator)
@@ -201,6 +211,37 @@ def test_treg_refuses_an_operator_without_a_gradient() -> None:
     with pytest.raises(ValueError, match=r"^solver=treg needs the gradient of the data term; JPEG has none"):
         TReg().check(exact)
     Unconditional().check(exact)
+
+
+@pytest.mark.parametrize("solver", [Adjoint(), PseudoInverse()])
+def test_a_refusal_names_only_solvers_that_can(solver: Solver, x: torch.Tensor) -> None:
+    exact = JPEG(10, SHAPE, "exact")
+    with pytest.raises(ValueError, match=r"Choose a linear task, or solver=unconditional$"):
+        solver.check(exact)
+    with pytest.raises(NonlinearOperatorError, match=r"A alone exists\. .*can run it \(solver=unconditional\)$"):
+        exact.pinv(x)
+
+
+def by_autograd(operator: NonlinearOperator, y: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    x = x.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(operator.residual(y, x).double().square().sum() / 2, x)
+    return gradient
+
+
+def test_closed_gradients_are_those_of_autograd(operator: NonlinearOperator) -> None:
+    x = 1.3 * smooth(3)  # some of it outside [-1, 1]
+    y = operator.A(smooth(3).roll(1, 0)) + 0.1
+    torch.testing.assert_close(operator.gradient(y, x), by_autograd(operator, y, x), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("gamma", [0.5, 1.0, 2.2])
+def test_the_slope_of_a_gamma_curve_ends_where_it_is_clamped(gamma: float) -> None:
+    operator = GammaCorrection(gamma, (3, 1, 7), floor=0.1)
+    x = torch.tensor([-1.5, -1.0, -0.8, 0.0, 0.5, 1.0, 1.5]).expand(2, 3, 1, 7)
+    y = torch.zeros(2, 3, 1, 7)
+    gradient = operator.gradient(y, x)
+    torch.testing.assert_close(gradient, by_autograd(operator, y, x))
+    assert int(gradient[..., [0, 1, 6]].count_nonzero()) == 0
 
 
 def test_formulas() -> None:

@@ -11,18 +11,24 @@ import torch
 from torch import Tensor
 
 from tests.operators.conftest import IDS
-from tests.operators.tasks import load_task
+from tests.operators.tasks import NAMES, load_task, smallest_shape
 from treg_exp.operators import (
+    JPEG,
     AveragePooling,
+    BicubicDownsampling,
     Composition,
+    Descent,
     GaussianBlur,
     GaussianNoise,
     Identity,
     MotionBlur,
     Operator,
     RandomInpainting,
+    SparseViewCT,
+    StrokeInpainting,
     Task,
 )
+from treg_exp.operators.base import is_random
 
 SHAPE = (3, 32, 48)
 Make = Callable[..., Operator]
@@ -62,8 +68,8 @@ def assert_independent_of_the_batch(task: Task, x: Tensor) -> None:
         assert alone.lam == shuffled.lam == whole.lam
 
 
-def test_the_seed_changes_the_noise(task: Task, x: Tensor) -> None:
-    other = load_task(task.name, seed=7)
+def test_the_seed_changes_the_noise(preset: str, task: Task, x: Tensor) -> None:
+    other = load_task(preset, seed=7)
     assert not torch.equal(task.measure(x, IDS).y, other.measure(x, IDS).y)
     assert not torch.equal(task.measure(x, IDS).y, task.measure(x, ("other", "three", "one")).y)
 
@@ -135,3 +141,37 @@ def test_mistakes_are_named() -> None:
         Task(operator=Identity(SHAPE), noise=GaussianNoise(0.1), name="t")
     with pytest.raises(ValueError, match=r"image_shape=\(1, 8, 8\): must be \(3, H, W\)"):
         load_task("denoising").build((1, 8, 8), ["a"])
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: GaussianBlur(1.0, "a", SHAPE), "kernel_size='a': must be an odd integer >= 1"),
+        (lambda: GaussianBlur(1.0, 4, SHAPE), "kernel_size=4: must be an odd integer >= 1"),
+        (lambda: MotionBlur(float("nan"), 0.5, SHAPE, IDS), "kernel_size=nan: must be an odd integer >= 1"),
+        (lambda: AveragePooling(float("nan"), SHAPE), "factor=nan: must be an integer >= 1"),
+        (lambda: BicubicDownsampling(True, SHAPE), "factor=True: must be an integer >= 1"),
+        (lambda: SparseViewCT("a", SHAPE), "angles='a': must be an integer >= 1"),
+        (lambda: JPEG(float("inf"), SHAPE), "quality=inf: must be an integer in 1 ... 100"),
+        (lambda: StrokeInpainting(4, 2.5, 0.4, (0.1, 0.2), 90.0, SHAPE, IDS), "vertices=2.5: must be an integer >= 1"),
+        (lambda: Descent(iterations="a"), "iterations='a': must be an integer >= 1"),
+    ],
+)
+def test_what_is_no_integer_is_named(make: Callable[[], object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+DRAWN = [name for name in NAMES if is_random(load_task(name).operator)]
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_an_operator_is_drawn_for_at_least_one_sample(name: str) -> None:
+    task = load_task(name)
+    with pytest.raises(ValueError, match=r"sample_ids=\(\): must be a list of names, one per sample and at least one"):
+        task.build(smallest_shape(task), [])
+
+
+def test_a_bare_string_is_no_list_of_names() -> None:
+    with pytest.raises(ValueError, match="sample_ids='abc': must be a list of names"):
+        RandomInpainting(0.5, SHAPE, "abc")

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from treg_exp.operators.base import check_image_shape
 from treg_exp.operators.boundary import check_kernel_size
+from treg_exp.operators.checks import check_image_shape
 from treg_exp.operators.kernel_blur import KernelBlur
 
 

@@ -20,7 +20,9 @@ import torch
 from torch import Tensor
 
 from treg_exp.noise import generator
-from treg_exp.operators.cg import conjugate_gradients, damped_least_squares, largest_eigenvalue
+from treg_exp.operators.cg import conjugate_gradients, damped_least_squares, half_square, largest_eigenvalue
+from treg_exp.operators.channels import by_channel
+from treg_exp.operators.checks import check_image_shape, check_same_batch
 from treg_exp.operators.descent import gradient_descent
 from treg_exp.operators.methods import CG, EXACT, Descent, ProxMethod
 from treg_exp.operators.precision import full_precision
@@ -42,11 +44,13 @@ class Operator(ABC):
         elementwise: True where no product of matrices or convolution has to be kept in full precision.
         linear: False where there is no adjoint, see ``operators/nonlinear.py``.
         differentiable: False where ``gradient`` does not exist either.
+        channelwise: True where channels are treated alike and the proximal step takes them one by one, to save memory.
     """
 
     elementwise: ClassVar[bool] = False
     linear: ClassVar[bool] = True
     differentiable: bool = True
+    channelwise: ClassVar[bool] = False
     per_sample: ClassVar[tuple[str, ...]] = ()
     __iter__: ClassVar[None] = None  # selection by index alone would make an endless iteration
     exact_iterations: int = 500
@@ -102,17 +106,25 @@ class Operator(ABC):
 
     def residual(self, y: Tensor, x: Tensor) -> Tensor:
         """The residual y - A(x), (B, *measurement_shape), float32; differentiable in x."""
-        return self._checked("y", y, self.measurement_shape) - self.A(x)
+        y, x = self._checked_pair(y, "x", x)
+        return y - self.A(x)
 
     def gradient(self, y: Tensor, x: Tensor) -> Tensor:
         """Gradient of 1/2 ||y - A(x)||^2 in x, per sample: (B, 3, H, W) float32, not part of a graph."""
-        return self._data_term(y, x)[1]
+        y, x = self._checked_pair(y, "x", x)
+        with torch.no_grad(), self._precision(x.device):
+            return self._data_term(y, x)[1]
 
     def _data_term(self, y: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-        """1/2 ||y - A(x)||^2 of each sample, (B,) float64, and its gradient in x."""
-        with torch.no_grad():
-            residual = self.residual(y, x)
-            return _half_square(residual), -self.adjoint(residual)
+        """1/2 ||y - A(x)||^2 of each sample, (B,) float64, and its gradient in x; checked batches, no autograd."""
+        image, pull_back = self._linearised(x)
+        excess = image - y
+        del image  # one less in memory, unless the graph needs it
+        return half_square(excess), pull_back(excess)
+
+    def _linearised(self, x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """A(x), and the adjoint of the slope of A at x: what takes a residual to images."""
+        return self._A(x), self._adjoint
 
     def prox(self, y: Tensor, x0: Tensor, lam: float, method: ProxMethod = EXACT) -> Tensor:
         """The proximal step argmin_x ||y - A x||^2 + lam ||x - x0||^2.
@@ -125,11 +137,13 @@ class Operator(ABC):
 
         Returns:
             (B, 3, H, W) float32.
+
+        Raises:
+            ValueError: a wrong shape, y and x0 of different numbers of samples, or a negative ``lam``.
         """
         if not lam >= 0:
             raise ValueError(f"lam={lam}: must be >= 0")
-        y = self._checked("y", y, self.measurement_shape)
-        x0 = self._checked("x0", x0, self.image_shape)
+        y, x0 = self._checked_pair(y, "x0", x0)
         with self._precision(y.device):
             if isinstance(method, CG):
                 return self._prox_cg(y, x0, lam, method)
@@ -139,7 +153,11 @@ class Operator(ABC):
 
     def _prox(self, y: Tensor, x0: Tensor, lam: float) -> Tensor:
         """The minimiser of ``prox``; override where it needs fewer passes over the image."""
-        return x0 + self._solve(y - self._A(x0), lam)
+
+        def step(y: Tensor, x0: Tensor) -> Tensor:
+            return x0 + self._solve(y - self._A(x0), lam)
+
+        return by_channel(step, y, x0) if self.channelwise else step(y, x0)
 
     def _prox_cg(self, y: Tensor, x0: Tensor, lam: float, method: CG) -> Tensor:
         def normal(x: Tensor) -> Tensor:
@@ -151,7 +169,9 @@ class Operator(ABC):
     def _prox_descent(self, y: Tensor, x0: Tensor, lam: float, method: Descent) -> Tensor:
         def objective(x: Tensor) -> tuple[Tensor, Tensor]:
             value, gradient = self._data_term(y, x)
-            return value + lam * _half_square(x - x0), gradient + lam * (x - x0)
+            move = x - x0
+            value = value + lam * half_square(move)
+            return value, move.mul_(lam).add_(gradient)
 
         with torch.no_grad():
             return gradient_descent(objective, x0, 1 / (self.norm_sq + lam), method.iterations)
@@ -161,6 +181,23 @@ class Operator(ABC):
         y = self._checked("y", y, self.measurement_shape)
         with self._precision(y.device):
             return self._solve(y, 0.0)
+
+    def null_space(self, x: Tensor) -> Tensor:
+        """The part of images that the measurement cannot see: the projection x - pinv(A x) onto the null space of A.
+
+        Added to any image, it changes no measurement. Directions of singular values that ``pinv`` leaves out (below
+        ``rcond``, or beyond its iterations) count as unseen.
+
+        Args:
+            x: (B, 3, H, W) images in [-1, 1] units.
+
+        Returns:
+            (B, 3, H, W) float32 in the same units; A of it is zero but for rounding and ``rcond``.
+
+        Raises:
+            ValueError: a wrong shape, or an operator that is non-linear.
+        """
+        return self._checked("x", x, self.image_shape) - self.pinv(self.A(x))
 
     def preview(self, y: Tensor) -> Tensor:
         """An image of y for pictures, (B, 3, H, W): the pseudo-inverse; non-linear operators have their own."""
@@ -226,6 +263,12 @@ class Operator(ABC):
                 raise ValueError(f"{name}: {len(value)} samples, but {parameter} has {entries} entries")
         return value.to(torch.float32)
 
+    def _checked_pair(self, y: Tensor, name: str, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Measurements and the images ``name``, checked and of the same batch size."""
+        y, x = self._checked("y", y, self.measurement_shape), self._checked(name, x, self.image_shape)
+        check_same_batch(y, name, x)
+        return y, x
+
 
 def make_operator(
     make: Callable[..., Operator], image_shape: Sequence[int], sample_ids: Sequence[str], seed: int
@@ -238,18 +281,6 @@ def make_operator(
 def is_random(make: Callable[..., Operator]) -> bool:
     """Whether an operator has parameters that are drawn per sample."""
     return "sample_ids" in signature(make).parameters
-
-
-def check_image_shape(image_shape: Sequence[int]) -> tuple[int, int, int]:
-    """``image_shape`` as a tuple (3, H, W), or a ValueError that says what is wrong."""
-    shape = tuple(int(n) for n in image_shape)
-    if len(shape) != 3 or shape[0] != 3 or min(shape) < 1:
-        raise ValueError(f"image_shape={shape}: must be (3, H, W) with H, W >= 1")
-    return shape
-
-
-def _half_square(x: Tensor) -> Tensor:
-    return x.double().square().flatten(1).sum(1) / 2
 
 
 def _content(value: object) -> bytes:

@@ -16,8 +16,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from treg_exp.operators.base import check_image_shape
 from treg_exp.operators.boundary import filter_matrix
+from treg_exp.operators.checks import check_image_shape, check_integer
 from treg_exp.operators.separable import Axis, SeparableOperator
 
 
@@ -63,8 +63,7 @@ class BicubicDownsampling(SeparableOperator):
 
 def check_factor(factor: int, height: int, width: int) -> int:
     """``factor``, or a ValueError unless it is an integer >= 1 that divides both sides."""
-    if isinstance(factor, bool) or int(factor) != factor or factor < 1:
-        raise ValueError(f"factor={factor}: must be an integer >= 1")
+    check_integer("factor", factor)
     if height % factor or width % factor:
         raise ValueError(f"factor={factor}: must divide both sides of the image, which is {height}x{width}")
     return int(factor)

@@ -13,8 +13,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from treg_exp.operators.base import check_image_shape
 from treg_exp.operators.boundary import check_boundary, check_kernel_size, filter_matrix
+from treg_exp.operators.checks import check_image_shape
 from treg_exp.operators.separable import Axis, SeparableOperator
 
 

@@ -7,6 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from treg_exp.operators.checks import is_count
+
 
 def symmetric(index: Tensor, size: int) -> Tensor:
     """Mirror that repeats the edge, ... 1 0 | 0 1 ... n-1 | n-1 n-2 ..., for any distance from the image."""
@@ -41,8 +43,8 @@ def check_boundary(boundary: str) -> None:
 
 def check_kernel_size(kernel_size: int, height: int, width: int) -> None:
     """ValueError unless ``kernel_size`` is odd and at most both sides of the image."""
-    if int(kernel_size) != kernel_size or kernel_size < 1 or kernel_size % 2 == 0:
-        raise ValueError(f"kernel_size={kernel_size}: must be an odd integer >= 1")
+    if not is_count(kernel_size) or kernel_size % 2 == 0:
+        raise ValueError(f"kernel_size={kernel_size!r}: must be an odd integer >= 1")
     if kernel_size > min(height, width):
         raise ValueError(f"kernel_size={kernel_size}: is larger than the {height}x{width} image")
 

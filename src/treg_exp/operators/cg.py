@@ -14,11 +14,20 @@ from torch import Tensor
 
 Linear = Callable[[Tensor], Tensor]
 
+#: Entries of a sample that ``dot`` takes at once: torch copies to float64 what it adds up in float64, twice the memory.
+PART = 2**17
+
 
 def dot(a: Tensor, b: Tensor) -> Tensor:
     """Inner product of every sample, (B, ...), (B, ...) -> (B,); summed in float64 if the device has it."""
     dtype = torch.float32 if a.device.type == "mps" else torch.float64
-    return (a * b).flatten(1).sum(1, dtype=dtype)
+    parts = zip(*(torch.split(x.flatten(1), PART, 1) for x in (a, b)), strict=True)
+    return torch.stack([(p * q).sum(1, dtype=dtype) for p, q in parts]).sum(0)
+
+
+def half_square(x: Tensor) -> Tensor:
+    """1/2 ||x||^2 of every sample, (B, ...) -> (B,)."""
+    return dot(x, x) / 2
 
 
 def _like(value: Tensor, x: Tensor) -> Tensor:
@@ -68,6 +77,13 @@ def conjugate_gradients(apply: Linear, b: Tensor, start: Tensor, iterations: int
     return x
 
 
+def _advanced(x: Tensor, step: Tensor, direction: Tensor) -> Tensor:
+    """A step (B,) from x along a direction: in place, for memory counts, unless autograd records it."""
+    if x.requires_grad or step.requires_grad or direction.requires_grad:
+        return torch.addcmul(x, _like(step, x), direction)
+    return x.addcmul_(_like(step, x), direction)
+
+
 def damped_least_squares(
     A: Linear, adjoint: Linear, y: Tensor, lam: float, iterations: int, tolerance: float
 ) -> Tensor:
@@ -88,21 +104,22 @@ def damped_least_squares(
     Returns:
         (B, ...) the minimisers.
     """
-    residual, gradient = y, adjoint(y)
-    d, direction = torch.zeros_like(gradient), gradient
-    energy = dot(gradient, gradient)
+    residual, direction = y.clone(), adjoint(y)  # a copy, for it is changed in place
+    d, energy = torch.zeros_like(direction), dot(direction, direction)
     goal, active = tolerance**2 * energy, energy > 0
     for _ in range(iterations):
         image = A(direction)
         step = _ratio(energy, dot(image, image) + lam * dot(direction, direction), active)
-        d = d + _like(step, d) * direction
-        residual = residual - _like(step, residual) * image
-        gradient = adjoint(residual) - lam * d
+        d = _advanced(d, step, direction)
+        residual = _advanced(residual, -step, image)
+        del image
+        gradient = torch.sub(adjoint(residual), d, alpha=lam)
         previous, energy = energy, dot(gradient, gradient)
         active = active & (energy > goal)
         if not bool(active.any()):
             break
-        direction = gradient + _like(_ratio(energy, previous, active), d) * direction
+        direction = _advanced(gradient, _ratio(energy, previous, active), direction)
+        del gradient
     return d
 
 

@@ -11,11 +11,18 @@ from torch import Tensor
 SMALL = 64 * 64
 
 
-def by_channel(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """``function`` of every channel (..., 1, H, W) of (..., C, H, W), put together along the same axis.
+def by_channel(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
+    """``function`` of every channel (..., 1, H, W) of tensors (..., C, H, W), put together along the same axis.
 
     It must treat the channels alike and take several at once, too.
     """
-    if x.shape[-2] * x.shape[-1] <= SMALL:
-        return function(x)
-    return torch.cat([function(channel) for channel in torch.split(x, 1, dim=-3)], dim=-3)
+    if tensors[0].shape[-3] == 1 or all(x.shape[-2] * x.shape[-1] <= SMALL for x in tensors):
+        return function(*tensors)
+    channels = zip(*(torch.split(x, 1, dim=-3) for x in tensors), strict=True)
+    first = function(*next(channels))
+    together = first.new_empty(*first.shape[:-3], tensors[0].shape[-3], *first.shape[-2:])
+    together[..., :1, :, :] = first
+    del first  # one channel less while the others are computed
+    for place, channel in enumerate(channels, start=1):
+        together[..., place : place + 1, :, :] = function(*channel)
+    return together

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from treg_exp.operators.base import check_image_shape
+from treg_exp.operators.checks import check_image_shape
 from treg_exp.operators.tight import TightOperator
 
 WEIGHTS = {

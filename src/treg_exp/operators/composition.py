@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from treg_exp.operators.base import Operator, is_random, make_operator
+from treg_exp.operators.checks import check_sample_ids
 from treg_exp.operators.nonlinear import NonlinearOperator
 
 
@@ -32,6 +33,7 @@ class _Chain(Operator):
         seed: int = 0,
     ) -> None:
         """Builds both parts; each is called as ``Task`` calls its operator (in YAML: ``_partial_: true``)."""
+        check_sample_ids(sample_ids)
         self.first = self._part(first, image_shape, sample_ids, seed)
         before = "second/" * _parts(self.first)
         others = [f"{before}{sample_id}" for sample_id in sample_ids]
@@ -98,6 +100,11 @@ class NonlinearComposition(_Chain, NonlinearOperator):
     def norm_sq(self) -> float:
         """The product of the parts' norms: nominal, for lambda."""
         return self.first.norm_sq * self.second.norm_sq
+
+    def _linearised(self, x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        middle, pull_first = self.first._linearised(x)
+        y, pull_second = self.second._linearised(middle)
+        return y, lambda v: pull_first(pull_second(v))
 
     def measured(self) -> Tensor:
         """The entries that ``second`` measures."""

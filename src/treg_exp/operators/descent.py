@@ -24,14 +24,16 @@ def gradient_descent(
     Returns:
         (B, ...) the best point of each sample.
     """
-    x, axes = start, (-1, *(1,) * (start.dim() - 1))
+    x, axes = start.clone(), (-1, *(1,) * (start.dim() - 1))
     value, gradient = objective(x)
     steps = torch.full_like(value, step)
     for _ in range(iterations):
         trial = x - steps.to(x).view(axes) * gradient
         trial_value, trial_gradient = objective(trial)
         better = trial_value <= value  # False where the trial is not finite
-        x, gradient = (torch.where(better.view(axes), a, b) for a, b in ((trial, x), (trial_gradient, gradient)))
+        torch.where(better.view(axes), trial, x, out=x)  # in place, for memory counts here
+        torch.where(better.view(axes), trial_gradient, gradient, out=gradient)
+        del trial, trial_gradient
         value = torch.where(better, trial_value, value)
         steps = steps * torch.where(better, GROW, SHRINK)
     return x

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from torch import Tensor
 
-from treg_exp.operators.base import check_image_shape
+from treg_exp.operators.checks import check_image_shape
 from treg_exp.operators.nonlinear import NonlinearOperator
 
 
@@ -15,7 +15,8 @@ class GammaCorrection(NonlinearOperator):
 
     Attributes:
         gamma: exponent in [0, 1] intensities, > 0; above 1 darkens the middle tones.
-        floor: least intensity, which bounds the slope for gamma < 1; no gradient below it or above 1.
+        floor: least intensity, which bounds the slope for gamma < 1; no gradient there and below, nor at 1 and
+            above.
     """
 
     def __init__(self, gamma: float, image_shape: Sequence[int], floor: float = 1e-3) -> None:
@@ -30,6 +31,14 @@ class GammaCorrection(NonlinearOperator):
     def _A(self, x: Tensor) -> Tensor:
         y: Tensor = 2 * ((x + 1) / 2).clamp(self.floor, 1) ** self.gamma - 1
         return y
+
+    def _linearised(self, x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        return self._A(x), lambda v: self._slope(x).mul_(v)
+
+    def _slope(self, x: Tensor) -> Tensor:
+        u = (x + 1) / 2
+        outside = (u <= self.floor) | (u >= 1)
+        return u.clamp_(self.floor, 1).pow_(self.gamma - 1).mul_(self.gamma).masked_fill_(outside, 0)
 
 
 class HighDynamicRange(NonlinearOperator):
@@ -55,3 +64,6 @@ class HighDynamicRange(NonlinearOperator):
     def _A(self, x: Tensor) -> Tensor:
         amplified = self.scale * x
         return amplified + (amplified.clamp(-1, 1) - amplified).detach()
+
+    def _linearised(self, x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        return (self.scale * x).clamp_(-1, 1), lambda v: self.scale * v

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from treg_exp.operators.base import check_image_shape
+from treg_exp.operators.checks import check_image_shape, is_count
 from treg_exp.operators.compressed import cosine_transform
 from treg_exp.operators.nonlinear import NonlinearOperator
 
@@ -50,8 +50,8 @@ class JPEG(NonlinearOperator):
         subsample_chroma: bool = True,
     ) -> None:
         """Takes the fields and the image shape (3, H, W)."""
-        if isinstance(quality, bool) or int(quality) != quality or not 1 <= quality <= 100:
-            raise ValueError(f"quality={quality}: must be an integer in 1 ... 100")
+        if not is_count(quality) or quality > 100:
+            raise ValueError(f"quality={quality!r}: must be an integer in 1 ... 100")
         if rounding not in get_args(Rounding):
             raise ValueError(f"rounding={rounding!r}: must be one of {', '.join(get_args(Rounding))}")
         super().__init__(image_shape, check_image_shape(image_shape))

@@ -14,9 +14,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from treg_exp.operators.base import Operator, check_image_shape
+from treg_exp.operators.base import Operator
 from treg_exp.operators.boundary import BOUNDARIES, check_boundary, check_kernel_size
 from treg_exp.operators.channels import by_channel
+from treg_exp.operators.checks import check_image_shape
 from treg_exp.operators.separable import check_rcond, gains
 
 
@@ -30,7 +31,8 @@ class KernelBlur(Operator):
             zero.
     """
 
-    per_sample = ("kernel", "_spectrum")
+    per_sample = ("kernel", "_spectrum", "_conjugate")
+    channelwise = True
 
     def __init__(
         self, kernel: Tensor, image_shape: Sequence[int], boundary: str = "circular", rcond: float = 1e-4
@@ -58,19 +60,22 @@ class KernelBlur(Operator):
         middle[..., : kernel.shape[-1], : kernel.shape[-1]] = kernel
         middle = middle.roll((-self._radius, -self._radius), (-2, -1))  # the middle tap is the origin
         self._spectrum = torch.fft.rfft2(middle).to(torch.complex64)
+        self._conjugate = self._spectrum.conj().resolve_conj()  # a lazy one is made anew by every product
 
     @property
     def norm_sq(self) -> float:
         """(sum |k|)^2, alike for all samples, so that lambda does not depend on the batch.
 
         With the circular rule it is ||A||^2 for kernels of one sign, and a bound of it for others; with other rules
-        it is close to that.
+        it is close to that: up to 1.2 of it were seen for a reflecting blur of 61 taps in an image of 64 x 96.
         """
         return _sums(self.kernel)[0] ** 2
 
     def _filtered(self, x: Tensor, spectrum: Tensor) -> Tensor:
         """``x``, extended by zeros to the size of the transform, and convolved in that size."""
-        filtered: Tensor = torch.fft.irfft2(torch.fft.rfft2(x, s=self._size) * spectrum, s=self._size)
+        transformed = torch.fft.rfft2(x, s=self._size)
+        del x  # an extended image is needed no more
+        filtered: Tensor = torch.fft.irfft2(transformed.mul_(spectrum), s=self._size)
         return filtered
 
     def _A(self, x: Tensor) -> Tensor:
@@ -80,22 +85,37 @@ class KernelBlur(Operator):
 
     def _adjoint(self, y: Tensor) -> Tensor:
         if self.boundary == "circular":
-            return by_channel(lambda c: self._filtered(c, self._spectrum.conj()), y)
+            return by_channel(lambda c: self._filtered(c, self._conjugate), y)
         r, (_, height, width) = self._radius, self.image_shape
 
         def adjoint(channel: Tensor) -> Tensor:
-            outside = torch.nn.functional.pad(channel, (r, r, r, r))
-            return self._folded(self._filtered(outside, self._spectrum.conj())[..., : height + 2 * r, : width + 2 * r])
+            filtered = self._filtered(torch.nn.functional.pad(channel, (r, r, r, r)), self._conjugate)
+            return self._folded(filtered[..., : height + 2 * r, : width + 2 * r])
 
         return by_channel(adjoint, y)
+
+    def _prox(self, y: Tensor, x0: Tensor, lam: float) -> Tensor:
+        if self.boundary != "circular":
+            return super()._prox(y, x0, lam)
+        inverse = self._inverse(lam)  # once for all channels
+
+        def step(y: Tensor, x0: Tensor) -> Tensor:
+            return x0 + self._filtered(y - self._filtered(x0, self._spectrum), inverse)
+
+        return by_channel(step, y, x0)
 
     def _solve(self, residual: Tensor, lam: float) -> Tensor:
         if self.boundary != "circular":
             return by_channel(lambda c: super(KernelBlur, self)._solve(c, lam), residual)
-        s = self._spectrum.abs()
-        phase = self._spectrum.conj() / s.clamp(min=torch.finfo(s.dtype).tiny)
-        inverse = gains(s, lam, self.rcond) * phase
+        inverse = self._inverse(lam)
         return by_channel(lambda c: self._filtered(c, inverse), residual)
+
+    def _inverse(self, lam: float) -> Tensor:
+        """Circular only: the spectrum of the damped inverse, in the shape of ``_spectrum``."""
+        s = self._spectrum.abs()
+        phase = self._conjugate / s.clamp(min=torch.finfo(s.dtype).tiny)
+        inverse: Tensor = gains(s, lam, self.rcond) * phase
+        return inverse
 
     def _extended(self, x: Tensor) -> Tensor:
         if self.boundary == "zero":

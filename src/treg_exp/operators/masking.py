@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from treg_exp.noise import generator
-from treg_exp.operators.base import Operator, check_image_shape
+from treg_exp.operators.base import Operator
+from treg_exp.operators.checks import check_image_shape, check_sample_ids
 
 
 class Masking(Operator):
@@ -126,6 +127,7 @@ class RandomInpainting(Masking):
     def __init__(self, fraction: float, image_shape: Sequence[int], sample_ids: Sequence[str], seed: int = 0) -> None:
         """Draws the mask of each sample from the stream (seed, sample_id)."""
         _, height, width = check_image_shape(image_shape)
+        check_sample_ids(sample_ids)
         if not 0 < fraction <= 1:
             raise ValueError(f"fraction={fraction}: must be in (0, 1]")
         count = max(1, round(fraction * height * width))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from treg_exp.operators.checks import check_integer
+
 
 @dataclass(frozen=True)
 class Exact:
@@ -31,8 +33,7 @@ class CG:
 
     def __post_init__(self) -> None:
         """Checks the fields."""
-        if self.iterations < 1:
-            raise ValueError(f"iterations={self.iterations}: must be an integer >= 1")
+        check_integer("iterations", self.iterations)
         if not self.tolerance >= 0:
             raise ValueError(f"tolerance={self.tolerance}: must be >= 0")
 
@@ -52,8 +53,7 @@ class Descent:
 
     def __post_init__(self) -> None:
         """Checks the fields."""
-        if self.iterations < 1:
-            raise ValueError(f"iterations={self.iterations}: must be an integer >= 1")
+        check_integer("iterations", self.iterations)
 
 
 ProxMethod: TypeAlias = Exact | CG | Descent

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from treg_exp.noise import generator
-from treg_exp.operators.base import check_image_shape
 from treg_exp.operators.boundary import check_kernel_size
+from treg_exp.operators.checks import check_image_shape, check_sample_ids
 from treg_exp.operators.kernel_blur import KernelBlur
 
 POINTS_PER_PIXEL = 8  # density of the path; a finer one changes no tap by more than 1 %
@@ -44,6 +44,7 @@ class MotionBlur(KernelBlur):
     ) -> None:
         """Draws the kernel of each sample from the stream (seed, sample_id)."""
         check_kernel_size(kernel_size, *check_image_shape(image_shape)[1:])
+        check_sample_ids(sample_ids)
         if not 0 <= intensity <= 1:
             raise ValueError(f"intensity={intensity}: must be in [0, 1]")
         streams = (generator(seed, sample_id, "motion") for sample_id in sample_ids)

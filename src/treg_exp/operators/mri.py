@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from treg_exp.noise import generator
-from treg_exp.operators.base import Operator, check_image_shape
+from treg_exp.operators.base import Operator
 from treg_exp.operators.channels import by_channel
+from treg_exp.operators.checks import check_image_shape, check_sample_ids
 
 
 class FourierLines(Operator):
@@ -30,6 +31,7 @@ class FourierLines(Operator):
     """
 
     per_sample = ("mask",)
+    channelwise = True
 
     def __init__(
         self,
@@ -41,6 +43,7 @@ class FourierLines(Operator):
     ) -> None:
         """Draws the lines of each sample from the stream (seed, sample_id)."""
         _, height, width = shape = check_image_shape(image_shape)
+        check_sample_ids(sample_ids)
         if not acceleration >= 1:
             raise ValueError(f"acceleration={acceleration}: must be >= 1")
         if not 0 <= centre <= 1:

@@ -7,6 +7,7 @@ that needs one refuses the operator at its start, see ``Solver.check``.
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import ClassVar, NoReturn
 
 import torch
@@ -21,7 +22,10 @@ class NonlinearOperatorError(ValueError):
 
 
 class NonlinearOperator(Operator):
-    """y = A(x), differentiable by autograd; a new one implements ``_A``."""
+    """y = A(x), differentiable by autograd; a new one implements ``_A``.
+
+    A closed form of ``_linearised`` saves what autograd keeps: every image that ``_A`` makes on its way.
+    """
 
     linear: ClassVar[bool] = False
 
@@ -49,11 +53,18 @@ class NonlinearOperator(Operator):
             raise NonlinearOperatorError(
                 f"gradient: {type(self).__name__} has none as configured (a step function); see its fields"
             )
+        return super()._data_term(y, x)
+
+    def _linearised(self, x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         with torch.enable_grad():
-            x = x.detach().to(torch.float32).requires_grad_()
-            value = self.residual(y, x).double().square().flatten(1).sum(1) / 2
-            (gradient,) = torch.autograd.grad(value.sum(), x)
-        return value.detach(), gradient
+            x = x.detach().requires_grad_()
+            image = self._A(x)
+
+        def pull_back(v: Tensor) -> Tensor:
+            (pulled,) = torch.autograd.grad(image, x, v)
+            return pulled
+
+        return image.detach(), pull_back
 
     def adjoint(self, y: Tensor) -> Tensor:
         """Does not exist."""
@@ -69,11 +80,18 @@ class NonlinearOperator(Operator):
         """Does not exist."""
         self._refuse("pinv")
 
+    def null_space(self, x: Tensor) -> Tensor:
+        """Does not exist."""
+        self._refuse("null_space")
+
     def _adjoint(self, y: Tensor) -> Tensor:
         self._refuse("adjoint")
 
     def _refuse(self, name: str) -> NoReturn:
+        exist, able = "A alone exists", "solver=unconditional"
+        if self.differentiable:
+            exist, able = "A, gradient and prox by descent exist", f"{able}, solver=treg with prox Exact or Descent"
         raise NonlinearOperatorError(
-            f"{name}: {type(self).__name__} is non-linear and has none; A, gradient and prox by descent exist. Solvers "
-            "that need no more can run it (solver=treg with prox Exact or Descent, solver=unconditional)"
+            f"{name}: {type(self).__name__} is non-linear and has none; {exist}. Solvers that need no more can run it "
+            f"({able})"
         )

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from treg_exp.operators.base import check_image_shape
+from treg_exp.operators.cg import half_square
 from treg_exp.operators.channels import by_channel
+from treg_exp.operators.checks import check_image_shape
 from treg_exp.operators.nonlinear import NonlinearOperator
 
 
@@ -44,8 +45,28 @@ class PhaseRetrieval(NonlinearOperator):
 
     def _magnitude(self, x: Tensor) -> Tensor:
         """Of one channel (B, 1, H, W)."""
-        vertical, horizontal = self._pad
-        u = (x + 1) / 2 if self.unit_range else x
-        spectrum = torch.fft.fft2(F.pad(u, (horizontal, horizontal, vertical, vertical)), norm="ortho")
-        magnitude: Tensor = torch.fft.fftshift(spectrum.abs(), dim=(-2, -1))
+        magnitude: Tensor = torch.fft.fftshift(self._spectrum(x).abs(), dim=(-2, -1))
         return magnitude
+
+    def _spectrum(self, x: Tensor) -> Tensor:
+        """F P of one channel, zero frequency first."""
+        vertical, horizontal = self._pad
+        padded = F.pad(x, (horizontal, horizontal, vertical, vertical), value=-1 if self.unit_range else 0)
+        spectrum: Tensor = torch.fft.fft2(padded.add_(1).div_(2) if self.unit_range else padded, norm="ortho")
+        return spectrum
+
+    def _data_term(self, y: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        """See ``Operator``: the residual takes the phases of the estimate and goes back, one channel at a time."""
+        (vertical, horizontal), (_, height, width) = self._pad, self.image_shape
+        values = []
+
+        def gradient(y: Tensor, x: Tensor) -> Tensor:
+            spectrum = self._spectrum(x)
+            excess = spectrum.abs().sub_(torch.fft.ifftshift(y, dim=(-2, -1)))
+            values.append(half_square(excess))
+            padded = torch.fft.ifft2(spectrum.sgn_().mul_(excess), norm="ortho").real
+            inside: Tensor = padded[..., vertical : vertical + height, horizontal : horizontal + width]
+            return inside / 2 if self.unit_range else inside
+
+        together = by_channel(gradient, y, x)
+        return torch.stack(values).sum(0), together

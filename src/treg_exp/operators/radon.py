@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from treg_exp.operators.base import Operator, check_image_shape
+from treg_exp.operators.base import Operator
+from treg_exp.operators.checks import check_image_shape, check_integer
 
 
 class SparseViewCT(Operator):
@@ -32,8 +33,7 @@ class SparseViewCT(Operator):
     def __init__(self, angles: int, image_shape: Sequence[int]) -> None:
         """Takes the number of views and the image shape (3, H, W)."""
         _, height, width = shape = check_image_shape(image_shape)
-        if isinstance(angles, bool) or int(angles) != angles or angles < 1:
-            raise ValueError(f"angles={angles}: must be an integer >= 1")
+        check_integer("angles", angles)
         self.angles = int(angles)
         super().__init__(shape, (3, self.angles, detector_bins(height, width)))
         self._matrix, self._transpose = projection_matrix(self.angles, height, width)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from treg_exp.noise import generator
-from treg_exp.operators.base import check_image_shape
+from treg_exp.operators.checks import check_image_shape, check_integer, check_sample_ids
 from treg_exp.operators.masking import Masking
 
 
@@ -31,6 +31,7 @@ class RandomBoxInpainting(Masking):
     ) -> None:
         """Draws the place of each sample's box from the stream (seed, sample_id)."""
         _, height, width = check_image_shape(image_shape)
+        check_sample_ids(sample_ids)
         size = tuple(float(v) for v in size)
         if len(size) != 2 or not all(0 < v < 1 for v in size):
             raise ValueError(f"size={size}: must be two fractions (height, width) in (0, 1)")
@@ -72,9 +73,10 @@ class StrokeInpainting(Masking):
     ) -> None:
         """Draws the strokes of each sample from the stream (seed, sample_id)."""
         _, H, W = check_image_shape(image_shape)
+        check_sample_ids(sample_ids)
         width = tuple(float(v) for v in width)
-        if strokes < 1 or vertices < 1:
-            raise ValueError(f"strokes={strokes}, vertices={vertices}: must be >= 1")
+        check_integer("strokes", strokes)
+        check_integer("vertices", vertices)
         if not length > 0:
             raise ValueError(f"length={length}: must be > 0")
         if len(width) != 2 or not 0 < width[0] <= width[1]:

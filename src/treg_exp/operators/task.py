@@ -19,7 +19,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from treg_exp.operators.base import Operator, check_image_shape, is_random, make_operator
+from treg_exp.operators.base import Operator, is_random, make_operator
+from treg_exp.operators.checks import check_image_shape
 from treg_exp.operators.noise_models import NoiseModel
 from treg_exp.types import Measurement
 

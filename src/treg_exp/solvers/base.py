@@ -38,9 +38,10 @@ class Solver(ABC):
         """Raise ValueError for an operator that the solver cannot use; called before any work is done."""
         name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(self).__name__).lower()
         if self.needs_linear and not operator.linear:
+            able = "solver=treg or solver=unconditional" if operator.differentiable else "solver=unconditional"
             raise ValueError(
                 f"solver={name} needs a linear operator; {type(operator).__name__} is non-linear: it has no adjoint "
-                "and no pseudo-inverse. Choose a linear task or another solver (treg can run it)"
+                f"and no pseudo-inverse. Choose a linear task, or {able}"
             )
         if self.needs_gradient and not operator.differentiable:
             raise ValueError(
