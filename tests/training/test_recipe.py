@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
+from treg_exp.doctor import file_hash, read_hashes
+from treg_exp.files import write_json
 from treg_exp.judge import load_judge
 from treg_exp.noise import generator as keyed_generator
 from treg_exp.priors.loading import load_clip
 from treg_exp.priors.precision import has_fast_bf16
+from treg_exp.reports.rows import write_table
 from treg_exp.training.autoencoder import coarse_share
 from treg_exp.training.corpus import Corpus
 from treg_exp.training.evaluate import evaluate
-from treg_exp.training.export import export, load_pipeline
-from treg_exp.training.fit import checkpoint_file, fit_stage, load_stage, uses_bf16
-from treg_exp.training.modelcard import model_card
-from treg_exp.training.muon import orthogonalised
+from treg_exp.training.export import export, load_pipeline, measure
+from treg_exp.training.fit import checkpoint_file, fit_stage, load_stage, read_rows, uses_bf16
+from treg_exp.training.modelcard import model_card, training_record
+from treg_exp.training.muon import MuonAdam, orthogonalised
 from treg_exp.training.recipe import Recipe
 from treg_exp.training.settings import StageSettings
 from treg_exp.training.stage import TrainingStage
@@ -179,6 +184,55 @@ def test_a_training_can_start_from_an_exported_prior(trained: Recipe, tmp_path: 
     assert fixed_loss(denoiser) < 1.5 * fixed_loss(exported)
 
 
+def test_a_denoiser_can_be_trained_on_an_exported_prior_alone(trained: Recipe, tmp_path: Path) -> None:
+    """Stages that were never trained in the folder come from the prior, and so does what its card says of them."""
+    folder = export(trained, tmp_path / "prior", figures=False)
+    record = {"clip": {"steps": 7}, "unet": {"steps": 8}}
+    write_json(folder / "figures.json", {"training": record})
+    again = longer(dataclasses.replace(trained, folder=tmp_path / "again", start_from=folder), steps=2)
+    again.train("unet")
+    assert not checkpoint_file(again.settings("clip").folder).is_file()
+    exported = export(again, tmp_path / "other", figures=False)
+    for part in ("vae/diffusion_pytorch_model", "text_encoder/model", "image_encoder/model"):
+        before, after = (load_file(place / f"{part}.safetensors") for place in (folder, exported))
+        assert all(torch.equal(after[name], value) for name, value in before.items()), part
+    told = training_record(dataclasses.replace(again, wishes={}))
+    assert told["clip"] == record["clip"]
+    assert (told["unet"]["steps"], told["unet"]["batch"]) == (2, again.settings("unet").batch_size)
+
+
+def test_networks_of_another_architecture_are_not_taken_for_trained(trained: Recipe, tmp_path: Path) -> None:
+    folder = export(trained, tmp_path / "prior", figures=False)
+    config = folder / "image_encoder" / "config.json"
+    config.write_text(config.read_text().replace("ConvNextModel", "CLIPVisionModel"))
+    again = dataclasses.replace(trained, folder=tmp_path / "again", start_from=folder)
+    with pytest.raises(ValueError, match="image_encoder: of another architecture"):
+        again.trained(again.clip())
+
+
+def test_figures_can_be_measured_again(trained: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a prior that was trained elsewhere, with its own words on how; the weights stay."""
+    folder = export(trained, tmp_path / "prior", figures=False)
+    weights = (folder / "unet" / "diffusion_pytorch_model.safetensors").read_bytes()
+    write_json(folder / "figures.json", {"training": {"unet": training_record(trained)["unet"]}})
+    monkeypatch.setattr("treg_exp.training.export.evaluate", lambda *given: evaluate(*given, samples=12))
+    measure(dataclasses.replace(trained, folder=tmp_path / "nothing"), folder)
+    tables = json.loads((folder / "figures.json").read_text())
+    assert tables["all"]["sample_judge_top5"]["n"] == 12
+    assert tables["training"]["unet"]["steps"] == 24
+    card = (folder / "README.md").read_text()
+    assert "made by `treg-exp train-prior --stage figures`" in card
+    assert "| 24 |" in card
+    assert (folder / "unet" / "diffusion_pytorch_model.safetensors").read_bytes() == weights
+    assert all(file_hash(folder / name) == value for name, value in read_hashes(folder).items())
+    assert "figures.json" in read_hashes(folder)
+
+
+def test_a_denoiser_alone_needs_a_prior_to_start_from(trained: Recipe, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="train this stage first"):
+        dataclasses.replace(trained, folder=tmp_path / "empty").unet()
+
+
 def test_strata_cover_the_unit_interval() -> None:
     drawn = strata(50, keyed_generator("strata"))
     assert torch.equal((drawn * 50).long(), torch.arange(50))
@@ -218,6 +272,23 @@ def test_metrics_table_has_a_row_per_validation(recipe: Recipe) -> None:
         rows = list(csv.DictReader(handle))
     assert [row["step"] for row in rows] == ["3", "6"]
     assert float(rows[-1]["psnr"]) > 0
+    assert read_rows(recipe.folder / "autoencoder" / "metrics.csv") == rows
+    assert recipe.settings("autoencoder").kept() == recipe.settings("autoencoder")
+
+
+def test_rows_of_steps_that_a_kill_undid_are_replaced(recipe: Recipe) -> None:
+    folder = recipe.settings("autoencoder").folder
+    write_table([{"step": step, "psnr": -1.0} for step in (2, 3, 5)], ("step", "psnr"), folder / "metrics.csv")
+    recipe.train("autoencoder")
+    rows = read_rows(folder / "metrics.csv")
+    assert [row["step"] for row in rows] == ["2", "3", "6"]
+    assert [float(row["psnr"]) > 0 for row in rows] == [False, True, True]
+
+
+def test_a_finished_stage_keeps_the_settings_it_was_trained_with(recipe: Recipe) -> None:
+    recipe.train("autoencoder")
+    longer(recipe, batch_size=16).train("autoencoder")
+    assert longer(recipe, batch_size=16).settings("autoencoder").kept().batch_size == 4
 
 
 def test_rate_warms_up_stays_and_falls_to_zero(tmp_path: Path) -> None:
@@ -258,6 +329,23 @@ def test_orthogonalised_has_singular_values_near_one() -> None:
     values = torch.linalg.svdvals(orthogonalised(torch.randn(24, 60, generator=torch.Generator().manual_seed(0))))
     assert values.min() > 0.6
     assert values.max() < 1.3
+
+
+def test_the_update_is_float32_under_autocast() -> None:
+    """In bfloat16 the products of the Gram matrix of such a gradient blow up: the largest was 18,246."""
+    generator = torch.Generator().manual_seed(0)
+    scale = torch.arange(1, 97).double().pow(-2)
+    q = torch.linalg.qr(torch.randn(96, 96, generator=generator, dtype=torch.float64))[0]
+    gradient = (q @ torch.diag(scale) @ torch.randn(96, 384, generator=generator, dtype=torch.float64)).float()
+    moved = []
+    for enabled in (False, True):
+        parameter = torch.nn.Parameter(torch.zeros(96, 384))
+        parameter.grad = gradient.clone()
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            MuonAdam([parameter], [], matrix_rate=1.0, rate=0.0).step()
+        moved.append(parameter.detach())
+    torch.testing.assert_close(moved[1], moved[0], atol=1e-5, rtol=0)
+    assert torch.linalg.svdvals(moved[1]).max() < 1.3
 
 
 @pytest.mark.parametrize("shape", [(24, 60), (60, 24), (64, 1152)])

@@ -132,4 +132,4 @@ def _reconstruct(pipe: Any, images: Tensor) -> Tensor:
 
 
 def _rounded(found: dict[str, Any]) -> dict[str, Any]:
-    return {name: round(value, 4) if isinstance(value, float) else value for name, value in found.items()}
+    return {name: float(f"{value:.6g}") if isinstance(value, float) else value for name, value in found.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 import shutil
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from diffusers import UNet2DConditionModel
 
 from treg_exp.doctor import ASSETS, write_hashes
 from treg_exp.files import save_png, write_json, write_text
@@ -20,7 +22,7 @@ from treg_exp.priors.loading import load_clip
 from treg_exp.training.evaluate import evaluate
 from treg_exp.training.fit import checkpoint_file, load_stage
 from treg_exp.training.judgecard import judge_card
-from treg_exp.training.modelcard import model_card
+from treg_exp.training.modelcard import model_card, training_record
 from treg_exp.training.samples import PAIRS, SHEET_PROMPTS, contact_sheet, draw_samples, sheet_of_pairs
 from treg_exp.training.unet import PREDICTION, build_unet
 
@@ -50,6 +52,21 @@ def export(recipe: Recipe, target: Path | None = None, figures: bool = True) -> 
         if figures:
             _write_card(recipe, partial, judge)
     return target
+
+
+def measure(recipe: Recipe, target: Path | None = None) -> None:
+    """Measure an exported prior again and write its sheets, figures and card anew; the weights stay.
+
+    Args:
+        recipe: its corpus; what its stages took, where they were trained in its folder.
+        target: the folder of the prior, with the judge beside it; None for the package's own ``assets/emoji64``.
+    """
+    target = target or ASSETS / "emoji64"
+    judge = target.with_name("judge")
+    record_of = dataclasses.replace(recipe, start_from=recipe.start_from or target)
+    _write_card(record_of, target, judge if judge.is_dir() else ASSETS / "judge")
+    write_hashes(target)
+    print(f"measured {target}", flush=True)
 
 
 def export_judge(recipe: Recipe, target: Path) -> Path:
@@ -92,9 +109,9 @@ def load_pipeline(folder: Path) -> StableDiffusionPipeline:
 def _write_weights(recipe: Recipe, folder: Path) -> None:
     from diffusers import StableDiffusionPipeline
 
-    vae = _half(load_stage(recipe.autoencoder()).average)
+    vae = _half(recipe.trained(recipe.autoencoder()).average)
     vae.register_to_config(scaling_factor=recipe.scaling_factor())
-    towers = load_stage(recipe.clip()).average
+    towers = recipe.trained(recipe.clip()).average
     pipe = StableDiffusionPipeline(
         vae=vae,
         text_encoder=_half(towers.text_encoder),
@@ -117,7 +134,12 @@ def _write_weights(recipe: Recipe, folder: Path) -> None:
 
 def _trained_unet(recipe: Recipe) -> Any:
     """The averaged denoiser, read without encoding the corpus, which only its training needs."""
-    state = torch.load(checkpoint_file(recipe.settings("unet").folder), map_location="cpu", weights_only=True)
+    file = checkpoint_file(recipe.settings("unet").folder)
+    if recipe.start_from and not file.is_file():
+        if conflict := recipe.prediction_conflict():
+            raise ValueError(f"{conflict}, and {file} does not exist: train this stage first")
+        return UNet2DConditionModel.from_pretrained(recipe.start_from / "unet")
+    state = torch.load(file, map_location="cpu", weights_only=True)
     prefix = "average."
     weights = {name[len(prefix) :]: value for name, value in state["state_dict"].items() if name.startswith(prefix)}
     unet = build_unet()
@@ -143,7 +165,8 @@ def _write_card(recipe: Recipe, folder: Path, judge: Path) -> None:
     for name, sheet in sheets.items():
         save_png(sheet, folder / f"{name}.png")
     figures = measured.figures()
-    write_json(folder / "figures.json", {"all": figures, "categories": measured.by_category()})
+    tables = {"all": figures, "categories": measured.by_category(), "training": training_record(recipe)}
+    write_json(folder / "figures.json", tables)
     write_text(folder / "README.md", model_card(recipe, measured))
     print("  ".join(f"{name} {figure['mean']:g}" for name, figure in figures.items()), flush=True)
 

@@ -13,6 +13,7 @@ import lightning as L
 import torch
 
 from treg_exp.priors.precision import has_fast_bf16
+from treg_exp.reports.rows import write_table
 from treg_exp.training.stage import TrainingStage
 
 
@@ -85,6 +86,18 @@ def uses_bf16(precision: str, device: str) -> bool:
     return has_fast_bf16(torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"))
 
 
+def read_rows(file: Path) -> list[dict[str, str]]:
+    """The figures of a stage, oldest first; empty where there are none.
+
+    Args:
+        file: a stage's ``metrics.csv``.
+    """
+    if not file.is_file():
+        return []
+    with file.open(newline="") as handle:
+        return list(csv.DictReader(handle))
+
+
 class _Keeper(L.Callback):
     """Writes the checkpoint every so often and at the end, each time to a temporary name first."""
 
@@ -92,6 +105,10 @@ class _Keeper(L.Callback):
         self._file = file
         self._every_s = every_s
         self._next = time.monotonic() + every_s
+
+    def on_train_batch_start(self, trainer: L.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        if batch_idx == 0:  # a finished stage keeps the settings that it was trained with
+            pl_module.settings.keep()
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         if time.monotonic() >= self._next:
@@ -108,7 +125,7 @@ class _Keeper(L.Callback):
 
 
 class _Table(L.Callback):
-    """Appends one row of figures per validation to a CSV file and prints it."""
+    """Puts one row of figures per validation into a CSV file and prints it."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -116,10 +133,8 @@ class _Table(L.Callback):
     def on_validation_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         values = {name: round(float(value), 6) for name, value in sorted(trainer.callback_metrics.items())}
         row = {"step": trainer.global_step, "minutes": round(pl_module.elapsed_s / 60.0, 2), **values}
-        fresh = not self._file.is_file()
-        with self._file.open("a", newline="") as handle:
-            writer = csv.DictWriter(handle, row)
-            if fresh:
-                writer.writeheader()
-            writer.writerow(row)
+        # Rows of steps that a kill undid are replaced by those of the steps that were made again.
+        earlier = [other for other in read_rows(self._file) if int(other["step"]) < trainer.global_step]
+        columns = tuple(dict.fromkeys(name for each in (*earlier, row) for name in each))
+        write_table([*earlier, row], columns, self._file)
         print("  ".join(f"{name} {value:g}" for name, value in row.items()), flush=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from treg_exp.training.modelcard import last_row, licence_table
+from treg_exp.training.fit import read_rows
+from treg_exp.training.modelcard import licence_table
 
 if TYPE_CHECKING:
     from treg_exp.training.recipe import Recipe
@@ -57,8 +58,9 @@ def judge_card(recipe: Recipe, figures: Mapping[str, float]) -> str:
         recipe: whose stage was exported.
         figures: what the stage measures on held-out pictures.
     """
-    corpus, settings = recipe.corpus, recipe.settings("judge")
-    last = last_row(settings.folder / "metrics.csv")
+    corpus, settings = recipe.corpus, recipe.settings("judge").kept()
+    rows = read_rows(settings.folder / "metrics.csv")
+    last = rows[-1] if rows else {}
     return _CARD.format(
         names=len(corpus.names),
         pictures=len(corpus.split.train) + len(corpus.split.further),

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from treg_exp.files import read_json
 from treg_exp.training.evaluate import Evaluation, Figures
+from treg_exp.training.fit import read_rows
 from treg_exp.training.nearest import SAME
 from treg_exp.training.samples import PAIRS, SHEET_PROMPTS
 from treg_exp.training.sources import ALL_ARTWORKS
@@ -14,7 +14,7 @@ from treg_exp.training.sources import ALL_ARTWORKS
 if TYPE_CHECKING:
     from treg_exp.training.recipe import Recipe
 
-_COMMAND = "treg-exp train-prior --stage export"
+_COMMAND = "treg-exp train-prior --stage figures"
 
 _CARD = """\
 # emoji64: a small text-to-image latent diffusion prior
@@ -68,7 +68,8 @@ Each row is the last sitting of a stage; `docs/training.md` tells what came befo
 
 ## Figures
 
-On held-out pictures, made by `{command}`; in brackets 95 % bootstrap bounds of the mean:
+On held-out pictures, all made by `{command}`; in brackets 95 % bootstrap bounds of the mean. Why a goal was
+missed, and the curves, are in `docs/training.md`:
 
 {figures}
 
@@ -103,22 +104,23 @@ The 12 samples whose right name the judge puts last, each to the left of the tru
 {failures}
 """
 
+#: Column -> what it is, how it is printed, and the goal that was set before the training, if any.
 _FIGURES = {
-    "autoencoder_psnr": ("autoencoder PSNR, dB", "{:.2f}"),
-    "autoencoder_ssim": ("autoencoder SSIM", "{:.3f}"),
-    "autoencoder_lpips": ("autoencoder LPIPS (AlexNet)", "{:.4f}"),
-    "clip_top1": ("name of a picture found by CLIP, first", "{:.1%}"),
-    "clip_top5": ("name of a picture found by CLIP, among the first five", "{:.1%}"),
-    "judge_top1": ("name of a picture found by the judge, first", "{:.1%}"),
-    "judge_top5": ("name of a picture found by the judge, among the first five", "{:.1%}"),
-    "sample_judge_top1": ("name of a *sample* (guidance 4, 50 steps) found by the judge, first", "{:.1%}"),
-    "sample_judge_top5": ("name of a *sample* found by the judge, among the first five", "{:.1%}"),
-    "sample_clip_top1": ("name of a *sample* found by CLIP (flattering), first", "{:.1%}"),
-    "sample_clip_top5": ("name of a *sample* found by CLIP (flattering), among the first five", "{:.1%}"),
-    "nearest": ("RMSE of a held-out picture to the nearest training picture", "{:.3f}"),
-    "sample_nearest": ("RMSE of a *sample* to the nearest training picture", "{:.3f}"),
-    "sample_frechet": ("Frechet distance of samples to held-out pictures", "{:.3f}"),
-    "sample_kernel": ("kernel distance of samples to held-out pictures", "{:.4f}"),
+    "autoencoder_psnr": ("autoencoder PSNR, dB", "{:.2f}", "28 or more"),
+    "autoencoder_ssim": ("autoencoder SSIM", "{:.3f}", ".95 or more"),
+    "autoencoder_lpips": ("autoencoder LPIPS (AlexNet)", "{:.4f}", ".03 or less"),
+    "clip_top1": ("name of a picture found by CLIP, first", "{:.1%}", ""),
+    "clip_top5": ("name of a picture found by CLIP, among the first five", "{:.1%}", "70 % or more"),
+    "judge_top1": ("name of a picture found by the judge, first", "{:.1%}", ""),
+    "judge_top5": ("name of a picture found by the judge, among the first five", "{:.1%}", "70 % or more"),
+    "sample_judge_top1": ("name of a *sample* (guidance 4, 50 steps) found by the judge, first", "{:.1%}", ""),
+    "sample_judge_top5": ("name of a *sample* found by the judge, among the first five", "{:.1%}", "60 % or more"),
+    "sample_clip_top1": ("name of a *sample* found by CLIP (flattering), first", "{:.1%}", ""),
+    "sample_clip_top5": ("name of a *sample* found by CLIP (flattering), among the first five", "{:.1%}", ""),
+    "nearest": ("RMSE of a held-out picture to the nearest training picture", "{:.3f}", ""),
+    "sample_nearest": ("RMSE of a *sample* to the nearest training picture", "{:.3f}", ""),
+    "sample_frechet": ("Frechet distance of samples to held-out pictures", "{:.3f}", ""),
+    "sample_kernel": ("kernel distance of samples to held-out pictures", "{:.2e}", ""),
 }
 _CATEGORY_COLUMNS = ("autoencoder_psnr", "clip_top5", "judge_top5", "sample_judge_top5")
 
@@ -149,7 +151,7 @@ def model_card(recipe: Recipe, measured: Evaluation) -> str:
         test=len(corpus.split.test),
         further=len(corpus.split.further),
         licences=licence_table(),
-        training=_training_table(recipe),
+        training=_training_table(training_record(recipe)),
         command=_COMMAND,
         chance=1 / len(corpus.names),
         chance5=5 / len(corpus.names),
@@ -166,11 +168,11 @@ def model_card(recipe: Recipe, measured: Evaluation) -> str:
 
 
 def _figure_table(figures: Figures) -> str:
-    lines = ["| figure | value | pictures |", "|---|---|---|"]
-    for name, (label, form) in _FIGURES.items():
+    lines = ["| figure | value | goal | pictures |", "|---|---|---|---|"]
+    for name, (label, form, goal) in _FIGURES.items():
         if name in figures:
             mean, low, high = (form.format(figures[name][key]) for key in ("mean", "low", "high"))
-            lines.append(f"| {label} | {mean} [{low}, {high}] | {figures[name]['n']} |")
+            lines.append(f"| {label} | {mean} [{low}, {high}] | {goal} | {figures[name]['n']} |")
     return "\n".join(lines)
 
 
@@ -191,28 +193,37 @@ def licence_table() -> str:
     )
 
 
-def _training_table(recipe: Recipe) -> str:
-    lines = ["| stage | steps | minutes | batch | peak rate | seed | last row of its metrics |", "|---" * 7 + "|"]
-    for stage in ("autoencoder", "clip", "unet"):
-        settings = recipe.settings(stage)
-        last = last_row(settings.folder / "metrics.csv")
-        steps, minutes = last.pop("step", "?"), last.pop("minutes", "?")
-        rest = ", ".join(f"{name} {value}" for name, value in last.items())
-        lines.append(
-            f"| {stage} | {steps} | {minutes} | {settings.batch_size} | {settings.learning_rate:g} "
-            f"| {settings.seed} | {rest} |"
-        )
-    return "\n".join(lines)
-
-
-def last_row(file: Path) -> dict[str, str]:
-    """The last figures of a stage, by column; empty where there are none.
+def training_record(recipe: Recipe) -> dict[str, dict[str, Any]]:
+    """What the last sitting of each stage took: in this folder, else as the prior that was started from tells.
 
     Args:
-        file: a stage's ``metrics.csv``.
+        recipe: whose stages were exported.
+
+    Returns:
+        Stage -> ``steps``, ``minutes``, ``batch``, ``rate``, ``seed`` and ``figures``, the last row of its metrics.
     """
-    if not file.is_file():
-        return {}
-    with file.open(newline="") as handle:
-        rows = list(csv.DictReader(handle))
-    return rows[-1] if rows else {}
+    record: dict[str, dict[str, Any]] = {}
+    if recipe.start_from and (recipe.start_from / "figures.json").is_file():
+        record = read_json(recipe.start_from / "figures.json").get("training", {})
+    for stage in ("autoencoder", "clip", "unet"):
+        settings = recipe.settings(stage).kept()
+        if rows := read_rows(settings.folder / "metrics.csv"):
+            last = rows[-1]
+            record[stage] = {
+                "steps": int(last.pop("step")),
+                "minutes": float(last.pop("minutes")),
+                "batch": settings.batch_size,
+                "rate": settings.learning_rate,
+                "seed": settings.seed,
+                "figures": {name: float(value) for name, value in last.items()},
+            }
+    return record
+
+
+def _training_table(record: dict[str, dict[str, Any]]) -> str:
+    lines = ["| stage | steps | minutes | batch | peak rate | seed | last row of its metrics |", "|---" * 7 + "|"]
+    for stage, row in record.items():
+        rest = ", ".join(f"{name} {value:g}" for name, value in row["figures"].items())
+        cells = (stage, row["steps"], row["minutes"], row["batch"], f"{row['rate']:g}", row["seed"], rest)
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join(lines)

@@ -57,7 +57,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "minutes": 240.0,
         "batch_size": 64,
         "workers": 2,
-        "part_size": 16,
+        "part_size": 48,
         "learning_rate": 5e-4,
         "matrix_rate": 0.02,
         "warmup_steps": 40,
@@ -99,14 +99,13 @@ class Recipe:
         """Stage 1 before its training."""
         torch.manual_seed(self.settings("autoencoder").seed)
         stage = AutoencoderStage(self.corpus, self.settings("autoencoder"), **self._locks())
-        return self._started(stage, {"vae": stage.network})
+        return self._started(stage)
 
     def clip(self) -> ClipStage:
         """Stage 2 before its training; learns the vocabulary on first use."""
         torch.manual_seed(self.settings("clip").seed)
         stage = ClipStage(self.corpus, self.settings("clip"), self.tokenizer(), **self._locks())
-        towers = stage.network
-        return self._started(stage, {"text_encoder": towers.text_encoder, "image_encoder": towers.image_encoder})
+        return self._started(stage)
 
     def judge(self) -> JudgeStage:
         """The evaluation model before its training; needs nothing of the others and gives them nothing."""
@@ -115,13 +114,13 @@ class Recipe:
 
     def unet(self) -> UnetStage:
         """Stage 3 before its training, on top of the other two, which must have been trained."""
-        vae = load_stage(self.autoencoder()).average
-        towers = load_stage(self.clip()).average
+        vae = self.trained(self.autoencoder()).average
+        towers = self.trained(self.clip()).average
         file = self.folder / "unet" / "latents.pt"
         latents = LatentBank.cached(file, vae, self.corpus, self.scaling_factor())
         torch.manual_seed(self.settings("unet").seed)
         stage = UnetStage(self.corpus, self.settings("unet"), latents, towers.text_encoder, self.tokenizer())
-        return self._started(stage, {"unet": stage.network})
+        return self._started(stage)
 
     def tokenizer(self) -> Any:
         """The vocabulary in ``clip/tokenizer``; where it is missing, the one to start from, or learnt anew."""
@@ -136,7 +135,7 @@ class Recipe:
     @torch.no_grad()
     def scaling_factor(self) -> float:
         """One over the standard deviation of the latents of 512 training pictures."""
-        vae = load_stage(self.autoencoder()).average
+        vae = self.trained(self.autoencoder()).average
         indices = torch.tensor(self.corpus.split.train)
         indices = indices[:: max(1, len(indices) // 512)]
         latents = torch.cat(
@@ -144,28 +143,63 @@ class Recipe:
         )
         return round(1.0 / latents.std().item(), 4)
 
+    def trained(self, stage: Stage) -> Stage:
+        """A stage with its trained weights, or those of `start_from` where it was never trained in this folder.
+
+        Args:
+            stage: as this recipe has just built it.
+
+        Raises:
+            FileNotFoundError: there are neither.
+            ValueError: `start_from` has other networks than this recipe.
+        """
+        if self.start_from and not checkpoint_file(stage.settings.folder).is_file():
+            if foreign := self._foreign(stage):
+                raise ValueError(
+                    f"{', '.join(foreign)}: of another architecture in {self.start_from}, and "
+                    f"{checkpoint_file(stage.settings.folder)} does not exist: train this stage first"
+                )
+            return stage
+        load_stage(stage)
+        return stage
+
     def _locks(self) -> dict[str, Any]:
         """What the denoiser of `start_from` has learnt to read stays: latents and text; their other halves improve."""
         return {"locked_from": 0.0} if self.start_from else {}
 
-    def _started(self, stage: Stage, parts: dict[str, Any]) -> Stage:
+    @staticmethod
+    def _parts(stage: TrainingStage) -> dict[str, Any]:
+        """The networks of a stage by their folders in an exported prior."""
+        network = stage.network
+        if isinstance(stage, ClipStage):
+            return {"text_encoder": network.text_encoder, "image_encoder": network.image_encoder}
+        return {"unet" if isinstance(stage, UnetStage) else "vae": network}
+
+    def _foreign(self, stage: TrainingStage) -> list[str]:
+        """The parts of a stage that have another architecture in `start_from`."""
+        assert self.start_from
+        kept = {name: architecture_of(self.start_from / name) for name in self._parts(stage)}
+        return [name for name, network in self._parts(stage).items() if type(network).__name__ != kept[name]]
+
+    def _started(self, stage: Stage) -> Stage:
         """Put the weights of `start_from` into a stage that has no checkpoint of its own yet."""
         if self.start_from and not checkpoint_file(stage.settings.folder).is_file():
-            for name, network in parts.items():
-                if architecture_of(self.start_from / name) != type(network).__name__:
+            foreign = self._foreign(stage)
+            for name, network in self._parts(stage).items():
+                if name in foreign:
                     print(f"{name} is of another architecture than that of {self.start_from}: it starts from nothing")
                     continue
-                if name == "unet":
-                    self._say_if_predicts_otherwise()
+                if name == "unet" and (conflict := self.prediction_conflict()):
+                    print(f"{conflict}: it learns that anew")
                 network.load_state_dict(type(network).from_pretrained(self.start_from / name).state_dict())
             stage.average.load_state_dict(stage.network.state_dict())
         return stage
 
-    def _say_if_predicts_otherwise(self) -> None:
+    def prediction_conflict(self) -> str:
+        """In words, that the denoiser of `start_from` predicts something else than this recipe's; else empty."""
         assert self.start_from
         kept = read_json(self.start_from / "scheduler" / "scheduler_config.json").get("prediction_type", "epsilon")
-        if kept != PREDICTION:
-            print(f"the denoiser of {self.start_from} predicts {kept}, this recipe's {PREDICTION}: it learns that anew")
+        return "" if kept == PREDICTION else f"the denoiser of {self.start_from} predicts {kept}, not {PREDICTION}"
 
     def train(self, stage: str) -> None:
         """Run or continue one stage to the end of its budget.
