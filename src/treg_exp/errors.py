@@ -28,6 +28,8 @@ def nearest(word: str, allowed: Iterable[str]) -> str:
     return f"; did you mean {found[0]}?" if found else ""
 
 
+# What Hydra reads as no text, and so as no option of a group.
+_NO_TEXT = re.compile(r"null|true|false|[-+]?[\d.]+(e[-+]?\d+)?", re.IGNORECASE)
 _codes: list[int] = []  # what went wrong in the jobs of this process
 
 
@@ -59,8 +61,12 @@ def report_errors(main: Callable[[], object]) -> int:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra hand its errors over instead of printing them
     try:
         main()
+        sys.stdout.flush()
     except (HydraException, OmegaConfBaseException) as error:
         _codes.append(_complain(explain(error, sys.argv[1:]), 2))
+    except BrokenPipeError:  # of `--help | head`: nobody reads on
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else flushing at the end fails again
+        return 0
     except KeyboardInterrupt:
         return _complain("interrupted; the same command continues with what is missing", 130)
     except Exception as error:
@@ -99,7 +105,10 @@ def explain(error: Exception, overrides: list[str]) -> str:
     if key := re.search(r"Could not override '([^']+)'", message):
         return _unknown_key(key.group(1), overrides)
     if type(error).__name__ == "OverrideParseException" or "Ambiguous value" in message:
-        return _unreadable(next((o for o in overrides if o in message), getattr(error, "override", message)))
+        override = next((o for o in overrides if o in message), getattr(error, "override", message))
+        if re.fullmatch(r"[^=]+=[\w./-]+(,[\w./-]+)+", override):
+            return f"{override}: several values need -m, which makes a run of each"
+        return _unreadable(override)
     lines = [line.strip() for line in message.splitlines() if line.strip()]
     return " ".join(lines[:2]) if lines else type(error).__name__
 
@@ -122,12 +131,12 @@ def _group(option: str, overrides: list[str]) -> str | None:
 
 
 def _no_option(overrides: list[str]) -> str:
-    """The message for a group that was given null, which Hydra does not name."""
+    """The message for a group that was given null, a number or true, which Hydra does not name."""
     for override in overrides:
         group, _, values = override.lstrip("+").partition("=")
-        if "null" in values.lower().split(",") and (_conf() / group).is_dir():
-            return f"{group}=null: a group needs one of its options. Available: {', '.join(_options(group))}"
-    return "a group=null: a group needs one of its options, see --help"
+        if (_conf() / group).is_dir() and (wrong := [v for v in values.split(",") if _NO_TEXT.fullmatch(v)]):
+            return f"{group}={wrong[0]}: a group needs one of its options. Available: {', '.join(_options(group))}"
+    return "a group needs one of its options, see --help"
 
 
 def _options(group: str) -> list[str]:
@@ -145,12 +154,24 @@ def _unknown_key(key: str, overrides: list[str]) -> str:
     keys = known_keys([o for o in overrides if not o.lstrip("+~").startswith(key + "=")])
     if key in keys:
         return f"{key}: has no such fields; add one with +{key}.<field>=<value>"
+    if key.startswith("variants."):
+        return f"{key}: the variant does not have it yet; add it with +{key}=<value>"
     leaf = key.rsplit(".", 1)[-1]
+    if others := _options_with(key):
+        return f"{key}: no such key with this option of the group, but with {' or '.join(others)}"
     keys = [k for k in keys if not k.rsplit(".", 1)[-1].startswith("_")]
     siblings = [k for k in keys if k.rpartition(".")[0] == key.rpartition(".")[0]]
     same_leaf = [k for k in keys if k.rsplit(".", 1)[-1] == leaf]
     hint = f"; did you mean {same_leaf[0]}?" if same_leaf else nearest(key, siblings) or nearest(key, keys)
     return f"{key}: no such key{hint or '.'} `python run.py --cfg job` prints all keys."
+
+
+def _options_with(key: str) -> list[str]:
+    """The options of a group that have a key such as prompt.text, those first that ask for its value."""
+    group, _, leaf = key.partition(".")
+    texts = {file.stem: file.read_text(encoding="utf-8") for file in sorted((_conf() / group).glob("*.yaml"))}
+    having = [name for name, text in texts.items() if re.search(rf"^{re.escape(leaf)}:", text, re.MULTILINE)]
+    return [f"{group}={name}" for name in sorted(having, key=lambda name: f"\n{leaf}: ???" not in texts[name])]
 
 
 def known_keys(overrides: list[str]) -> list[str]:

@@ -279,6 +279,13 @@ def test_the_configuration_of_a_multirun_is_refused_in_one_line() -> None:
             "released/..., study/...\n",
         ),
         (["null_text=null"], "error: null_text=null: a group needs one of its options. Available: fixed, "),
+        (["guidance=3"], "error: guidance=3: a group needs one of its options. Available: conditional, constant\n"),
+        (["solver.steps=10,20"], "error: solver.steps=10,20: several values need -m, which makes a run of each\n"),
+        (["prompt.text=hello"], "error: prompt.text: no such key with this option of the group, but with prompt=fixed"),
+        (
+            ["variants.own.guidance.scale=3"],
+            "error: variants.own.guidance.scale: the variant does not have it yet; add",
+        ),
         (["task.noise.sigma=-1"], "error: task.noise.sigma=-1: noise level must be >= 0"),
         (["trainer.num_nodes=2"], "error: trainer.num_nodes=2: start one process per node, with srun or torchrun"),
         (["prior=diffusers_dir"], "error: prior.path has no value: add prior.path=... to the command"),
@@ -290,6 +297,12 @@ def test_wrong_input_is_one_line(overrides: list[str], message: str, tmp_path: P
     assert err.count("\n") == 1
     assert out == ""
     assert not (tmp_path / "r").exists()
+
+
+def test_help_into_a_pipe_that_is_closed_ends_quietly() -> None:
+    command = f"{sys.executable} run.py --help | head -c 1"
+    done = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("R", "")
 
 
 def test_help_is_quick_and_explains_the_groups() -> None:

@@ -161,6 +161,14 @@ def test_table_fits_80_columns_without_colour(run: Path) -> None:
     assert "9 restorations of 3 images" in text
 
 
+def test_table_becomes_wider_rather_than_break_the_names_of_variants(run: Path) -> None:
+    many = {f"metric_{letter}": 0.5 for letter in "abcdefghijkl"}
+    rows = [r | many | {"variant": "counterfactual"} for r in read_rows(run)]
+    text = render(summarise(rows), width=80)
+    assert any(line.startswith("counterfactual") for line in text.splitlines())
+    assert "…" not in text
+
+
 def test_table_of_real_measurements_has_no_fidelity(run: Path) -> None:
     rows = [{"sample_id": "a", "variant": "own", "draw": 0, "prompt": "x", "psnr": None, "residual": 1.0}]
     text = render(summarise(rows))

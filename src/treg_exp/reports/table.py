@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rich import box
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
 from treg_exp.reports.columns import KNOWN, Column, column, variant_label
 
 MARK = "*"
+WORD = 14  # characters of a variant's name that stay on one line
 
 
 def summary_table(summary: Mapping[str, Any], title: str = "") -> Table:
@@ -36,7 +38,7 @@ def summary_table(summary: Mapping[str, Any], title: str = "") -> Table:
         padding=(0, 1, 0, 0),
         show_edge=False,
     )
-    table.add_column("variant\n\n", overflow="fold")
+    table.add_column("variant\n\n", overflow="fold", min_width=_longest_word(map(variant_label, variants)))
     table.add_column("n\n\n", justify="right", no_wrap=True)
     for name in names:
         table.add_column(_heading(column(name)), justify="right", no_wrap=True)
@@ -47,10 +49,18 @@ def summary_table(summary: Mapping[str, Any], title: str = "") -> Table:
 
 
 def render(summary: Mapping[str, Any], title: str = "", width: int = 100) -> str:
-    """The table as plain text of ``width`` characters, for log files and tests."""
-    buffer = io.StringIO()
-    Console(file=buffer, width=width, color_system=None, force_terminal=False).print(summary_table(summary, title))
+    """The table as plain text of ``width`` characters, or as many more as its numbers need, for log files and tests."""
+    buffer, table = io.StringIO(), summary_table(summary, title)
+    console = Console(file=buffer, width=1000, color_system=None, force_terminal=False)
+    labels = [variant_label(variant) for variant in summary["variants"]]
+    folded = max(map(len, labels), default=0) - _longest_word(labels)  # what the names can give
+    console.width = max(width, Measurement.get(console, console.options, table).maximum - folded)
+    console.print(table)
     return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines()) + "\n"
+
+
+def _longest_word(labels: Iterable[str]) -> int:
+    return min(WORD, max((len(word) for label in labels for word in label.split()), default=0))
 
 
 def _heading(column: Column) -> str:

@@ -64,8 +64,8 @@ thing by two artists, or of related things in one style, remain on both sides.
 
 {training}
 
-Each row is the last sitting of a stage; `docs/training.md` tells what came before it (about nine and a half hours on two
-CPU cores in all, with the judge), and the expected curves.
+Each row is the last sitting of a stage; `docs/training.md` tells what came before it (about nine and a half hours on
+two CPU cores in all, with the judge), and the expected curves.
 
 ## Figures
 
@@ -126,8 +126,8 @@ _FIGURES = {
 _CATEGORY_COLUMNS = ("autoencoder_psnr", "clip_top5", "judge_top5", "sample_judge_top5")
 
 _FAILURES = (
-    "The denoiser is trained too little: samples have the right colours and mostly the right kind of outline; faces, hearts\n"
-    "  and flags look right, of most other things a name does not come to mind.",
+    "The denoiser is trained too little: samples have the right colours and mostly the right kind of outline; faces,\n"
+    "  hearts and flags look right, of most other things a name does not come to mind.",
     "Small parts (eyes, text, flag emblems) are lost by the denoiser, not by the autoencoder.",
     "Rare names are drawn as something of a similar kind; people with jobs look alike.",
     "Word order and counting are not understood; long free sentences are read as a bag of words.",
