@@ -157,7 +157,7 @@ def check_device() -> Iterator[Finding]:
         device, name, reasons = torch.device("mps"), "Apple GPU (mps)", ("", "bf16 is not relied on there")
     else:
         device, name = torch.device("cpu"), f"CPU with {os.cpu_count()} cores, no GPU that torch can use"
-        reasons = ("it has AMX", "it has no AMX, and bf16 is slower without")
+        reasons = ("it has AMX", "it has no AMX, and bf16 is mostly slower without")
     bf16 = has_fast_bf16(device)
     choice = "bf16" if bf16 else "float32"
     yield Finding(True, f"{name}; precision=auto takes {choice}: {reasons[0 if bf16 else 1]}")
