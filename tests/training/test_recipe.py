@@ -24,7 +24,7 @@ from treg_exp.training.autoencoder import coarse_share
 from treg_exp.training.corpus import Corpus
 from treg_exp.training.evaluate import evaluate
 from treg_exp.training.export import export, load_pipeline, measure
-from treg_exp.training.fit import checkpoint_file, fit_stage, load_stage, read_rows, uses_bf16
+from treg_exp.training.fit import checkpoint_file, fit_stage, load_stage, metric_rows, uses_bf16
 from treg_exp.training.modelcard import model_card, training_record
 from treg_exp.training.muon import MuonAdam, orthogonalised
 from treg_exp.training.recipe import Recipe
@@ -272,7 +272,7 @@ def test_metrics_table_has_a_row_per_validation(recipe: Recipe) -> None:
         rows = list(csv.DictReader(handle))
     assert [row["step"] for row in rows] == ["3", "6"]
     assert float(rows[-1]["psnr"]) > 0
-    assert read_rows(recipe.folder / "autoencoder" / "metrics.csv") == rows
+    assert metric_rows(recipe.folder / "autoencoder" / "metrics.csv") == rows
     assert recipe.settings("autoencoder").kept() == recipe.settings("autoencoder")
 
 
@@ -280,7 +280,7 @@ def test_rows_of_steps_that_a_kill_undid_are_replaced(recipe: Recipe) -> None:
     folder = recipe.settings("autoencoder").folder
     write_table([{"step": step, "psnr": -1.0} for step in (2, 3, 5)], ("step", "psnr"), folder / "metrics.csv")
     recipe.train("autoencoder")
-    rows = read_rows(folder / "metrics.csv")
+    rows = metric_rows(folder / "metrics.csv")
     assert [row["step"] for row in rows] == ["2", "3", "6"]
     assert [float(row["psnr"]) > 0 for row in rows] == [False, True, True]
 

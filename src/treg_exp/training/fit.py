@@ -86,7 +86,7 @@ def uses_bf16(precision: str, device: str) -> bool:
     return has_fast_bf16(torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"))
 
 
-def read_rows(file: Path) -> list[dict[str, str]]:
+def metric_rows(file: Path) -> list[dict[str, str]]:
     """The figures of a stage, oldest first; empty where there are none.
 
     Args:
@@ -134,7 +134,7 @@ class _Table(L.Callback):
         values = {name: round(float(value), 6) for name, value in sorted(trainer.callback_metrics.items())}
         row = {"step": trainer.global_step, "minutes": round(pl_module.elapsed_s / 60.0, 2), **values}
         # Rows of steps that a kill undid are replaced by those of the steps that were made again.
-        earlier = [other for other in read_rows(self._file) if int(other["step"]) < trainer.global_step]
+        earlier = [other for other in metric_rows(self._file) if int(other["step"]) < trainer.global_step]
         columns = tuple(dict.fromkeys(name for each in (*earlier, row) for name in each))
         write_table([*earlier, row], columns, self._file)
         print("  ".join(f"{name} {value:g}" for name, value in row.items()), flush=True)

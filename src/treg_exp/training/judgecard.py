@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from treg_exp.training.fit import read_rows
+from treg_exp.training.fit import metric_rows
 from treg_exp.training.modelcard import licence_table
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def judge_card(recipe: Recipe, figures: Mapping[str, float]) -> str:
         figures: what the stage measures on held-out pictures.
     """
     corpus, settings = recipe.corpus, recipe.settings("judge").kept()
-    rows = read_rows(settings.folder / "metrics.csv")
+    rows = metric_rows(settings.folder / "metrics.csv")
     last = rows[-1] if rows else {}
     return _CARD.format(
         names=len(corpus.names),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from treg_exp.files import read_json
 from treg_exp.training.evaluate import Evaluation, Figures
-from treg_exp.training.fit import read_rows
+from treg_exp.training.fit import metric_rows
 from treg_exp.training.nearest import SAME
 from treg_exp.training.samples import PAIRS, SHEET_PROMPTS
 from treg_exp.training.sources import ALL_ARTWORKS
@@ -208,7 +208,7 @@ def training_record(recipe: Recipe) -> dict[str, dict[str, Any]]:
         record = read_json(recipe.start_from / "figures.json").get("training", {})
     for stage in ("autoencoder", "clip", "unet"):
         settings = recipe.settings(stage).kept()
-        if rows := read_rows(settings.folder / "metrics.csv"):
+        if rows := metric_rows(settings.folder / "metrics.csv"):
             last = rows[-1]
             record[stage] = {
                 "steps": int(last.pop("step")),

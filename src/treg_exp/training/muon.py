@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from treg_exp.operators.precision import full_precision
 
 _MOMENTUM = 0.95
 _BETAS = (0.9, 0.99)
@@ -55,7 +56,9 @@ class MuonAdam(torch.optim.Optimizer):
             with torch.enable_grad():
                 loss = closure()
         jobs = [(p, group) for group in self.param_groups for p in group["params"] if p.grad is not None]
-        with no_autocast():
+        if not jobs:
+            return loss
+        with full_precision(jobs[0][0].device):  # a training step may run under autocast, and its update with it
             list(map(self._update, jobs) if self._pool is None else self._pool.map(self._update, jobs))
         return loss
 
@@ -90,13 +93,6 @@ class MuonAdam(torch.optim.Optimizer):
         deviation = (state["square"] / (1.0 - _BETAS[1] ** count)).sqrt()
         update: Tensor = state["mean"] / (1.0 - _BETAS[0] ** count) / (deviation + 1e-8)
         return update
-
-
-@contextmanager
-def no_autocast() -> Iterator[None]:
-    """Keep products in the format of their factors: a training step may run under autocast, and its update with it."""
-    with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
-        yield
 
 
 def orthogonalised(matrix: Tensor, iterations: int = 5) -> Tensor:
