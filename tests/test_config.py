@@ -50,7 +50,7 @@ WRONG = {
     "guidance.scale=-2": r"guidance\.scale=-2.*must be >= 0",
     "data.batch_size=0": r"data\.batch_size=0: must be >= 1",
     "data.limit=0": r"data\.limit=0: must be >= 1",
-    "data.image_size=60": r"multiples of 16",
+    "data.image_size=60": r"^data\.image_size: images of 60x60 do not fit the prior: .* multiples of 16$",
     "data.image_size=0": r"image_size=0",
     "draws=0": r"draws=0: must be >= 1",
     "trainer.devices=0": r"trainer\.devices=0: must be >= 1",
@@ -62,7 +62,7 @@ WRONG = {
     "solver._target_=os.system": r"solver\._target_=os\.system: not allowed",
     "solver._target_=treg_exp.solvers.Treg": r"cannot be imported",
     "+solver.stepps=3": r"solver\.stepps: .* takes no such value; did you mean steps\?",
-    "null_text=negation": r"needs image features, and this prior has no image_encoder/",
+    "null_text=negation": r"needs image features, and .* no image_encoder/, or prior\.image_encoder is false",
     "+variants.own.promt=x": r"variants\.own\.promt: unknown",
     "task.operator.factor=[2]": r"^task\.operator\.factor=\[2\]: must be an integer$",
     "solver.prox=cg": r"^solver\.prox=cg: must be a mapping with _target_, as CG or Descent or Exact; .* solver/prox=",
@@ -79,7 +79,8 @@ WRONG = {
     "variants=foo": r"^variants=foo: must be a mapping of names",
     "+variants.foo=bar": r"^variants\.foo=bar: must be a mapping with prompt, guidance",
     "+variants.foo.optional=5": r"^variants\.foo\.optional=5: must be true or false$",
-    "+variants.foo.prompt=bar": r"^variants\.foo\.prompt=bar: must be a mapping with _target_",
+    "+variants.foo.prompt=bar": r"^variants\.foo\.prompt=bar: .* with '\+prompt@variants\.foo\.prompt=bar'$",
+    "+variants.foo.null_text=off": r"^variants\.foo\.null_text=off: .* '\+null_text@variants\.foo\.null_text=off'$",
     "logger.wandb.mode=cloud": r"logger\.wandb\.mode=cloud: allowed are offline, online",
 }
 

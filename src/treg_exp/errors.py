@@ -151,12 +151,16 @@ def _options(group: str) -> list[str]:
 
 def _unknown_key(key: str, overrides: list[str]) -> str:
     """The message for a key that the configuration does not have, with the nearest one that it has."""
+    leaf = key.rsplit(".", 1)[-1]
     keys = known_keys([o for o in overrides if not o.lstrip("+~").startswith(key + "=")])
     if key in keys:
         return f"{key}: has no such fields; add one with +{key}.<field>=<value>"
+    group, _, folder = key.partition("/")
+    if folder and (_conf() / key).is_dir() and f"{folder}/..." in _options(group):  # experiment/best=x
+        return f"{key}: a folder of options; write {group}={folder}/<option>"
     if key.startswith("variants."):
-        return f"{key}: the variant does not have it yet; add it with +{key}=<value>"
-    leaf = key.rsplit(".", 1)[-1]
+        add = f"'+{leaf}@{key}=<option>'" if (_conf() / leaf).is_dir() else f"+{key}=<value>"
+        return f"{key}: the variant does not have it yet; add it with {add}"
     if others := _options_with(key):
         return f"{key}: no such key with this option of the group, but with {' or '.join(others)}"
     keys = [k for k in keys if not k.rsplit(".", 1)[-1].startswith("_")]

@@ -131,7 +131,7 @@ class Experiment:
             raise ConfigError("nothing to do: no image has a text for any variant")
         first = self.source[self.items[0].index]
         shape = (3, self.image_size, self.image_size)
-        _named_error("prior", lambda: self.prior_info.check_size(self.image_size))
+        _named_error("data.image_size", lambda: self.prior_info.check_size(self.image_size))
         if first.measurement is None:
             fields = self.config["task"].get("operator")
             operator = _named_error("task", lambda: self.task.build(shape, [first.sample_id]), {"operator": fields})
@@ -208,6 +208,9 @@ def _variant(name: str, node: DictConfig | None, cfg: DictConfig) -> Variant:
         own = None if node is None else node.get(group)
         if own is None:
             return build(cfg[group], group, kind)
+        if isinstance(own, str):
+            key = f"variants.{name}.{group}"
+            raise ConfigError(f"{key}={own}: a variant gets an option of a group with '+{group}@{key}={own}'")
         if isinstance(own, DictConfig) and "_target_" not in own:  # some values only: the others are the group's
             own = OmegaConf.create({**cfg[group], **own})
         return build(own, f"variants.{name}.{group}", kind)

@@ -264,6 +264,7 @@ def test_the_configuration_of_a_multirun_is_refused_in_one_line() -> None:
     ("overrides", "message"),
     [
         (["guidance.scal=3"], "error: guidance.scal: no such key; did you mean guidance.scale?"),
+        (["experiment/best=treg_sr_x8"], "error: experiment/best: a folder of options; write experiment=best/<option>"),
         (["steps=20"], "error: steps: no such key; did you mean solver.steps?"),
         (["solver=resample"], "error: solver=resample: no such option. Available: adjoint, "),
         (["solver.prox={iterations:9}"], "error: solver.prox: has no such fields; add one with +solver.prox.<field>="),
@@ -285,6 +286,11 @@ def test_the_configuration_of_a_multirun_is_refused_in_one_line() -> None:
         (
             ["variants.own.guidance.scale=3"],
             "error: variants.own.guidance.scale: the variant does not have it yet; add",
+        ),
+        (
+            ["variants.own.null_text=off"],
+            "error: variants.own.null_text: the variant does not have it yet; add it with "
+            "'+null_text@variants.own.null_text=<option>'\n",
         ),
         (["task.noise.sigma=-1"], "error: task.noise.sigma=-1: noise level must be >= 0"),
         (["trainer.num_nodes=2"], "error: trainer.num_nodes=2: start one process per node, with srun or torchrun"),

@@ -98,9 +98,10 @@ class AdaptiveNegation:
         width = prior.feature_width
         if width is None:
             raise ValueError(
-                "null_text=negation needs image features, and this prior has no image_encoder/; give it an open_clip "
-                "model of the width of its text (prior=stable_diffusion has the fields, docs/stable_diffusion.md the "
-                "models), or use null_text=off or null_text=fixed"
+                "null_text=negation needs image features, and the prior was given no image encoder: its folder has no "
+                "image_encoder/, or prior.image_encoder is false; give it an open_clip model of the width of its text "
+                "(prior=stable_diffusion has the fields, docs/stable_diffusion.md the models), or use null_text=off or "
+                "null_text=fixed"
             )
         if prior.text_layout.columns(width) is None:
             raise ValueError(
