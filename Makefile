@@ -32,17 +32,18 @@ STUDY ?= runs/study
 # The released settings take four times as many steps.
 RELEASED_IMAGES ?= 100
 STUDY_NOTE ?= Settings: *best*, 100 images; *released*, $(RELEASED_IMAGES) images; *draws*, ten draws of 20 images; \
-  *phase*, phase retrieval of 20 images with the best settings. The released settings are those of \
-  `experiment=released/treg` (negation with the rate 1e-3, on the blur too) on the project's tasks at 64 px.
+  *phase*, 100 images of phase retrieval with the best settings and sigma 0.05 (DAPS's; the paper has 0.01). \
+  The released settings are those of `experiment=released/treg` (negation with the rate 1e-3, on the blur too) \
+  on the project's tasks at 64 px.
 export STUDY_NOTE
 TASKS := task=sr_x8,sr_x16,gaussian_deblur,box_inpainting
 best := $(BIN)/python run.py -m experiment=study/treg_best
-few := data.limit=20 '~variants.negation' '~variants.counterfactual'
+two := '~variants.negation' '~variants.counterfactual'
 
 study: $(VENV)/.run
 	$(best) $(TASKS) run_dir=$(STUDY)/best
-	$(best) task=sr_x8,box_inpainting draws=10 $(few) run_dir=$(STUDY)/draws
-	$(best) task=phase_retrieval $(few) run_dir=$(STUDY)/phase
+	$(best) task=sr_x8,box_inpainting draws=10 data.limit=20 $(two) run_dir=$(STUDY)/draws
+	$(best) task=phase_retrieval $(two) run_dir=$(STUDY)/phase
 	$(BIN)/python run.py -m experiment=study/treg_released $(TASKS) data.limit=$(RELEASED_IMAGES) run_dir=$(STUDY)/released
 	$(BIN)/treg-exp study $(STUDY) --out docs/results/treg.md --note "$$STUDY_NOTE"
 

@@ -59,8 +59,7 @@ def test_a_batch_of_another_size_is_refused() -> None:
 
 
 def test_replay_returns_what_was_recorded_and_names_what_was_not() -> None:
-    noise = ReplayNoise({("start", 0, 0): np.arange(4.0), ("index", 2, 1): np.array([3])})
+    noise = ReplayNoise({("start", 0, 0): np.arange(4.0)})
     assert noise.normal("start", like=torch.empty(1)).tolist() == [0, 1, 2, 3]
-    assert noise.integers("index", 10, 2, 1).tolist() == [3]
     with pytest.raises(KeyError, match="recorded purposes"):
         noise.normal("renoise", 5, like=torch.empty(1))

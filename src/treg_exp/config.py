@@ -56,7 +56,7 @@ class DataSettings:
     Attributes:
         limit: number of images, None for all.
         offset: images to leave out at the start.
-        batch_size: work items that are restored together; changes speed and memory, never a result.
+        batch_size: work items that are restored together; changes speed and memory, and results by rounding only.
     """
 
     limit: int | None = None

@@ -35,10 +35,6 @@ class Noise(Protocol):
         """Standard normal numbers of the shape, device and dtype of ``like`` (leading axis = sample)."""
         ...
 
-    def integers(self, purpose: str, high: int, step: int = 0, inner: int = 0) -> Tensor:
-        """One integer in [0, high) per sample, (B,) int64."""
-        ...
-
 
 @dataclass(frozen=True)
 class StreamKey:
@@ -69,11 +65,6 @@ class KeyedNoise:
         draws = [torch.randn(like.shape[1:], generator=g) for g in self._generators(purpose, step, inner)]
         return torch.stack(draws).to(like)
 
-    def integers(self, purpose: str, high: int, step: int = 0, inner: int = 0) -> Tensor:
-        """See :class:`Noise`."""
-        draws = [torch.randint(high, (), generator=g) for g in self._generators(purpose, step, inner)]
-        return torch.stack(draws)
-
     def __getitem__(self, index: slice) -> KeyedNoise:
         """The streams of some of the samples (for retries and smaller batches)."""
         return KeyedNoise(self.keys[index])
@@ -99,7 +90,3 @@ class ReplayNoise:
     def normal(self, purpose: str, step: int = 0, inner: int = 0, *, like: Tensor) -> Tensor:
         """The recorded array, on the device and in the dtype of ``like``."""
         return self._record(purpose, step, inner).to(like)
-
-    def integers(self, purpose: str, high: int, step: int = 0, inner: int = 0) -> Tensor:
-        """The recorded integers; ``high`` is not checked."""
-        return self._record(purpose, step, inner).to(torch.int64)

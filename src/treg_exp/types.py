@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
@@ -103,7 +103,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class StepInfo:
-    """What a solver reports after each step (progress bars and traces read it).
+    """What a solver reports after each step (progress bars read it).
 
     Attributes:
         step: the schedule step that was taken.
@@ -124,8 +124,6 @@ class Restoration:
 
     Attributes:
         image: (B, 3, H, W) in [-1, 1] units; not clamped.
-        trace: solver-specific per-sample diagnostics, name -> value.
     """
 
     image: Tensor
-    trace: Mapping[str, Any] = field(default_factory=dict)

@@ -98,8 +98,13 @@ def test_the_same_command_continues_and_repeats_nothing(reference, capsys: pytes
     folder, rows = reference
     lines = (folder / "rows" / "rank-0.jsonl").read_text().splitlines()
     (folder / "rows" / "rank-0.jsonl").write_text("\n".join([*lines[:4], lines[4][:30]]))
+    environment = json.loads((folder / "environment.json").read_text())
+    assert environment["precision"] == "float32"
+    (folder / "environment.json").write_text(json.dumps(environment | {"precision": "bfloat16"}))
     again = go(folder, "data.limit=3", "data.batch_size=2")
-    assert f"continuing {folder}: 4 of 9 restorations are there" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert f"continuing {folder}: 4 of 9 restorations are there" in told
+    assert "note: earlier restorations were computed in bfloat16, these are in float32" in told
     assert len(again) == 9
     kept = [json.loads(line) for line in lines[:4]]
     assert all(again[k["sample_id"], k["variant"]]["seconds"] == k["seconds"] for k in kept)

@@ -3,7 +3,9 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from treg_exp.engine.work import WorkItem, batches, pending, spread
+from treg_exp.data import FixedPrompt, Prompt, PromptFromCaption
+from treg_exp.engine.work import Variant, WorkItem, batches, pending, plan, spread
+from treg_exp.text import ConstantGuidance, FixedNullText, TextPolicy
 
 
 def items(samples: int, variants: int, draws: int = 1) -> list[WorkItem]:
@@ -43,3 +45,28 @@ def test_every_process_gets_work_where_there_is_enough() -> None:
 def test_pending_leaves_out_what_is_finished() -> None:
     work = items(2, 2)
     assert [i.key for i in pending(work, {("s0", "v1", 0), ("s1", "v0", 0)})] == [("s0", "v0", 0), ("s1", "v1", 0)]
+
+
+class Texts:
+    """A source of two samples, of which one has a caption."""
+
+    ids = ("with", "without")
+
+    def captions(self, index: int) -> dict[str, str]:
+        return {"caption": "a leopard", "counterfactual": "a tiger"} if index == 0 else {"counterfactual": "a tiger"}
+
+
+def test_without_a_caption_alignment_compares_with_the_first_text_of_a_variant() -> None:
+    policy = TextPolicy(ConstantGuidance(), FixedNullText())
+
+    def captions(*prompts: Prompt) -> dict[str, set[str | None]]:
+        variants = [Variant(f"v{i}", prompt, policy) for i, prompt in enumerate(prompts)]
+        found: dict[str, set[str | None]] = {}
+        for item in plan(Texts(), variants, draws=2):  # type: ignore[arg-type]
+            found.setdefault(item.sample_id, set()).add(item.captions.get("caption"))
+        return found
+
+    fixed = FixedPrompt("a cat"), FixedPrompt("a dog")
+    assert captions(FixedPrompt(""), *fixed) == {"with": {"a leopard"}, "without": {"a cat"}}
+    assert captions(PromptFromCaption("counterfactual")) == {"with": {"a leopard"}, "without": {"a tiger"}}
+    assert captions(FixedPrompt("")) == {"with": {"a leopard"}, "without": {None}}

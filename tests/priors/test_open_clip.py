@@ -98,3 +98,33 @@ def test_mistakes_are_named(model: str, weights: str, message: str) -> None:
 def test_weights_of_another_model_are_refused(files: OpenClipFiles) -> None:
     with pytest.raises(ValueError, match="not the weights of ViT-S-32"):
         OpenClipFiles("ViT-S-32", files.weights).load(torch.device("cpu"))
+
+
+HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+OPENAI = (open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD)
+
+
+@pytest.mark.parametrize(
+    ("model", "pretrained", "statistics"),
+    [
+        ("ViT-L-14-quickgelu", None, OPENAI),
+        ("ViT-H-14", None, OPENAI),
+        ("ViT-B-16-SigLIP", None, HALF),
+        ("ViT-L-14", "openai", OPENAI),
+        ("ViT-L-14", "laion2b_s32b_b82k", HALF),
+        ("tiny-quickgelu", None, OPENAI),  # no tags: open_clip's default
+    ],
+)
+def test_images_are_normalised_as_the_weights_were_trained(
+    files: OpenClipFiles, model: str, pretrained: str | None, statistics: tuple
+) -> None:
+    assert replace(files, model=model, pretrained=pretrained).statistics() == statistics
+
+
+def test_an_open_normalisation_is_refused(files: OpenClipFiles) -> None:
+    with pytest.raises(
+        ValueError, match=r"different normalisations; say with open_clip\.pretrained .*laion2b_s32b_b82k"
+    ):
+        replace(files, model="ViT-L-14").width()
+    with pytest.raises(ValueError, match=r"open_clip\.pretrained=nothing: no tag of ViT-L-14; openai, "):
+        replace(files, model="ViT-L-14", pretrained="nothing").width()

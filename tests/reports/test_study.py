@@ -74,7 +74,10 @@ def test_verdicts_follow_the_intervals(study: Path) -> None:
     assert "Open: no run measures it." in next(line for line in lines if "variance of the draws" in line)
     assert "| sr_x8 | ours | own text - no text | 0.50 [0.50, 0.51] | 0.250 [0.250, 0.250] |" in "\n".join(lines)
     assert "## sr_x8, released" in lines
-    assert "- **A counterfactual caption keeps the residual low.** Holds in 1, fails in 2 of 3 runs." in lines
+    assert (
+        "- **A counterfactual caption keeps the residual low.** Holds in 1, fails in 2 of 3 runs. "
+        "*counterfactual text - negation: residual.*"
+    ) in lines
 
 
 def test_the_report_says_with_what_it_was_made(study: Path) -> None:

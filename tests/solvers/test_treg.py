@@ -37,6 +37,23 @@ def test_fractions_scale_with_the_run() -> None:
     assert [k for k in range(8) if window.contains(k, 8)] == [2, 3, 4, 5]
 
 
+@pytest.mark.parametrize(
+    ("steps", "fraction", "edge"), [(50, 0.28, 14), (100, 0.07, 7), (200, 0.55, 110), (50, 0.85, 42.5)]
+)
+def test_the_edges_of_a_window_are_free_of_rounding(steps: int, fraction: float, edge: float) -> None:
+    """0.28 * 50 is 14.000000000000002 in floating point."""
+    before, after = DataSteps(every=1, stop=fraction), DataSteps(every=1, start=fraction)
+    assert [k for k in range(steps) if before.contains(k, steps)] == [k for k in range(steps) if k < edge]
+    assert [k for k in range(steps) if after.contains(k, steps)] == [k for k in range(steps) if k >= edge]
+
+
+def test_both_ends_of_a_window_count() -> None:
+    assert [k for k in range(10) if DataSteps(every=1, stop=0.5, stop_index=3).contains(k, 10)] == [0, 1, 2]
+    assert [k for k in range(10) if DataSteps(every=1, stop=0.2, stop_index=3).contains(k, 10)] == [0, 1]
+    with pytest.raises(ValueError, match="stop_index=-1: must be >= 0"):
+        DataSteps(stop_index=-1)
+
+
 def test_final_projection_fits_a_noiseless_measurement(tiny_prior) -> None:
     image, problem, _ = run(tiny_prior, TReg(steps=6))
     assert (problem.y - problem.operator.A(image)).abs().max() < 1e-5

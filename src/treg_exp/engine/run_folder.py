@@ -18,7 +18,7 @@ from omegaconf import OmegaConf
 from treg_exp.config import decisive
 from treg_exp.engine.work import Key
 from treg_exp.errors import ConfigError
-from treg_exp.files import TEMPORARY_SUFFIX, append_json_line, write_json, write_text
+from treg_exp.files import TEMPORARY_SUFFIX, append_json_line, read_json, write_json, write_text
 from treg_exp.reports.rows import draw_name, read_lines, read_rows
 
 PACKAGES = (
@@ -110,9 +110,18 @@ class RunFolder:
         except (ImportError, OSError):  # no such thing on this system or file system: the run goes on without
             pass
 
-    def write_environment(self) -> None:
-        """``environment.json``: what the restorations that come now are computed with."""
-        write_json(self.path / "environment.json", environment())
+    def write_environment(self, precision: str) -> None:
+        """``environment.json``: what the restorations that come now are computed with.
+
+        Args:
+            precision: number format of the denoiser. With ``prior.precision=auto`` it follows the device; a run that
+                is continued in another one says so.
+        """
+        file = self.path / "environment.json"
+        before = read_json(file).get("precision") if file.is_file() else None
+        if before not in (None, precision) and self.finished():
+            print(f"note: earlier restorations were computed in {before}, these are in {precision}", flush=True)
+        write_json(file, {**environment(), "precision": precision})
 
     def sample(self, sample_id: str) -> Path:
         """Folder of one sample."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -39,7 +39,8 @@ class WorkItem:
         variant: name of the text setting.
         draw: number of the posterior sample.
         prompt: the text.
-        captions: all texts of the sample by role (metrics compare with them).
+        captions: all texts of the sample by role (metrics compare with them). Without a ``caption`` of the data it is
+            the first text that a variant gives the sample, so that alignment with ``prompt=fixed`` is measured, too.
     """
 
     index: int
@@ -63,11 +64,18 @@ def plan(source: Source, variants: Sequence[Variant], draws: int) -> list[WorkIt
     """
     table = text_table(source)
     prompts = {v.name: _prompts(v, table) for v in variants}
+    compared = {sample_id: _captions(sample_id, captions, prompts.values()) for sample_id, captions in table}
     return [
-        WorkItem(index, sample_id, v.name, draw, prompts[v.name][sample_id], captions)
-        for (index, (sample_id, captions)), v, draw in product(enumerate(table), variants, range(draws))
+        WorkItem(index, sample_id, v.name, draw, prompts[v.name][sample_id], compared[sample_id])
+        for (index, (sample_id, _)), v, draw in product(enumerate(table), variants, range(draws))
         if sample_id in prompts[v.name]
     ]
+
+
+def _captions(sample_id: str, captions: Mapping[str, str], prompts: Iterable[Mapping[str, str]]) -> Mapping[str, str]:
+    """The texts that metrics compare a sample with, see `WorkItem`."""
+    given = [of[sample_id] for of in prompts if of.get(sample_id)]
+    return captions if captions.get("caption") or not given else {**captions, "caption": given[0]}
 
 
 def _prompts(variant: Variant, table: Sequence[tuple[str, Mapping[str, str]]]) -> dict[str, str]:

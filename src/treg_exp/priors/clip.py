@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from treg_exp.errors import ConfigError
+from treg_exp.operators.precision import full_precision
 from treg_exp.priors.texts import token_ids
 from treg_exp.ranges import from_unit
 
@@ -80,8 +81,8 @@ class Preprocessing:
 class FolderClip:
     """``image_encoder/`` (one of `IMAGE_TOWERS`) beside the text encoder of the same training.
 
-    The text feature is the encoder's pooled output itself (text projection = identity), so image features and
-    the token embeddings that the denoiser attends to share one space: adaptive negation compares like with like.
+    The text feature is the encoder's pooled output itself (text projection = identity): of the tokens that the denoiser
+    attends to, the last one lies in the space of the image features.
     """
 
     def __init__(
@@ -108,7 +109,8 @@ class FolderClip:
 
     def image_features(self, x: Tensor) -> Tensor:
         """See ``ImageTextEncoder``."""
-        features: Tensor = getattr(self.image_encoder(pixel_values=self.preprocess(x)), self.output)
+        with full_precision(x.device):
+            features: Tensor = getattr(self.image_encoder(pixel_values=self.preprocess(x)), self.output)
         return F.normalize(features.float(), dim=-1)
 
     @torch.no_grad()

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from treg_exp.errors import nearest
+from treg_exp.operators.precision import full_precision
 from treg_exp.priors.clip import Preprocessing
 
 
@@ -24,17 +25,20 @@ class OpenClipFiles:
             under the plain names open_clip loads them and computes something else.
         weights: local safetensors file, such as ``open_clip_model.safetensors`` of a model's repository.
         antialias: how images are resized for it, see ``Preprocessing``.
+        pretrained: the tag that the weights have in ``open_clip.list_pretrained_tags_by_model(model)``. It says how
+            images are normalised, and has to be named where a model's tags differ in that, as those of ViT-L-14 do.
     """
 
     model: str
     weights: str
     antialias: bool = True
+    pretrained: str | None = None
 
     def width(self) -> int:
         """Width of the features, after a check of both fields; loads no weights.
 
         Raises:
-            ValueError: no such model, no such file, or a file that is not safetensors.
+            ValueError: no such model, no such file, a file that is not safetensors, or a normalisation that is open.
         """
         import open_clip
 
@@ -49,8 +53,33 @@ class OpenClipFiles:
                 f"open_clip.weights={self.weights}: must be an existing .safetensors file; download "
                 "open_clip_model.safetensors of the model's repository (pickles are not read)"
             )
+        self.statistics()
         width: int = open_clip.get_model_config(self.model)["embed_dim"]
         return width
+
+    def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and standard deviation per channel with which the weights were trained, for images in [0, 1].
+
+        Raises:
+            ValueError: no such tag, or tags that differ and none is named.
+        """
+        import open_clip
+
+        tags = open_clip.list_pretrained_tags_by_model(self.model)
+        if self.pretrained is not None and self.pretrained not in tags:
+            raise ValueError(
+                f"open_clip.pretrained={self.pretrained}: no tag of {self.model}; {', '.join(tags) or 'none'}"
+            )
+        configs = [
+            open_clip.get_pretrained_cfg(self.model, tag) for tag in ([self.pretrained] if self.pretrained else tags)
+        ]
+        found = {(tuple(config["mean"]), tuple(config["std"])) for config in configs}
+        if len(found) > 1:
+            raise ValueError(
+                f"open_clip.model={self.model}: its weights were trained with different normalisations; say with "
+                f"open_clip.pretrained which ones they are: {', '.join(tags)}"
+            )
+        return found.pop() if found else (open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD)
 
     def load(self, device: torch.device) -> OpenClip:
         """Both towers, frozen, in float32.
@@ -70,9 +99,8 @@ class OpenClipFiles:
             raise ValueError(
                 f"open_clip.weights={self.weights}: not the weights of {self.model}: {lines[1].strip()[:200]}"
             ) from None
-        settings = open_clip.get_model_preprocess_cfg(model)
-        statistics = settings["mean"], settings["std"]
-        return OpenClip(model.to(device), open_clip.get_tokenizer(self.model), width, *statistics, self.antialias)
+        tokenizer = open_clip.get_tokenizer(self.model)
+        return OpenClip(model.to(device), tokenizer, width, *self.statistics(), self.antialias)
 
 
 class OpenClip:
@@ -95,7 +123,8 @@ class OpenClip:
 
     def image_features(self, x: Tensor) -> Tensor:
         """See ``ImageTextEncoder``."""
-        features: Tensor = self.model.encode_image(self.preprocess(x))
+        with full_precision(x.device):
+            features: Tensor = self.model.encode_image(self.preprocess(x))
         return F.normalize(features.float(), dim=-1)
 
     @torch.no_grad()

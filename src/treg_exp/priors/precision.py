@@ -34,6 +34,11 @@ def autocast_dtype(precision: Precision, device: torch.device) -> torch.dtype | 
     return {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
 
 
+def number_format(precision: Precision, device: torch.device) -> str:
+    """Name of what the denoiser computes in: ``float32``, ``bfloat16`` or ``float16``."""
+    return str(autocast_dtype(precision, device) or torch.float32).removeprefix("torch.")
+
+
 def has_fast_bf16(device: torch.device) -> bool:
     """Whether the device computes faster in bf16 than in float32."""
     if device.type == "cuda":

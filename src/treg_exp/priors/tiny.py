@@ -22,7 +22,7 @@ from treg_exp.priors import layout
 from treg_exp.priors.layout import PREPROCESSOR, byte_pair_tokenizer, training_scheduler
 
 TINY = "tiny_random"
-WIDTH = 32  # of token embeddings, image features and cross-attention, which share one space as in emoji64
+WIDTH = 32  # of token embeddings, image features and cross-attention, which are equally wide as in emoji64
 TOKENS = 32  # per prompt, both special ones included
 PARTS = {
     "scheduler": ("diffusers", "DDIMScheduler"),

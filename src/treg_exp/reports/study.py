@@ -27,8 +27,12 @@ ALLOWED_RISE = 0.1  # relative to the other variant
 
 _NOTE = """\
 Means over images with 95 % bootstrap intervals. *Judge* is the cosine between picture and text by an encoder that
-guidance never sees, *residual* is RMSE(y - Ax) / sigma. A verdict looks at one interval, that of a low residual at two;
-of many such intervals one in twenty misses by chance."""
+guidance never sees (*own*: the image's caption, *other*: its counterfactual one), *residual* is RMSE(y - Ax) / sigma,
+*NFE* counts network evaluations per image, both branches of guidance. *Std of draws* is the standard deviation over the
+draws of an image, in [-1, 1] units; *upright* the share of restorations that are nearer to the target than to it
+turned by 180 degrees. A claim holds where the interval of its difference lies on its side of 0, fails where it lies on
+the other, and is open where it contains 0; that of a low residual looks at two intervals. Of many such intervals one in
+twenty misses by chance."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +146,8 @@ def _verdict(study: Study, claim: Claim) -> list[str]:
         found.append(f"  - {task}, {setting}: {verdict} ({_interval(difference, claim.column)})")
     counts = [f"{word} in {verdicts.count(word)}" for word in ("holds", "fails", "open") if word in verdicts]
     told = f"{', '.join(counts)} of {len(found)} runs".capitalize() if found else "Open: no run measures it"
-    return [f"- **{claim.text}** {told}.", *found]
+    compared = f"{variant_label(claim.variant)} - {variant_label(claim.against)}: {column(claim.column).label}"
+    return [f"- **{claim.text}** {told}. *{' '.join(compared.split())}.*", *found]
 
 
 def _judged(claim: Claim, difference: Mapping[str, Any], rows: Sequence[Row], others: Sequence[Row]) -> str:

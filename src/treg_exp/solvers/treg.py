@@ -31,7 +31,7 @@ class DataSteps:
         every: period in steps; steps with k % every == 0 (released code: 3).
         start: first step, as a fraction of the run in [0, 1].
         stop: end (exclusive), as a fraction of the run in [0, 1].
-        stop_index: end (exclusive) as an absolute step index whatever the number of steps, or None (released
+        stop_index: a further end (exclusive) as an absolute step index whatever the number of steps, or None (released
             code: 170, of 200 steps).
     """
 
@@ -45,11 +45,14 @@ class DataSteps:
             raise ValueError(f"every={self.every}: must be >= 1")
         if not 0 <= self.start <= self.stop <= 1:
             raise ValueError(f"start={self.start}, stop={self.stop}: must be fractions with 0 <= start <= stop <= 1")
+        if self.stop_index is not None and self.stop_index < 0:
+            raise ValueError(f"stop_index={self.stop_index}: must be >= 0 or null")
 
     def contains(self, index: int, steps: int) -> bool:
         """Whether step ``index`` of ``steps`` is in Gamma."""
-        end = self.stop * steps if self.stop_index is None else self.stop_index
-        return index % self.every == 0 and self.start * steps <= index < end
+        start, stop = (round(fraction * steps, 6) for fraction in (self.start, self.stop))  # 0.28 * 50 is above 14
+        end = stop if self.stop_index is None else min(stop, self.stop_index)
+        return index % self.every == 0 and start <= index < end
 
 
 @dataclass(frozen=True)
