@@ -40,7 +40,8 @@ pipe(["red apple, fluent style"], guidance_scale=4.0, num_inference_steps=50).im
 | `image_encoder/` | ConvNeXt, no part of the pipeline | normalised `pooler_output`; takes [-1, 1] as it is |
 | `scheduler/` | DDIM, schedule of Stable Diffusion 1.5, `v_prediction` | scaled linear 0.00085 to 0.012, 1000 steps |
 
-Text features, image features and token embeddings all have {width} dimensions and share one space.
+Text features, image features and token embeddings all have {width} dimensions. The text feature is the embedding of the
+last token, so this one shares the space of the image features; the other tokens were never trained to.
 Weights are averages over training, stored as float16.
 
 ## Data and licences
