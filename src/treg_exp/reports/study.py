@@ -202,10 +202,16 @@ def _table(variants: Mapping[str, Sequence[Row]]) -> list[str]:
 
 
 def _interval(value: Mapping[str, Any], name: str) -> str:
-    digits = column(name).digits
-    if value["low"] is None or (name in KNOWN and column(name).higher_is_better is None):
-        return f"{value['mean']:.{digits}f}"
-    return f"{value['mean']:.{digits}f} [{value['low']:.{digits}f}, {value['high']:.{digits}f}]"
+    mean, low, high = (None if value[key] is None else _number(value[key], name) for key in ("mean", "low", "high"))
+    if low is None or (name in KNOWN and column(name).higher_is_better is None):
+        return str(mean)
+    return f"{mean} [{low}, {high}]"
+
+
+def _number(value: float, name: str) -> str:
+    """With the digits of its column, and no sign of a zero that rounding made."""
+    text = f"{value:.{column(name).digits}f}"
+    return text if float(text) else text.lstrip("-")
 
 
 def _head(name: str) -> str:
