@@ -33,10 +33,6 @@ class Point:
         """Posterior mean z_0 = (z_t - sqrt(1 - alpha_bar) eps) / sqrt(alpha_bar)."""
         return (z_t - math.sqrt(1 - self.alpha_bar) * eps) / math.sqrt(self.alpha_bar)
 
-    def diffuse(self, z_0: Tensor, eps: Tensor) -> Tensor:
-        """z_t from a clean latent and noise."""
-        return math.sqrt(self.alpha_bar) * z_0 + math.sqrt(1 - self.alpha_bar) * eps
-
     def eps(self, output: Tensor, z_t: Tensor, prediction: Prediction) -> Tensor:
         """The noise estimate, whatever the network predicts (v = sqrt(ab) eps - sqrt(1 - ab) z_0)."""
         a, s = math.sqrt(self.alpha_bar), math.sqrt(1 - self.alpha_bar)

@@ -74,8 +74,8 @@ def plan(source: Source, variants: Sequence[Variant], draws: int) -> list[WorkIt
 
 def _captions(sample_id: str, captions: Mapping[str, str], prompts: Iterable[Mapping[str, str]]) -> Mapping[str, str]:
     """The texts that metrics compare a sample with, see `WorkItem`."""
-    given = [of[sample_id] for of in prompts if of.get(sample_id)]
-    return captions if captions.get("caption") or not given else {**captions, "caption": given[0]}
+    given = next((of[sample_id] for of in prompts if of.get(sample_id)), None)
+    return captions if captions.get("caption") or given is None else {**captions, "caption": given}
 
 
 def _prompts(variant: Variant, table: Sequence[tuple[str, Mapping[str, str]]]) -> dict[str, str]:

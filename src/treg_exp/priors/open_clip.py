@@ -35,7 +35,7 @@ class OpenClipFiles:
     pretrained: str | None = None
 
     def width(self) -> int:
-        """Width of the features, after a check of both fields; loads no weights.
+        """Width of the features, after a check of all fields; loads no weights.
 
         Raises:
             ValueError: no such model, no such file, a file that is not safetensors, or a normalisation that is open.
@@ -65,14 +65,13 @@ class OpenClipFiles:
         """
         import open_clip
 
-        tags = open_clip.list_pretrained_tags_by_model(self.model)
-        if self.pretrained is not None and self.pretrained not in tags:
+        known = open_clip.list_pretrained_tags_by_model(self.model)
+        if self.pretrained is not None and self.pretrained not in known:
             raise ValueError(
-                f"open_clip.pretrained={self.pretrained}: no tag of {self.model}; {', '.join(tags) or 'none'}"
+                f"open_clip.pretrained={self.pretrained}: no tag of {self.model}; {', '.join(known) or 'none'}"
             )
-        configs = [
-            open_clip.get_pretrained_cfg(self.model, tag) for tag in ([self.pretrained] if self.pretrained else tags)
-        ]
+        tags = known if self.pretrained is None else [self.pretrained]
+        configs = [open_clip.get_pretrained_cfg(self.model, tag) for tag in tags]
         found = {(tuple(config["mean"]), tuple(config["std"])) for config in configs}
         if len(found) > 1:
             raise ValueError(
