@@ -38,7 +38,7 @@ def test_every_public_name_can_be_imported() -> None:
 
 def test_batches_and_prompts(tiny_prior) -> None:
     x = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    measurement = measure(BicubicDownsampling(factor=8, image_shape=(3, 64, 64)), x, sigma=0.02)
+    measurement = measure(BicubicDownsampling(factor=8, signal_shape=(3, 64, 64)), x, sigma=0.02)
     assert measurement.sigma == 0.02
     assert (measurement.y - measurement.operator.A(x)).std() == pytest.approx(0.02, rel=0.15)
     solver = TReg(steps=3)

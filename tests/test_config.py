@@ -13,7 +13,7 @@ from treg_exp import config
 from treg_exp.config import config_hash, identity
 from treg_exp.errors import ConfigError
 from treg_exp.experiment import Experiment
-from treg_exp.operators import CG
+from treg_exp.operators.methods import CG
 from treg_exp.solvers.treg import DataSteps, TReg
 
 from .conftest import DATA, ROOT

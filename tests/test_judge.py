@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from treg_exp.errors import ConfigError
-from treg_exp.judge import Judge, load_judge, split_text
+from treg_exp.metrics.networks.judge import Judge, load_judge, split_text
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from treg_exp.noise import generator
-from treg_exp.perceptual import LPIPS, load_lpips
-from treg_exp.training.lpips_weights import converted, read_arrays
+from treg_exp.metrics.networks.lpips import LPIPS, load_lpips
+from treg_exp.recipes.emoji64.lpips_weights import converted, read_arrays
 
 
 @pytest.fixture(scope="module")

@@ -23,11 +23,14 @@ from tests.test_config import composed
 from tests.tiny import LinearFeatures
 from treg_exp.experiment import Experiment
 from treg_exp.noise import KeyedNoise, StreamKey
-from treg_exp.operators import CG, Descent
-from treg_exp.priors import load_prior, prior_path
-from treg_exp.solvers import DataSteps, TReg
-from treg_exp.text import AdaptiveNegation, ConstantGuidance, FixedNullText, TextPolicy
-from treg_exp.types import Problem
+from treg_exp.operators.methods import CG, Descent
+from treg_exp.priors.folder import prior_path
+from treg_exp.priors.loading import load_prior
+from treg_exp.solvers.treg import DataSteps, TReg
+from treg_exp.text.guidance import ConstantGuidance
+from treg_exp.text.null_text import AdaptiveNegation, FixedNullText
+from treg_exp.text.policy import TextPolicy
+from treg_exp.tasks.problems import Problem
 
 NAMES = sorted(file.stem for file in (ROOT / "conf/experiment/released").glob("treg_*.yaml"))
 RELEASED = TReg(

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from treg_exp.priors import LatentDiffusion, load_prior
+from treg_exp.priors.latent import LatentDiffusion
+from treg_exp.priors.loading import load_prior
 
 
 class LinearFeatures:

@@ -5,7 +5,7 @@ Restore an image in five lines, without any configuration::
     from treg_exp import BicubicDownsampling, load_image, load_prior, measure, restore, save_image
 
     prior = load_prior("emoji64")
-    operator = BicubicDownsampling(factor=8, image_shape=(3, 64, 64))
+    operator = BicubicDownsampling(factor=8, signal_shape=(3, 64, 64))
     measurement = measure(operator, load_image("apple.png", 64), sigma=0.01)
     save_image(restore(measurement, prior, "a red apple"), "restored.png")
 """
@@ -16,10 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from treg_exp.api import load_image, measure, restore, save_image
-    from treg_exp.operators import CG, BicubicDownsampling, BoxInpainting, Exact, GaussianBlur, Identity
-    from treg_exp.priors import load_prior
-    from treg_exp.solvers import DataSteps, TReg, Unconditional
-    from treg_exp.text import AdaptiveNegation, ConstantGuidance, FixedNullText
+    from treg_exp.operators.linear.bicubic import BicubicDownsampling
+    from treg_exp.operators.linear.blur import GaussianBlur
+    from treg_exp.operators.linear.masking import BoxInpainting, Identity
+    from treg_exp.operators.methods import CG, Exact
+    from treg_exp.priors.loading import load_prior
+    from treg_exp.solvers.treg import DataSteps, TReg
+    from treg_exp.solvers.unconditional import Unconditional
+    from treg_exp.text.guidance import ConstantGuidance
+    from treg_exp.text.null_text import AdaptiveNegation, FixedNullText
 
 _PLACES = {
     "treg_exp.api": ("load_image", "measure", "restore", "save_image"),

@@ -11,12 +11,17 @@ from torch import Tensor
 from treg_exp.data.pictures import read_rgb, resize, to_tensor
 from treg_exp.files import save_png
 from treg_exp.noise import KeyedNoise, StreamKey
-from treg_exp.operators import GaussianNoise, Operator, Task
-from treg_exp.priors import Prior
-from treg_exp.solvers import OnStep, Solver, TReg
+from treg_exp.operators.base import Operator
+from treg_exp.operators.noise.models import GaussianNoise
+from treg_exp.tasks.inverse import InverseTask
+from treg_exp.priors.base import Prior
+from treg_exp.solvers.base import OnStep, Solver
+from treg_exp.solvers.treg import TReg
 from treg_exp.solvers.base import ignore
-from treg_exp.text import ConstantGuidance, FixedNullText, Guidance, NullText, TextPolicy
-from treg_exp.types import Measurement, Problem
+from treg_exp.text.guidance import ConstantGuidance, Guidance
+from treg_exp.text.null_text import FixedNullText, NullText
+from treg_exp.text.policy import TextPolicy
+from treg_exp.tasks.problems import Measurement, Problem
 
 
 def load_image(path: str | Path, size: int) -> Tensor:
@@ -39,7 +44,7 @@ def measure(operator: Operator, x: Tensor, sigma: float = 0.0, tau: float = 0.1,
         tau: expected error of a solver's estimate in the units of y; lambda = ||A||^2 (sigma / tau)^2.
         seed: of the noise.
     """
-    task = Task(lambda image_shape: operator, GaussianNoise(sigma), name="measure", tau=tau, seed=seed)
+    task = Task(lambda signal_shape: operator, GaussianNoise(sigma), name="measure", tau=tau, seed=seed)
     return task.measure(x, [str(i) for i in range(len(x))])
 
 

@@ -137,15 +137,11 @@ def conclude(experiment: Experiment) -> tuple[list[dict[str, Any]], dict[str, An
         All rows of the run in the order of the work items, and the summary.
     """
     from treg_exp.files import write_json
-    from treg_exp.reports import (
-        read_rows,
-        render,
-        summarise,
-        write_grid,
-        write_posterior,
-        write_posterior_grid,
-        write_results,
-    )  # fmt: skip
+    from treg_exp.reports.grid import write_grid
+    from treg_exp.reports.posterior import write_posterior, write_posterior_grid
+    from treg_exp.reports.rows import read_rows, write_results
+    from treg_exp.reports.summary import summarise
+    from treg_exp.reports.table import render
 
     path = experiment.folder.path
     wanted = {item.key: position for position, item in enumerate(experiment.items)}
@@ -230,7 +226,7 @@ def _announce(experiment: Experiment) -> None:
     """
     from treg_exp.engine.run_folder import git_revision
     from treg_exp.files import read_json
-    from treg_exp.reports import read_rows
+    from treg_exp.reports.rows import read_rows
 
     items, path = {item.key: item for item in experiment.items}, experiment.folder.path
     done = [row for row in read_rows(path) if (row["sample_id"], row["variant"], row["draw"]) in items]

@@ -16,15 +16,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from treg_exp.operators import (
-    AveragePooling,
-    BicubicDownsampling,
-    GaussianBlur,
-    Greyscale,
-    KernelBlur,
-    Operator,
-    RandomInpainting,
-)
+from treg_exp.operators.base import Operator
+from treg_exp.operators.linear.average import AveragePooling
+from treg_exp.operators.linear.bicubic import BicubicDownsampling
+from treg_exp.operators.linear.blur import GaussianBlur
+from treg_exp.operators.linear.colour import Greyscale
+from treg_exp.operators.linear.kernel_blur import KernelBlur
+from treg_exp.operators.linear.masking import RandomInpainting
 
 LAMBDA = 0.01  # of every proximal step
 LEAST_SECONDS = 0.05  # of timing, so that calls of microseconds are repeated often enough
@@ -100,7 +98,7 @@ def pairs(side: int, only: Sequence[str] | None = None) -> Iterator[Pair]:
 
 
 def _kernel(taps: int) -> Tensor:
-    from treg_exp.operators.blur import gaussian_kernel
+    from treg_exp.operators.linear.blur import gaussian_kernel
 
     line = gaussian_kernel(3.0, taps).float()
     return (line[:, None] * line)[None, None]
@@ -115,7 +113,7 @@ def _mean_blocks(shape: tuple[int, int, int], factor: int) -> Any:
 
 def measure(pair: Pair, batch: int, repeats: int) -> Iterator[str]:
     """Rows of the table for one pair."""
-    x = torch.rand(batch, *pair.ours.image_shape, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    x = torch.rand(batch, *pair.ours.signal_shape, generator=torch.Generator().manual_seed(0)) * 2 - 1
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         y, other = pair.ours.A(x), pair.theirs.A(x)

@@ -98,8 +98,8 @@ def _add_train_prior(commands: argparse._SubParsersAction[argparse.ArgumentParse
 
 
 def _train_prior(arguments: argparse.Namespace) -> int:
-    from treg_exp.training.corpus import load_corpus
-    from treg_exp.training.recipe import Recipe
+    from treg_exp.recipes.emoji64.corpus import load_corpus
+    from treg_exp.recipes.emoji64.recipe import Recipe
 
     names = ("minutes", "steps", "batch_size", "seed", "precision", "device")
     recipe = Recipe(
@@ -110,19 +110,19 @@ def _train_prior(arguments: argparse.Namespace) -> int:
     )
     for stage in STAGES if arguments.stage == "all" else (arguments.stage,):
         if stage == "export":
-            from treg_exp.training.export import export
+            from treg_exp.recipes.emoji64.export import export
 
             export(recipe, arguments.export_dir)
         elif stage == "figures":
-            from treg_exp.training.export import measure
+            from treg_exp.recipes.emoji64.export import measure
 
             measure(recipe, arguments.export_dir)
         elif stage == "test-set":
-            from treg_exp.training.testset import write_test_set
+            from treg_exp.recipes.emoji64.testset import write_test_set
 
             write_test_set(recipe.corpus, Path(__file__).parent / "assets" / "emoji_test")
         elif stage == "validation-set":
-            from treg_exp.training.testset import write_validation_set
+            from treg_exp.recipes.emoji64.testset import write_validation_set
 
             write_validation_set(recipe.corpus, arguments.out / "validation")
         else:

@@ -18,6 +18,31 @@ class ConfigError(ValueError):
     """A setting that cannot work; the message names the key, what is allowed and what to do."""
 
 
+class FieldError(ValueError):
+    """A value that a piece of the library cannot take.
+
+    The library knows the names of its own arguments. Whoever built the piece from a configuration knows where the
+    value stood there, and puts that path in front of ``field``.
+
+    Attributes:
+        field: name of the argument.
+        value: what it was given.
+        allowed: what is allowed, and what to do.
+    """
+
+    def __init__(self, field: str, value: object, allowed: str) -> None:
+        super().__init__(f"{field}={value}: {allowed}")
+        self.field, self.value, self.allowed = field, value, allowed
+
+    def __reduce__(self) -> tuple[type[FieldError], tuple[str, object, str]]:
+        """Exceptions are pickled by their message alone unless told otherwise."""
+        return type(self), (self.field, self.value, self.allowed)
+
+    def at(self, path: str) -> FieldError:
+        """The same complaint about ``path.field``."""
+        return FieldError(f"{path}.{self.field}" if path else self.field, self.value, self.allowed)
+
+
 class RunFailedError(RuntimeError):
     """The run ended, but some work items failed; what was finished is kept."""
 

@@ -28,16 +28,19 @@ from treg_exp.config import (
     settings,
     without_steps,
 )
-from treg_exp.data import Prompt, Source, subset
+from treg_exp.data.base import Source, subset
+from treg_exp.data.prompts import Prompt
 from treg_exp.engine.run_folder import RunFolder
 from treg_exp.engine.work import Key, Variant, WorkItem, batches, pending, plan, spread
 from treg_exp.errors import ConfigError
-from treg_exp.metrics import Metric
-from treg_exp.operators import Task
-from treg_exp.priors import PriorInfo, read_prior_info
+from treg_exp.metrics.base import Metric
+from treg_exp.tasks.inverse import InverseTask
+from treg_exp.priors.info import PriorInfo, read_prior_info
 from treg_exp.priors.precision import check_precision
-from treg_exp.solvers import OnStep, Solver
-from treg_exp.text import Guidance, NullText, TextPolicy
+from treg_exp.solvers.base import OnStep, Solver
+from treg_exp.text.guidance import Guidance
+from treg_exp.text.null_text import NullText
+from treg_exp.text.policy import TextPolicy
 
 if TYPE_CHECKING:
     from treg_exp.engine.module import RestorationModule, WorkBatch

@@ -17,7 +17,7 @@ from typing import Any
 
 from torch import Tensor
 
-from treg_exp.ranges import to_uint8
+from treg_exp.signals.ranges import to_uint8
 
 TEMPORARY_SUFFIX = ".tmp"
 

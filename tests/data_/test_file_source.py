@@ -14,7 +14,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
 
-from treg_exp.data import FileSource, ImageFolder, MeasurementFolder, subset
+from treg_exp.data.base import subset
+from treg_exp.data.file_source import FileSource
+from treg_exp.data.folder import ImageFolder
+from treg_exp.data.measurements import MeasurementFolder
 from treg_exp.data.listing import sample_id_of, unique_ids
 from treg_exp.errors import ConfigError
 

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from treg_exp.data import ImageFolder
+from treg_exp.data.folder import ImageFolder
 from treg_exp.errors import ConfigError
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from treg_exp.data import read_manifest
+from treg_exp.data.manifest import read_manifest
 from treg_exp.errors import ConfigError
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from treg_exp.data import FixedPrompt, ManifestPrompt, PromptFromCaption
+from treg_exp.data.prompts import FixedPrompt, ManifestPrompt, PromptFromCaption
 from treg_exp.errors import ConfigError
 
 SAMPLES = [("a", {"caption": "a cat", "counterfactual": "a dog"}), ("b", {"caption": "a {text}"})]

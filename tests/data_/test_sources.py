@@ -9,7 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
-from treg_exp.data import EmojiTest, MeasurementFolder, subset, text_table
+from treg_exp.data.base import subset, text_table
+from treg_exp.data.emoji_test import EmojiTest
+from treg_exp.data.measurements import MeasurementFolder
 from treg_exp.data.emoji_test import PACKAGED
 from treg_exp.errors import ConfigError
 

@@ -17,11 +17,11 @@ from tests.test_config import composed
 from treg_exp.app import run
 from treg_exp.errors import ConfigError, RunFailedError
 from treg_exp.files import save_png
-from treg_exp.operators import Operator
-from treg_exp.operators.nonlinear import NonlinearOperator
-from treg_exp.reports import read_rows
-from treg_exp.solvers import TReg
-from treg_exp.types import Restoration
+from treg_exp.operators.base import Operator
+from treg_exp.operators.nonlinear.base.base.base import NonlinearOperator
+from treg_exp.reports.rows import read_rows
+from treg_exp.solvers.treg import TReg
+from treg_exp.solvers.base import Restoration
 
 BASE = [
     f"prior.path={DATA}/parity/tiny_model", "data.image_size=64", "null_text=off", "solver.steps=4", "logger=csv",

@@ -11,7 +11,7 @@ from tests.engine.test_app import BASE
 from tests.test_config import composed
 from treg_exp.engine.estimate import Estimate, estimate
 from treg_exp.experiment import Experiment
-from treg_exp.priors import LatentDiffusion
+from treg_exp.priors.latent import LatentDiffusion
 
 
 class Machine:

@@ -17,7 +17,7 @@ from tests.conftest import DATA
 from tests.engine.test_app import go, picture
 from treg_exp.engine.recovery import MicroBatches, is_out_of_memory
 from treg_exp.errors import RunFailedError
-from treg_exp.priors import LatentDiffusion
+from treg_exp.priors.latent import LatentDiffusion
 
 ONE = ["experiment=single", "data.limit=3"]
 

@@ -3,9 +3,11 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from treg_exp.data import FixedPrompt, Prompt, PromptFromCaption
+from treg_exp.data.prompts import FixedPrompt, Prompt, PromptFromCaption
 from treg_exp.engine.work import Variant, WorkItem, batches, pending, plan, spread
-from treg_exp.text import ConstantGuidance, FixedNullText, TextPolicy
+from treg_exp.text.guidance import ConstantGuidance
+from treg_exp.text.null_text import FixedNullText
+from treg_exp.text.policy import TextPolicy
 
 
 def items(samples: int, variants: int, draws: int = 1) -> list[WorkItem]:

@@ -13,9 +13,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from treg_exp.metrics import LPIPS, PSNR, SSIM, MetricInput, Residual, TextAlignment, evaluate, psnr, residual, ssim
-from treg_exp.operators import BoxInpainting, GaussianNoise, Task
-from treg_exp.types import Measurement
+from treg_exp.metrics.alignment import TextAlignment
+from treg_exp.metrics.base import MetricInput, evaluate
+from treg_exp.metrics.fidelity import PSNR, SSIM, psnr, ssim
+from treg_exp.metrics.perceptual import LPIPS
+from treg_exp.metrics.residual.residual import Residual, residual
+from treg_exp.operators.linear.masking import BoxInpainting
+from treg_exp.operators.noise.models import GaussianNoise
+from treg_exp.tasks.inverse import InverseTask
+from treg_exp.tasks.problems import Measurement
 
 
 class Halve:

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from tests.operators.tasks import LINEAR, load_task, smallest_shape
-from treg_exp.operators import Operator, Task
+from treg_exp.operators.base import Operator
+from treg_exp.tasks.inverse import InverseTask
 
 IDS = ("one", "two", "three")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from treg_exp.operators import Task
+from treg_exp.tasks.inverse import InverseTask
 
 PRESETS = Path(__file__).resolve().parents[2] / "conf" / "task"
 # Named as the option ``task=`` names them ("jpeg", "paper/daps_hdr"), so that no file can take the place of another.

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from treg_exp.operators.banded import bands, on_columns, on_rows
-from treg_exp.operators.bicubic import bicubic_matrix
-from treg_exp.operators.blur import gaussian_axis
+from treg_exp.numerics.banded import bands, on_columns, on_rows
+from treg_exp.operators.linear.bicubic import bicubic_matrix
+from treg_exp.operators.linear.blur import gaussian_axis
 
 CASES = {
     "bicubic": bicubic_matrix(4, 512).float(),

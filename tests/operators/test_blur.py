@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from treg_exp.operators import GaussianBlur
-from treg_exp.operators.blur import gaussian_kernel
+from treg_exp.operators.linear.blur import GaussianBlur
+from treg_exp.operators.linear.blur import gaussian_kernel
 
 PADDING = {"zero": "constant", "reflect": "reflect", "symmetric": None, "circular": "circular"}
 
@@ -57,7 +57,7 @@ def test_truncation_belongs_to_the_operator() -> None:
 
 
 def test_the_papers_blur_keeps_87_of_512_modes_when_truncated() -> None:
-    from treg_exp.operators.blur import gaussian_axis
+    from treg_exp.operators.linear.blur import gaussian_axis
 
     s = gaussian_axis(5.0, 61, 512, "zero", 0.03).s
     assert int((s > 0).sum()) == 87
@@ -76,4 +76,4 @@ def test_the_papers_blur_keeps_87_of_512_modes_when_truncated() -> None:
 )
 def test_mistakes_are_named(changes: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        GaussianBlur(**{"sigma": 1.0, "kernel_size": 5, "image_shape": (3, 32, 32), **changes})
+        GaussianBlur(**{"sigma": 1.0, "kernel_size": 5, "signal_shape": (3, 32, 32), **changes})

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from tests.operators.conftest import IDS
 from tests.operators.tasks import load_task
-from treg_exp.operators import KernelBlur, Operator
+from treg_exp.operators.base import Operator
+from treg_exp.operators.linear.kernel_blur import KernelBlur
 
 SHAPE = (3, 32, 48)
 
@@ -43,7 +44,7 @@ def draw(shape: tuple[int, ...], seed: int) -> Tensor:
 
 def results(operator: Operator) -> list[Tensor]:
     """Every map, and its derivative by autograd in each of its inputs."""
-    x, y = draw(operator.image_shape, 1), draw(operator.measurement_shape, 2)
+    x, y = draw(operator.signal_shape, 1), draw(operator.measurement_shape, 2)
     outputs = [operator.gradient(y, x), operator.prox(y, x, 0.1 * operator.norm_sq)]
     x.requires_grad_(), y.requires_grad_()
     maps = [operator.A(x)]
@@ -58,7 +59,7 @@ def results(operator: Operator) -> list[Tensor]:
 
 def test_one_channel_at_a_time_gives_the_same(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
     together = results(operator)
-    monkeypatch.setattr("treg_exp.operators.channels.SMALL", 0)
+    monkeypatch.setattr("treg_exp.numerics.channels.SMALL", 0)
     apart = results(operator)
     assert len(apart) == len(together) == (9 if operator.linear else 4)
     for one, other in zip(apart, together, strict=True):

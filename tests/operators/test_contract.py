@@ -10,8 +10,12 @@ from torch import Tensor
 
 from tests.operators.conftest import IDS
 from tests.operators.tasks import DAMPED, LINEAR, UNDAMPED, load_task
-from treg_exp.operators import CG, DeepinvOperator, Exact, Operator, Task, prox_in_range
-from treg_exp.operators.cg import dot
+from treg_exp.operators.base import Operator
+from treg_exp.operators.in_range import prox_in_range
+from treg_exp.operators.linear.deepinv_adapter import DeepinvOperator
+from treg_exp.operators.methods import CG, Exact
+from treg_exp.tasks.inverse import InverseTask
+from treg_exp.numerics.cg import dot
 
 # Limited angles leave singular values of 1e-5: without damping, float32 and 500 iterations end earlier.
 LOOSE = {"sparse_view_ct": 10.0}
@@ -28,7 +32,7 @@ def assert_near(actual: Tensor, expected: Tensor, tolerance: float) -> None:
 
 
 def test_shapes_and_dtype(operator: Operator, x: Tensor, y: Tensor) -> None:
-    assert operator.image_shape == tuple(x.shape[1:])
+    assert operator.signal_shape == tuple(x.shape[1:])
     assert operator.A(x).shape == (3, *operator.measurement_shape)
     assert operator.adjoint(y).shape == x.shape
     assert operator.A(x.to(torch.bfloat16)).dtype == torch.float32
@@ -169,7 +173,7 @@ def test_selection(operator: Operator, x: Tensor) -> None:
 
 
 def test_fingerprint_identifies_the_parameters(preset: str, task: Task, operator: Operator) -> None:
-    again = load_task(preset).build(operator.image_shape, IDS)
+    again = load_task(preset).build(operator.signal_shape, IDS)
     assert len(operator.fingerprint()) == 12
     assert operator.norm_sq > 0
     assert [operator.fingerprint(i) for i in range(3)] == [again.fingerprint(i) for i in range(3)]
@@ -184,7 +188,7 @@ def test_measured_entries(operator: Operator, x: Tensor) -> None:
 
 
 def test_pickle(task: Task, operator: Operator, x: Tensor) -> None:
-    again = pickle.loads(pickle.dumps(task)).build(operator.image_shape, IDS)
+    again = pickle.loads(pickle.dumps(task)).build(operator.signal_shape, IDS)
     assert torch.equal(again.A(x), operator.A(x))
     if not isinstance(operator, DeepinvOperator):
         restored = pickle.loads(pickle.dumps(operator))

@@ -11,17 +11,14 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from tests.operators.tasks import PRESETS
-from treg_exp.operators import (
-    DeepinvOperator,
-    FourierLines,
-    GaussianBlur,
-    GaussianNoise,
-    KernelBlur,
-    Masking,
-    deepinv_task,
-)
-from treg_exp.operators.blur import gaussian_kernel
-from treg_exp.operators.cg import dot
+from treg_exp.operators.linear.blur import GaussianBlur
+from treg_exp.operators.linear.deepinv_adapter import DeepinvOperator, deepinv_task
+from treg_exp.operators.linear.kernel_blur import KernelBlur
+from treg_exp.operators.linear.masking import Masking
+from treg_exp.operators.linear.mri import FourierLines
+from treg_exp.operators.noise.models import GaussianNoise
+from treg_exp.operators.linear.blur import gaussian_kernel
+from treg_exp.numerics.cg import dot
 
 SHAPE = (3, 16, 16)
 GAUSSIAN = {"_target_": "deepinv.physics.functional.gaussian_blur", "psf_size": [9, 9], "sigma": 1.5}

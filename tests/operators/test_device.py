@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from tests.operators.conftest import IDS
 from tests.operators.tasks import NAMES, load_task, smallest_shape
-from treg_exp.operators import Descent, Exact, Operator
+from treg_exp.operators.base import Operator
+from treg_exp.operators.methods import Descent, Exact
 
 
 def tensors(value: object, path: str = "operator") -> Iterator[tuple[str, Tensor]]:
@@ -44,7 +45,7 @@ def test_every_tensor_moves_and_the_original_stays(name: str) -> None:
 def test_a_gpu_computes_what_the_cpu_does(name: str) -> None:
     task = load_task(name)
     operator = task.build(smallest_shape(task), IDS)
-    x0 = torch.rand(3, *operator.image_shape, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    x0 = torch.rand(3, *operator.signal_shape, generator=torch.Generator().manual_seed(1)) * 2 - 1
     y = operator.A(x0.flip(0))
     moved, lam = operator.to("cuda"), 0.1 * operator.norm_sq
     method = Exact() if operator.linear else Descent(3)

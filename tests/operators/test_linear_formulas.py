@@ -10,27 +10,21 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from treg_exp.operators import (
-    AnisotropicGaussianBlur,
-    AveragePooling,
-    BayerMosaic,
-    BoxInpainting,
-    Composition,
-    CompressedSensing,
-    FourierLines,
-    GaussianBlur,
-    Greyscale,
-    KernelBlur,
-    MotionBlur,
-    Operator,
-    Outpainting,
-    RandomBoxInpainting,
-    RandomInpainting,
-    SparseViewCT,
-    StrokeInpainting,
-)
-from treg_exp.operators.anisotropic import anisotropic_kernel
-from treg_exp.operators.motion import motion_kernel
+from treg_exp.operators.base import Operator
+from treg_exp.operators.composition import Composition
+from treg_exp.operators.linear.anisotropic import AnisotropicGaussianBlur
+from treg_exp.operators.linear.average import AveragePooling
+from treg_exp.operators.linear.blur import GaussianBlur
+from treg_exp.operators.linear.colour import BayerMosaic, Greyscale
+from treg_exp.operators.linear.compressed import CompressedSensing
+from treg_exp.operators.linear.kernel_blur import KernelBlur
+from treg_exp.operators.linear.masking import BoxInpainting, Outpainting, RandomInpainting
+from treg_exp.operators.linear.motion import MotionBlur
+from treg_exp.operators.linear.mri import FourierLines
+from treg_exp.operators.linear.radon import SparseViewCT
+from treg_exp.operators.linear.random_masks import RandomBoxInpainting, StrokeInpainting
+from treg_exp.operators.linear.anisotropic import anisotropic_kernel
+from treg_exp.operators.linear.motion import motion_kernel
 
 SHAPE = (3, 32, 48)
 
@@ -136,15 +130,15 @@ def test_projections_of_a_single_pixel_and_of_the_mean() -> None:
 def test_composition() -> None:
     x = image()
     blur, pool = GaussianBlur(1.0, 7, SHAPE), AveragePooling(2, SHAPE)
-    both = Composition(lambda image_shape: blur, lambda image_shape: AveragePooling(2, image_shape), SHAPE, ["a", "b"])
+    both = Composition(lambda signal_shape: blur, lambda signal_shape: AveragePooling(2, signal_shape), SHAPE, ["a", "b"])
     near(both.A(x), pool.A(blur.A(x)))
-    other = Composition(lambda image_shape: blur, lambda image_shape: AveragePooling(4, image_shape), SHAPE, ["a"])
+    other = Composition(lambda signal_shape: blur, lambda signal_shape: AveragePooling(4, signal_shape), SHAPE, ["a"])
     assert both.fingerprint() != other.fingerprint()
 
 
 def test_parts_of_a_composition_draw_their_own_numbers() -> None:
-    def half(image_shape: tuple[int, ...], sample_ids: tuple[str, ...], seed: int) -> Operator:
-        return RandomInpainting(0.5, image_shape, sample_ids, seed)
+    def half(signal_shape: tuple[int, ...], sample_ids: tuple[str, ...], seed: int) -> Operator:
+        return RandomInpainting(0.5, signal_shape, sample_ids, seed)
 
     both = Composition(half, half, SHAPE, ["a", "b"])
     assert both.samples == 2
@@ -228,8 +222,8 @@ def test_equals_deepinv(name: str, settings: dict[str, object], ours: Operator) 
         (lambda: BoxInpainting((0, 0, 1, 1), SHAPE), "nothing would be measured"),
         (
             lambda: Composition(
-                lambda image_shape: Greyscale("mean", image_shape),
-                lambda image_shape: AveragePooling(2, image_shape),
+                lambda signal_shape: Greyscale("mean", signal_shape),
+                lambda signal_shape: AveragePooling(2, signal_shape),
                 SHAPE,
                 ["a"],
             ),

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from treg_exp.operators import BoxInpainting, Identity, Masking, RandomInpainting
+from treg_exp.operators.linear.masking import BoxInpainting, Identity, Masking, RandomInpainting
 
 SHAPE = (3, 16, 32)
 

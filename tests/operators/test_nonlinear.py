@@ -13,24 +13,20 @@ from PIL import Image
 
 from tests.operators.conftest import IDS
 from tests.operators.tasks import NONLINEAR, load_task
-from treg_exp.operators import (
-    CG,
-    JPEG,
-    Composition,
-    Descent,
-    GammaCorrection,
-    GaussianBlur,
-    GaussianNoise,
-    HighDynamicRange,
-    Identity,
-    NonlinearComposition,
-    NonlinearOperator,
-    NonlinearOperatorError,
-    PhaseRetrieval,
-    RandomInpainting,
-    Task,
-)
-from treg_exp.solvers import Adjoint, PseudoInverse, Solver, TReg, Unconditional
+from treg_exp.operators.composition import Composition, NonlinearComposition
+from treg_exp.operators.linear.blur import GaussianBlur
+from treg_exp.operators.linear.masking import Identity, RandomInpainting
+from treg_exp.operators.methods import CG, Descent
+from treg_exp.operators.noise.models import GaussianNoise
+from treg_exp.operators.nonlinear.base.base.base import NonlinearOperator, NonlinearOperatorError
+from treg_exp.operators.nonlinear.base.base.intensity import GammaCorrection, HighDynamicRange
+from treg_exp.operators.nonlinear.base.base.jpeg import JPEG
+from treg_exp.operators.nonlinear.base.base.phase import PhaseRetrieval
+from treg_exp.tasks.inverse import InverseTask
+from treg_exp.solvers.base import Solver
+from treg_exp.solvers.linear import Adjoint, PseudoInverse
+from treg_exp.solvers.treg import TReg
+from treg_exp.solvers.unconditional import Unconditional
 
 SHAPE = (3, 32, 48)
 
@@ -107,7 +103,7 @@ def test_what_does_not_exist_says_so(operator: NonlinearOperator, x: torch.Tenso
     with pytest.raises(ValueError, match="y and x: 2 and 3 samples, but both must have the same number"):
         operator.gradient(y[:2], x)
     with pytest.raises(ValueError, match=r"second: .*non-linear; NonlinearComposition takes such parts"):
-        Composition(Identity, lambda image_shape: operator, SHAPE, IDS)
+        Composition(Identity, lambda signal_shape: operator, SHAPE, IDS)
 
 
 def test_the_proximal_step_lowers_its_objective_and_stays_where_the_ridge_is_strong(
@@ -128,7 +124,7 @@ def test_the_proximal_step_lowers_its_objective_and_stays_where_the_ridge_is_str
 
 
 def test_descent_reaches_the_exact_proximal_step_of_a_linear_operator(x: torch.Tensor) -> None:
-    operator = GaussianBlur(sigma=1.0, kernel_size=7, image_shape=SHAPE)
+    operator = GaussianBlur(sigma=1.0, kernel_size=7, signal_shape=SHAPE)
     y = operator.A(smooth(3).roll(1, 0))
     torch.testing.assert_close(operator.prox(y, x, 0.1, Descent(200)), operator.prox(y, x, 0.1), rtol=0, atol=1e-3)
 
@@ -145,14 +141,14 @@ def test_the_first_step_on_magnitudes_takes_the_measured_ones_and_keeps_the_phas
 
 
 def test_a_composition_does_one_after_the_other(x: torch.Tensor) -> None:
-    blur = GaussianBlur(sigma=1.0, kernel_size=7, image_shape=SHAPE)
+    blur = GaussianBlur(sigma=1.0, kernel_size=7, signal_shape=SHAPE)
     darken = GammaCorrection(2.2, SHAPE)
-    both = NonlinearComposition(lambda image_shape: darken, lambda image_shape: blur, SHAPE, IDS)
+    both = NonlinearComposition(lambda signal_shape: darken, lambda signal_shape: blur, SHAPE, IDS)
     torch.testing.assert_close(both.A(x), blur.A(darken.A(x)))
     assert both.norm_sq == blur.norm_sq
     assert both.preview(both.A(x)).shape == x.shape
     exact = NonlinearComposition(
-        lambda image_shape: blur, lambda image_shape: JPEG(50, image_shape, rounding="exact"), SHAPE, IDS
+        lambda signal_shape: blur, lambda signal_shape: JPEG(50, signal_shape, rounding="exact"), SHAPE, IDS
     )
     assert both.differentiable
     assert not exact.differentiable

@@ -8,14 +8,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from treg_exp.operators import CG, Operator, SeparableOperator
+from treg_exp.operators.base import Operator
+from treg_exp.operators.linear.separable import SeparableOperator
+from treg_exp.operators.methods import CG
 
 
 class Grey(Operator):
     """The mean of the channels."""
 
-    def __init__(self, image_shape: Sequence[int]) -> None:
-        super().__init__(image_shape, (1, *image_shape[1:]))
+    def __init__(self, signal_shape: Sequence[int]) -> None:
+        super().__init__(signal_shape, (1, *signal_shape[1:]))
 
     def _A(self, x: Tensor) -> Tensor:
         return x.mean(1, keepdim=True)
@@ -68,5 +70,5 @@ def test_matrices_of_a_separable_operator() -> None:
     torch.testing.assert_close(operator.A(x), torch.einsum("ih,bchw,jw->bcij", H_h, x, H_w))
     norm = torch.linalg.matrix_norm(torch.kron(H_h, H_w), 2)
     assert operator.norm_sq == pytest.approx(float(norm) ** 2, rel=1e-5)
-    with pytest.raises(ValueError, match=r"image_shape=\(3, 8, 8\): the matrices need \(3, 8, 6\)"):
-        SeparableOperator(H_h, H_w, image_shape=(3, 8, 8))
+    with pytest.raises(ValueError, match=r"signal_shape=\(3, 8, 8\): the matrices need \(3, 8, 6\)"):
+        SeparableOperator(H_h, H_w, signal_shape=(3, 8, 8))

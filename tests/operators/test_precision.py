@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from treg_exp.operators.precision import full_precision
+from treg_exp.numerics.precision import full_precision
 
 BACKENDS: Any = torch.backends
 PLACES = (BACKENDS.cuda.matmul, BACKENDS.mkldnn.matmul, BACKENDS.cudnn.conv, BACKENDS.mkldnn.conv)

@@ -12,22 +12,19 @@ from torch import Tensor
 
 from tests.operators.conftest import IDS
 from tests.operators.tasks import NAMES, load_task, smallest_shape
-from treg_exp.operators import (
-    JPEG,
-    AveragePooling,
-    BicubicDownsampling,
-    Composition,
-    Descent,
-    GaussianBlur,
-    GaussianNoise,
-    Identity,
-    MotionBlur,
-    Operator,
-    RandomInpainting,
-    SparseViewCT,
-    StrokeInpainting,
-    Task,
-)
+from treg_exp.operators.base import Operator
+from treg_exp.operators.composition import Composition
+from treg_exp.operators.linear.average import AveragePooling
+from treg_exp.operators.linear.bicubic import BicubicDownsampling
+from treg_exp.operators.linear.blur import GaussianBlur
+from treg_exp.operators.linear.masking import Identity, RandomInpainting
+from treg_exp.operators.linear.motion import MotionBlur
+from treg_exp.operators.linear.radon import SparseViewCT
+from treg_exp.operators.linear.random_masks import StrokeInpainting
+from treg_exp.operators.methods import Descent
+from treg_exp.operators.noise.models import GaussianNoise
+from treg_exp.operators.nonlinear.base.base.jpeg import JPEG
+from treg_exp.tasks.inverse import InverseTask
 from treg_exp.operators.base import is_random
 
 SHAPE = (3, 32, 48)
@@ -139,7 +136,7 @@ def test_mistakes_are_named() -> None:
         Task(operator=Identity, noise=GaussianNoise(0.1), name="t", tau=0)
     with pytest.raises(ValueError, match="operator: must be callable"):
         Task(operator=Identity(SHAPE), noise=GaussianNoise(0.1), name="t")
-    with pytest.raises(ValueError, match=r"image_shape=\(1, 8, 8\): must be \(3, H, W\)"):
+    with pytest.raises(ValueError, match=r"signal_shape=\(1, 8, 8\): must be \(3, H, W\)"):
         load_task("denoising").build((1, 8, 8), ["a"])
 
 

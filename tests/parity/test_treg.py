@@ -18,11 +18,13 @@ from hydra.utils import instantiate
 from tests.test_config import composed
 from tests.tiny import tiny_prior
 from treg_exp.noise import ReplayNoise
-from treg_exp.operators import BicubicDownsampling
-from treg_exp.ranges import to_unit
-from treg_exp.solvers import TReg
-from treg_exp.text import AdaptiveNegation, ConstantGuidance, FixedNullText, TextPolicy
-from treg_exp.types import Measurement, Problem
+from treg_exp.operators.linear.bicubic import BicubicDownsampling
+from treg_exp.signals.ranges import to_unit
+from treg_exp.solvers.treg import TReg
+from treg_exp.text.guidance import ConstantGuidance
+from treg_exp.text.null_text import AdaptiveNegation, FixedNullText
+from treg_exp.text.policy import TextPolicy
+from treg_exp.tasks.problems import Measurement, Problem
 
 TOLERANCE = 1e-4
 
@@ -66,7 +68,7 @@ def test_matches_the_original(case: str, vectors: Path, capsys: pytest.CaptureFi
     policy = TextPolicy(ConstantGuidance(settings["guidance"]), null_text)
     y = torch.from_numpy(arrays["measurement"])
     factor = 16
-    operator = BicubicDownsampling(factor=factor, image_shape=(3, y.shape[-2] * factor, y.shape[-1] * factor))
+    operator = BicubicDownsampling(factor=factor, signal_shape=(3, y.shape[-2] * factor, y.shape[-1] * factor))
     problem = Problem(
         Measurement(y, operator, sigma=0.01, lam=settings["lam"]), policy.start(prior, [settings["prompt"]])
     )

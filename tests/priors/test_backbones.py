@@ -24,13 +24,19 @@ from tests.priors.backbones import KINDS, SIZE, write_backbone
 from tests.tiny import LinearFeatures
 from treg_exp.api import measure, restore
 from treg_exp.noise import KeyedNoise, StreamKey
-from treg_exp.operators import BicubicDownsampling
-from treg_exp.priors import LatentDiffusion, load_prior, prior_path, read_prior_info
+from treg_exp.operators.linear.bicubic import BicubicDownsampling
+from treg_exp.priors.folder import prior_path
+from treg_exp.priors.info import read_prior_info
+from treg_exp.priors.latent import LatentDiffusion
+from treg_exp.priors.loading import load_prior
 from treg_exp.priors.latent import guidance_embedding
 from treg_exp.schedule import Point, Schedule
-from treg_exp.solvers import TReg, Unconditional
-from treg_exp.text import AdaptiveNegation, ConstantGuidance, FixedNullText, TextPolicy
-from treg_exp.types import Problem
+from treg_exp.solvers.treg import TReg
+from treg_exp.solvers.unconditional import Unconditional
+from treg_exp.text.guidance import ConstantGuidance
+from treg_exp.text.null_text import AdaptiveNegation, FixedNullText
+from treg_exp.text.policy import TextPolicy
+from treg_exp.tasks.problems import Problem
 
 PROMPTS = ["a bowl of fried rice", "a red apple"]
 

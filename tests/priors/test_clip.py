@@ -10,7 +10,9 @@ import pytest
 import torch
 
 from treg_exp.errors import ConfigError
-from treg_exp.priors import load_prior, prior_path, read_prior_info
+from treg_exp.priors.folder import prior_path
+from treg_exp.priors.info import read_prior_info
+from treg_exp.priors.loading import load_prior
 from treg_exp.priors.clip import feature_width
 
 

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from tests.conftest import DATA
-from treg_exp.priors import load_prior, read_prior_info
+from treg_exp.priors.info import read_prior_info
+from treg_exp.priors.loading import load_prior
 from treg_exp.priors.precision import autocast_dtype, has_fast_bf16
 from treg_exp.schedule import Point
 

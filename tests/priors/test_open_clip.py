@@ -12,7 +12,9 @@ from safetensors.torch import load_file, save_file
 
 from tests.conftest import DATA
 from treg_exp import AdaptiveNegation, BicubicDownsampling, TReg, measure, restore
-from treg_exp.priors import OpenClipFiles, load_prior, read_prior_info
+from treg_exp.priors.info import read_prior_info
+from treg_exp.priors.loading import load_prior
+from treg_exp.priors.open_clip import OpenClipFiles
 from treg_exp.priors.open_clip import OpenClip
 
 TINY = str(DATA / "parity" / "tiny_model")
@@ -73,7 +75,7 @@ def test_a_prior_takes_it_and_negation_runs(files: OpenClipFiles) -> None:
     assert read_prior_info(TINY).feature_width is None
     assert read_prior_info(TINY, open_clip=files).feature_width == 32
     prior = load_prior(TINY, "fp32", open_clip=files)
-    operator = BicubicDownsampling(factor=8, image_shape=(3, 64, 64))
+    operator = BicubicDownsampling(factor=8, signal_shape=(3, 64, 64))
     measurement = measure(operator, torch.rand(1, 3, 64, 64) * 2 - 1, sigma=0.01)
     images = [
         restore(measurement, prior, "a cat", solver=TReg(steps=4), guidance=5.0, null_text=null_text)

@@ -16,10 +16,15 @@ from omegaconf import OmegaConf
 from tests.conftest import ROOT
 from tests.test_config import composed
 from treg_exp.app import run
-from treg_exp.priors import LatentDiffusion, load_prior, prior_path, read_prior_info, tiny
-from treg_exp.reports import read_rows
+from treg_exp.priors import tiny
+from treg_exp.priors.folder import prior_path
+from treg_exp.priors.info import read_prior_info
+from treg_exp.priors.latent import LatentDiffusion
+from treg_exp.priors.loading import load_prior
+from treg_exp.reports.rows import read_rows
 from treg_exp.schedule import Point
-from treg_exp.text import AdaptiveNegation, TextPolicy
+from treg_exp.text.null_text import AdaptiveNegation
+from treg_exp.text.policy import TextPolicy
 
 EMOJI64 = ROOT / "src" / "treg_exp" / "assets" / "emoji64"
 

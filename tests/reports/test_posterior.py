@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from treg_exp.files import save_png
-from treg_exp.reports import write_posterior, write_posterior_grid
+from treg_exp.reports.posterior import write_posterior, write_posterior_grid
 
 
 def _drawn(folder: Path, values: list[float]) -> list[dict]:

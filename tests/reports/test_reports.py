@@ -13,7 +13,10 @@ import torch
 from PIL import Image
 
 from treg_exp.files import append_json_line, save_png, write_json
-from treg_exp.reports import read_rows, render, summarise, write_grid, write_results
+from treg_exp.reports.grid import write_grid
+from treg_exp.reports.rows import read_rows, write_results
+from treg_exp.reports.summary import summarise
+from treg_exp.reports.table import render
 from treg_exp.reports.grid import CELL
 from treg_exp.reports.lettering import plain, width, wrap
 from treg_exp.reports.summary import interval

@@ -11,10 +11,12 @@ from hydra.utils import instantiate
 from tests.conftest import ROOT
 from tests.test_config import composed
 from treg_exp.noise import KeyedNoise, StreamKey
-from treg_exp.operators import BicubicDownsampling
-from treg_exp.solvers import Solver
-from treg_exp.text import AdaptiveNegation, ConstantGuidance, TextPolicy
-from treg_exp.types import Measurement, Problem
+from treg_exp.operators.linear.bicubic import BicubicDownsampling
+from treg_exp.solvers.base import Solver
+from treg_exp.text.guidance import ConstantGuidance
+from treg_exp.text.null_text import AdaptiveNegation
+from treg_exp.text.policy import TextPolicy
+from treg_exp.tasks.problems import Measurement, Problem
 
 NAMES = sorted(p.stem for p in (ROOT / "conf" / "solver").glob("*.yaml"))
 IDS = ["apple", "bear", "crab"]
@@ -35,7 +37,7 @@ def x() -> torch.Tensor:
 
 
 def problem(prior, x: torch.Tensor, prompts: list[str]) -> Problem:
-    operator = BicubicDownsampling(factor=8, image_shape=(3, 64, 64))
+    operator = BicubicDownsampling(factor=8, signal_shape=(3, 64, 64))
     return Problem(Measurement(operator.A(x), operator, 0.01, 1e-4), POLICY.start(prior, prompts))
 
 

@@ -6,17 +6,20 @@ import pytest
 import torch
 
 from treg_exp.noise import KeyedNoise, StreamKey
-from treg_exp.operators import CG, BicubicDownsampling, Exact
-from treg_exp.priors import Counted
-from treg_exp.solvers import DataSteps, TReg
-from treg_exp.text import ConstantGuidance, FixedNullText, TextPolicy
-from treg_exp.types import Measurement, Problem
+from treg_exp.operators.linear.bicubic import BicubicDownsampling
+from treg_exp.operators.methods import CG, Exact
+from treg_exp.priors.base import Counted
+from treg_exp.solvers.treg import DataSteps, TReg
+from treg_exp.text.guidance import ConstantGuidance
+from treg_exp.text.null_text import FixedNullText
+from treg_exp.text.policy import TextPolicy
+from treg_exp.tasks.problems import Measurement, Problem
 
 POLICY = TextPolicy(ConstantGuidance(3.0), FixedNullText())
 
 
 def run(prior, solver: TReg, sigma: float = 0.0, lam: float = 0.0, policy: TextPolicy = POLICY):
-    operator = BicubicDownsampling(factor=8, image_shape=(3, 64, 64))
+    operator = BicubicDownsampling(factor=8, signal_shape=(3, 64, 64))
     x = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
     counted = Counted(prior)
     problem = Problem(Measurement(operator.A(x), operator, sigma, lam), policy.start(prior, ["a cat"]))

@@ -3,9 +3,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from treg_exp.priors import Counted
+from treg_exp.priors.base import Counted
 from treg_exp.schedule import Point
-from treg_exp.text import ConstantGuidance, FixedNullText, TextPolicy
+from treg_exp.text.guidance import ConstantGuidance
+from treg_exp.text.null_text import FixedNullText
+from treg_exp.text.policy import TextPolicy
 
 POINT = Point(500, 0.3)
 

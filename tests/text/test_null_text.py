@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from treg_exp.priors import TextLayout
-from treg_exp.text import AdaptiveNegation, FixedNullText, TextPolicy
+from treg_exp.priors.base import TextLayout
+from treg_exp.text.null_text import AdaptiveNegation, FixedNullText
+from treg_exp.text.policy import TextPolicy
 
 
 @pytest.fixture

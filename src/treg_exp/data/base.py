@@ -7,7 +7,7 @@ from typing import Protocol
 
 from treg_exp.data.file_source import FileSource
 from treg_exp.errors import ConfigError
-from treg_exp.types import Sample
+from treg_exp.data.sample import Sample
 
 
 class Source(Protocol):

@@ -15,7 +15,7 @@ from torch import Tensor
 from treg_exp.data.listing import check_files, list_files, some
 from treg_exp.data.manifest import match, read_manifest
 from treg_exp.errors import ConfigError
-from treg_exp.types import Sample
+from treg_exp.data.sample import Sample
 
 
 class FileSource(ABC):

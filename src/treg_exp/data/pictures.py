@@ -15,7 +15,7 @@ from PIL import Image, ImageColor, ImageOps
 from torch import Tensor
 
 from treg_exp.errors import ConfigError
-from treg_exp.ranges import from_uint8
+from treg_exp.signals.ranges import from_uint8
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 Fit = Literal["crop", "pad", "stretch"]

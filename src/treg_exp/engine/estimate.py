@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from treg_exp.engine.module import RestorationModule, WorkBatch
-from treg_exp.types import StepInfo
+from treg_exp.solvers.base import StepInfo
 
 
 class _EnoughError(Exception):

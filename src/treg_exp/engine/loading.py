@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
 
-from treg_exp.data import Source
+from treg_exp.data.base import Source
 from treg_exp.engine.module import WorkBatch
 from treg_exp.engine.work import WorkItem
 

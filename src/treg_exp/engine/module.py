@@ -15,12 +15,14 @@ from torch import Tensor
 
 from treg_exp.engine.recovery import FirstNonFinite, MicroBatches, is_out_of_memory
 from treg_exp.engine.work import Variant, WorkItem
-from treg_exp.metrics import Metric, MetricInput, evaluate
+from treg_exp.metrics.base import Metric, MetricInput, evaluate
 from treg_exp.noise import KeyedNoise, StreamKey
-from treg_exp.operators import Task
-from treg_exp.priors import Counted, LatentDiffusion
-from treg_exp.solvers import OnStep, Solver
-from treg_exp.types import Measurement, Problem, Sample
+from treg_exp.tasks.inverse import InverseTask
+from treg_exp.priors.base import Counted
+from treg_exp.priors.latent import LatentDiffusion
+from treg_exp.solvers.base import OnStep, Solver
+from treg_exp.data.sample import Sample
+from treg_exp.tasks.problems import Measurement, Problem
 
 COSTS = ("seconds", "nfe")  # columns that the engine adds to a row
 

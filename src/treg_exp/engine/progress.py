@@ -7,7 +7,7 @@ from typing import Any
 
 from lightning.pytorch.callbacks import Callback
 
-from treg_exp.types import StepInfo
+from treg_exp.solvers.base import StepInfo
 
 
 class StepProgress(Callback):

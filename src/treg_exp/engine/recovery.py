@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import torch
 
-from treg_exp.types import StepInfo
+from treg_exp.solvers.base import StepInfo
 
 _SIGNS = (
     "can't allocate memory",  # torch's CPU allocator

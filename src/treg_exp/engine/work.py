@@ -6,8 +6,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
-from treg_exp.data import Prompt, Source, text_table
-from treg_exp.text import TextPolicy
+from treg_exp.data.base import Source, text_table
+from treg_exp.data.prompts import Prompt
+from treg_exp.text.policy import TextPolicy
 
 Key = tuple[str, str, int]  # (sample_id, variant, draw)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from torch import Tensor
 
 from treg_exp.errors import ConfigError
-from treg_exp.types import Measurement
+from treg_exp.tasks.problems import Measurement
 
 if TYPE_CHECKING:
     from treg_exp.priors.base import Prior

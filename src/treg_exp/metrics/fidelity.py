@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from treg_exp.metrics.base import MetricInput, Values
-from treg_exp.ranges import to_unit
+from treg_exp.signals.ranges import to_unit
 
 SSIM_WINDOW = 11  # pixels; Gaussian with a standard deviation of 1.5
 SSIM_SIGMA = 1.5

@@ -10,7 +10,7 @@ from treg_exp.metrics.alignment import TextAlignment
 from treg_exp.metrics.base import MetricInput
 
 if TYPE_CHECKING:
-    from treg_exp.judge import Judge
+    from treg_exp.metrics.networks.judge import Judge
 
 ROLES = {"judge_own": "caption", "judge_counterfactual": "counterfactual"}
 
@@ -24,7 +24,7 @@ class JudgeAlignment(TextAlignment):
     """
 
     def __init__(self, roles: Mapping[str, str] | None = None, folder: str | Path | None = None) -> None:
-        from treg_exp.judge import load_judge
+        from treg_exp.metrics.networks.judge import load_judge
 
         super().__init__(ROLES if roles is None else roles)
         self.judge: Judge = load_judge(folder)

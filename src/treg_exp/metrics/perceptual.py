@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from treg_exp.metrics.base import MetricInput, Values
 from treg_exp.metrics.fidelity import per_sample
-from treg_exp.perceptual import SMALLEST, load_lpips
+from treg_exp.metrics.networks.lpips import SMALLEST, load_lpips
 
 
 class LPIPS:
-    """See :class:`treg_exp.perceptual.LPIPS`; None without a target and for images of fewer than 31 pixels a side."""
+    """See :class:`treg_exp.metrics.networks.lpips.LPIPS`; None without a target and for images of fewer than 31 pixels a side."""
 
     names = ("lpips",)
     higher_is_better = False

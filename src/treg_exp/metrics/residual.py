@@ -6,7 +6,7 @@ from torch import Tensor
 
 from treg_exp.metrics.base import MetricInput, Values
 from treg_exp.metrics.fidelity import per_sample
-from treg_exp.types import Measurement
+from treg_exp.tasks.problems import Measurement
 
 
 def residual(image: Tensor, measurement: Measurement) -> Tensor:

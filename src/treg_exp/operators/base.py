@@ -20,12 +20,12 @@ import torch
 from torch import Tensor
 
 from treg_exp.noise import generator
-from treg_exp.operators.cg import conjugate_gradients, damped_least_squares, half_square, largest_eigenvalue
-from treg_exp.operators.channels import by_channel
+from treg_exp.numerics.cg import conjugate_gradients, damped_least_squares, half_square, largest_eigenvalue
+from treg_exp.numerics.channels import by_channel
 from treg_exp.operators.checks import check_image_shape, check_same_batch
-from treg_exp.operators.descent import gradient_descent
+from treg_exp.numerics.descent import gradient_descent
 from treg_exp.operators.methods import CG, EXACT, Descent, ProxMethod
-from treg_exp.operators.precision import full_precision
+from treg_exp.numerics.precision import full_precision
 
 
 class Operator(ABC):
@@ -35,7 +35,7 @@ class Operator(ABC):
     starting with an underscore are for values derived from them.
 
     Attributes:
-        image_shape: (3, H, W) of one image.
+        signal_shape: (3, H, W) of one image.
         measurement_shape: shape of one measurement.
         per_sample: names of the tensor attributes with a leading axis of 1 (shared) or B (one entry per
             sample).
@@ -56,9 +56,9 @@ class Operator(ABC):
     exact_iterations: int = 500
     exact_tolerance: float = 1e-6
 
-    def __init__(self, image_shape: Sequence[int], measurement_shape: Sequence[int]) -> None:
+    def __init__(self, signal_shape: Sequence[int], measurement_shape: Sequence[int]) -> None:
         """Stores the shapes; (3, H, W) and the shape of one measurement."""
-        self.image_shape = check_image_shape(image_shape)
+        self.signal_shape = check_image_shape(signal_shape)
         self.measurement_shape = tuple(int(n) for n in measurement_shape)
         self._place = torch.empty(0)  # moves along, and so tells the device of an operator without other tensors
 
@@ -89,12 +89,12 @@ class Operator(ABC):
 
     @cached_property
     def _norm_sq(self) -> float:
-        start = torch.randn(1, *self.image_shape, generator=generator("operator norm")).to(self._device())
+        start = torch.randn(1, *self.signal_shape, generator=generator("operator norm")).to(self._device())
         return largest_eigenvalue(lambda x: self.adjoint(self.A(x)), start)
 
     def A(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) images in [-1, 1] units -> (B, *measurement_shape) measurements, float32."""
-        x = self._checked("x", x, self.image_shape)
+        x = self._checked("x", x, self.signal_shape)
         with self._precision(x.device):
             return self._A(x)
 
@@ -197,7 +197,7 @@ class Operator(ABC):
         Raises:
             ValueError: a wrong shape, or an operator that is non-linear.
         """
-        return self._checked("x", x, self.image_shape) - self.pinv(self.A(x))
+        return self._checked("x", x, self.signal_shape) - self.pinv(self.A(x))
 
     def preview(self, y: Tensor) -> Tensor:
         """An image of y for pictures, (B, 3, H, W): the pseudo-inverse; non-linear operators have their own."""
@@ -209,7 +209,7 @@ class Operator(ABC):
         An entry that no image can change, such as a hole of an inpainting mask, has no noise either and does
         not count in averages over y.
         """
-        probe = torch.randn(1, *self.image_shape, generator=generator("measured entries"))
+        probe = torch.randn(1, *self.signal_shape, generator=generator("measured entries"))
         return (self.A(probe.to(self._device()).expand(self.samples, -1, -1, -1)) != 0).to(torch.float32)
 
     @property
@@ -265,17 +265,17 @@ class Operator(ABC):
 
     def _checked_pair(self, y: Tensor, name: str, x: Tensor) -> tuple[Tensor, Tensor]:
         """Measurements and the images ``name``, checked and of the same batch size."""
-        y, x = self._checked("y", y, self.measurement_shape), self._checked(name, x, self.image_shape)
+        y, x = self._checked("y", y, self.measurement_shape), self._checked(name, x, self.signal_shape)
         check_same_batch(y, name, x)
         return y, x
 
 
 def make_operator(
-    make: Callable[..., Operator], image_shape: Sequence[int], sample_ids: Sequence[str], seed: int
+    make: Callable[..., Operator], signal_shape: Sequence[int], sample_ids: Sequence[str], seed: int
 ) -> Operator:
-    """``make(image_shape=...)``; an operator with random parameters gets ``sample_ids`` and ``seed`` as well."""
+    """``make(signal_shape=...)``; an operator with random parameters gets ``sample_ids`` and ``seed`` as well."""
     own = {"sample_ids": sample_ids, "seed": seed} if is_random(make) else {}
-    return make(image_shape=image_shape, **own)
+    return make(signal_shape=signal_shape, **own)
 
 
 def is_random(make: Callable[..., Operator]) -> bool:

@@ -8,11 +8,11 @@ from numbers import Real
 from torch import Tensor
 
 
-def check_image_shape(image_shape: Sequence[int]) -> tuple[int, int, int]:
-    """``image_shape`` as a tuple (3, H, W), or a ValueError that says what is wrong."""
-    shape = tuple(int(n) for n in image_shape)
+def check_image_shape(signal_shape: Sequence[int]) -> tuple[int, int, int]:
+    """``signal_shape`` as a tuple (3, H, W), or a ValueError that says what is wrong."""
+    shape = tuple(int(n) for n in signal_shape)
     if len(shape) != 3 or shape[0] != 3 or min(shape) < 1:
-        raise ValueError(f"image_shape={shape}: must be (3, H, W) with H, W >= 1")
+        raise ValueError(f"signal_shape={shape}: must be (3, H, W) with H, W >= 1")
     return shape
 
 

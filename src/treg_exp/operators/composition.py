@@ -10,7 +10,7 @@ from torch import Tensor
 
 from treg_exp.operators.base import Operator, is_random, make_operator
 from treg_exp.operators.checks import check_sample_ids
-from treg_exp.operators.nonlinear import NonlinearOperator
+from treg_exp.operators.nonlinear.base.base.base import NonlinearOperator
 
 
 class _Chain(Operator):
@@ -28,13 +28,13 @@ class _Chain(Operator):
         self,
         first: Callable[..., Operator],
         second: Callable[..., Operator],
-        image_shape: Sequence[int],
+        signal_shape: Sequence[int],
         sample_ids: Sequence[str],
         seed: int = 0,
     ) -> None:
         """Builds both parts; each is called as ``Task`` calls its operator (in YAML: ``_partial_: true``)."""
         check_sample_ids(sample_ids)
-        self.first = self._part(first, image_shape, sample_ids, seed)
+        self.first = self._part(first, signal_shape, sample_ids, seed)
         before = "second/" * _parts(self.first)
         others = [f"{before}{sample_id}" for sample_id in sample_ids]
         try:
@@ -42,7 +42,7 @@ class _Chain(Operator):
         except ValueError as error:
             shape = self.first.measurement_shape
             raise ValueError(f"second: cannot follow first, whose measurements are {shape}: {error}") from None
-        super().__init__(self.first.image_shape, self.second.measurement_shape)
+        super().__init__(self.first.signal_shape, self.second.measurement_shape)
         self._alike = not any(_differs(*pair) for pair in ((first, self.first), (second, self.second)))
 
     @property
@@ -66,11 +66,11 @@ class _Chain(Operator):
         return self.second.A(self.first.A(x))
 
     def _part(
-        self, make: Callable[..., Operator], image_shape: Sequence[int], sample_ids: Sequence[str], seed: int
+        self, make: Callable[..., Operator], signal_shape: Sequence[int], sample_ids: Sequence[str], seed: int
     ) -> Operator:
         if not callable(make):
-            raise ValueError("must be callable with image_shape=... (in YAML: _partial_: true)")
-        part = make_operator(make, image_shape, sample_ids, seed)
+            raise ValueError("must be callable with signal_shape=... (in YAML: _partial_: true)")
+        part = make_operator(make, signal_shape, sample_ids, seed)
         if self.linear and not part.linear:
             raise ValueError(f"{type(part).__name__} is non-linear; NonlinearComposition takes such parts")
         return part

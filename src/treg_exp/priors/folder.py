@@ -2,65 +2,85 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
+from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from pkgutil import iter_modules
 
+from treg_exp.errors import FieldError
+from treg_exp.priors import families
+from treg_exp.priors.families.base import Family
+from treg_exp.priors.folder_files import architecture_of, weights_variant
 from treg_exp.priors.tiny import TINY, tiny_random
 
-#: Part of a prior -> beginning of the name of its weights. `SECOND` is SDXL's, `TOWER` is of use for image features.
-NETWORKS = {"vae": "diffusion_pytorch_model", "unet": "diffusion_pytorch_model", "text_encoder": "model"}
-SECOND = {"text_encoder_2": "model"}
 TOWER = {"image_encoder": "model"}
 
 
-def prior_path(path: str, image_encoder: bool = False) -> Path:
-    """The folder that a name or path means, with everything in it that a prior needs.
+def prior_path(path: str) -> Path:
+    """The folder that a name or path means.
 
     Args:
         path: a folder, the name of a prior that ships with the package (``emoji64``), or ``tiny_random``, which is
             generated on first use (see ``tiny.py``).
-        image_encoder: whether ``image_encoder/``, where there is one, will be loaded and has to be complete, too.
 
     Raises:
-        ValueError: no such folder, or files are missing from it; the message lists them and says what to do.
+        FieldError: no such folder; the message says what to do.
     """
     if path == TINY:
         return tiny_random()
     shipped = Path(str(files("treg_exp") / "assets" / path))
     folder = shipped if (shipped / "model_index.json").is_file() else Path(path).expanduser()
     if not folder.is_dir():
-        raise ValueError(f"path={path}: {_no_folder(path, folder)}")
-    if (folder / "transformer").is_dir() and not (folder / "unet").is_dir():
-        raise ValueError(f"path={path}: a diffusion transformer (SD 3, Flux); only models with a U-Net are supported")
-    if missing := _missing(folder, image_encoder and has_image_encoder(folder)):
-        without = "; image_encoder=false goes without its files" if missing[-1].startswith("image_encoder/") else ""
-        raise ValueError(
-            f"path={path}: not a complete diffusers folder, missing {', '.join(missing)}. "
-            f"Download them with {_download('OWNER/MODEL', path)}{without}"
-        )
+        raise FieldError("path", path, _no_folder(path, folder))
     return folder
 
 
-def weights_variant(folder: Path, stem: str) -> str | None:
-    """Which safetensors of a network there are: ``""``, ``"fp16"``, or None where they are missing or incomplete.
+def complete_folder(folder: Path, path: str, family: Family, image_encoder: bool = False) -> None:
+    """Check that a folder has everything that its kind of prior needs.
 
     Args:
-        folder: of the network.
-        stem: see `NETWORKS`.
+        folder: in diffusers layout.
+        path: what the user gave, for messages.
+        family: its kind.
+        image_encoder: whether ``image_encoder/``, where there is one, will be loaded and has to be complete, too.
+
+    Raises:
+        FieldError: files are missing; the message lists them and says what to do.
     """
-    for variant, dot in (("", ""), ("fp16", ".fp16")):
-        if (folder / f"{stem}{dot}.safetensors").is_file():
-            return variant
-        index = folder / f"{stem}.safetensors.index{dot}.json"
-        if index.is_file():
-            shards = set(json.loads(index.read_text())["weight_map"].values())
-            if all((folder / shard).is_file() for shard in shards):
-                return variant
-    return None
+    if missing := _missing(folder, family, image_encoder and has_image_encoder(folder)):
+        without = "; image_encoder=false goes without its files" if missing[-1].startswith("image_encoder/") else ""
+        raise FieldError(
+            "path",
+            path,
+            f"not a complete diffusers folder, missing {', '.join(missing)}. "
+            f"Download them with {_download('OWNER/MODEL', path)}{without}",
+        )
+
+
+def family_of(folder: Path, path: str) -> Family:
+    """The kind of prior in a folder, told by the class of its denoiser.
+
+    Raises:
+        FieldError: no denoiser, or one of a kind that is not supported.
+    """
+    kinds: dict[tuple[str, str], Family] = {}
+    for module in iter_modules(families.__path__):
+        family = import_module(f"{families.__name__}.{module.name}")
+        if hasattr(family, "DENOISER"):
+            kinds[family.DENOISER] = family  # type: ignore[assignment]
+    known = sorted({name for _, name in kinds})
+    for part in sorted({part for part, _ in kinds}):
+        if (folder / part / "config.json").is_file():
+            name = architecture_of(folder / part)
+            if (part, name) not in kinds:
+                raise FieldError(
+                    "path", path, f"{part}/config.json is of a {name}; supported are {', '.join(known)}"
+                )
+            return kinds[part, name]
+    # Nothing tells the kind: complain as about the commonest, whose message lists what is missing.
+    return next(family for (_, name), family in kinds.items() if name == "UNet2DConditionModel")
 
 
 def has_image_encoder(folder: Path) -> bool:
@@ -68,33 +88,15 @@ def has_image_encoder(folder: Path) -> bool:
     return (folder / "image_encoder").is_dir()
 
 
-def has_two_texts(folder: Path) -> bool:
-    """Whether the denoiser is told two texts and the picture's size, as SDXL's is."""
-    return bool(read_config(folder / "unet").get("addition_embed_type") == "text_time")
-
-
-def empty_is_zero(folder: Path) -> bool:
-    """Whether an SDXL model means zeros by the empty text: what ``model_index.json`` says, True by default."""
-    index = folder / "model_index.json"
-    said = json.loads(index.read_text(encoding="utf-8")) if index.is_file() else {}
-    return bool(said.get("force_zeros_for_empty_prompt", True))
-
-
-def read_config(folder: Path) -> dict[str, Any]:
-    """``config.json`` of one part."""
-    config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    return config
-
-
-def _missing(folder: Path, tower: bool) -> list[str]:
+def _missing(folder: Path, family: Family, tower: bool) -> list[str]:
     """Files that a prior needs and that are not there, relative to its folder; those of the image tower come last."""
-    two = (folder / "unet" / "config.json").is_file() and has_two_texts(folder)
-    found = _missing_networks(folder, NETWORKS | (SECOND if two else {}))
-    for part in ("tokenizer", "tokenizer_2") if two else ("tokenizer",):
+    found = _missing_networks(folder, family.networks(folder))
+    for part in family.tokenizers(folder):
         if not (folder / part / "tokenizer_config.json").is_file():
             found.append(f"{part}/tokenizer_config.json")
-        if not (folder / part / "tokenizer.json").is_file():
-            found += [f"{part}/{n}" for n in ("vocab.json", "merges.txt") if not (folder / part / n).is_file()]
+        vocabularies = (("tokenizer.json",), ("vocab.json", "merges.txt"), ("spiece.model",))
+        if not any(all((folder / part / name).is_file() for name in names) for names in vocabularies):
+            found += [f"{part}/tokenizer.json"]
     if not (folder / "scheduler" / "scheduler_config.json").is_file():
         found.append("scheduler/scheduler_config.json")
     if tower:

@@ -7,16 +7,17 @@ from typing import Any, Literal, get_args
 
 import torch
 
-from treg_exp.operators.precision import full_precision
+from treg_exp.errors import FieldError
+from treg_exp.numerics.precision import full_precision
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 
 def check_precision(precision: str) -> Precision:
-    """``precision`` itself, or a ValueError that names the allowed ones."""
+    """``precision`` itself, or a FieldError that names the allowed ones."""
     allowed = get_args(Precision)
     if precision not in allowed:
-        raise ValueError(f"precision={precision}: allowed are {', '.join(allowed)}")
+        raise FieldError("precision", precision, f"allowed are {', '.join(allowed)}")
     return precision  # type: ignore[return-value]
 
 

@@ -16,10 +16,11 @@ from typing import Any
 
 import torch
 
+from treg_exp.errors import FieldError
 from treg_exp.files import write_bytes, write_json
 from treg_exp.noise import generator
-from treg_exp.priors import layout
-from treg_exp.priors.layout import PREPROCESSOR, byte_pair_tokenizer, training_scheduler
+from treg_exp.priors import small
+from treg_exp.priors.small import PREPROCESSOR, byte_pair_tokenizer, training_scheduler
 
 TINY = "tiny_random"
 WIDTH = 32  # of token embeddings, image features and cross-attention, which are equally wide as in emoji64
@@ -56,7 +57,7 @@ def tiny_random() -> Path:
     processes can do so at once, and one that is killed leaves nothing that the next cannot complete.
 
     Raises:
-        ValueError: no folder can be written.
+        FieldError: no folder can be written.
     """
     tried = []
     for root in _cache_roots():
@@ -67,7 +68,7 @@ def tiny_random() -> Path:
             return folder
         except OSError as error:
             tried.append(f"{root} ({error.strerror})")
-    raise ValueError(f"path={TINY}: no folder to write it to; set XDG_CACHE_HOME. Tried {', '.join(tried)}")
+    raise FieldError("path", TINY, f"no folder to write it to; set XDG_CACHE_HOME. Tried {', '.join(tried)}")
 
 
 def _cache_roots() -> Iterator[Path]:
@@ -81,7 +82,7 @@ def _cache_roots() -> Iterator[Path]:
 def _revision() -> str:
     """Changes with the code that makes the files and with the packages that define their format."""
     packages = [version(name) for name in ("diffusers", "transformers", "tokenizers")]
-    code = b"".join(Path(file).read_bytes() for file in (__file__, layout.__file__))
+    code = b"".join(Path(file).read_bytes() for file in (__file__, small.__file__))
     return hashlib.sha256(code + "\n".join(packages).encode()).hexdigest()[:12]
 
 

@@ -2,15 +2,55 @@
 
 from __future__ import annotations
 
-import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
+from torch import Tensor
+
+from treg_exp.errors import FieldError
 from treg_exp.noise import Noise
 from treg_exp.operators.base import Operator
-from treg_exp.priors.base import Prior
+from treg_exp.priors.info import PriorInfo
+from treg_exp.priors.prior import Prior
+from treg_exp.schedule.levels import Move
+from treg_exp.tasks.problems import InverseProblem, Problem
+from treg_exp.text.condition import TextCondition
 from treg_exp.text.policy import TextPolicy
-from treg_exp.types import Problem, Restoration, StepInfo
+
+
+@dataclass(frozen=True)
+class StepInfo:
+    """What a solver reports after each step (progress bars read it).
+
+    Attributes:
+        move: the step that was taken.
+        total: number of steps of this restoration.
+        z_0: (B, *latent_shape) estimate, or None for solvers without a latent.
+        z_next: (B, *latent_shape) latent that the next step begins with, likewise.
+    """
+
+    move: Move
+    total: int
+    z_0: Tensor | None = None
+    z_next: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Restoration:
+    """What comes back for a batch.
+
+    Attributes:
+        signal: (B, *signal_shape) in [-1, 1] units; not clamped.
+        latents: further latents by name, such as the inverted one, (B, *latent_shape) each.
+        extras: anything else worth keeping, by name, with B as leading axis.
+    """
+
+    signal: Tensor
+    latents: Mapping[str, Tensor] = field(default_factory=dict)
+    extras: Mapping[str, Any] = field(default_factory=dict)
+
 
 OnStep = Callable[[StepInfo], None]
 
@@ -24,50 +64,83 @@ class Solver(ABC):
 
     Attributes:
         steps: number of times ``on_step`` is called per batch (progress bars and time estimates rely on it).
-        uses_text: False for solvers that never look at the prompt.
+        problems: kinds of problems that it solves.
+        uses_text: False for solvers that never look at a text.
         needs_linear: True for solvers that take an adjoint or a pseudo-inverse.
         needs_gradient: True for solvers that take a proximal step or a gradient of the data term.
     """
 
     steps: int
-    uses_text: bool = True
-    needs_linear: bool = False
-    needs_gradient: bool = False
+    problems: ClassVar[tuple[type, ...]] = (InverseProblem,)
+    uses_text: ClassVar[bool] = True
+    needs_linear: ClassVar[bool] = False
+    needs_gradient: ClassVar[bool] = False
 
-    def check(self, operator: Operator) -> None:
-        """Raise ValueError for an operator that the solver cannot use; called before any work is done."""
-        name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(self).__name__).lower()
+    def check(self, problem: Problem, info: PriorInfo) -> None:
+        """Refuse a problem that the solver cannot solve with such a prior; called before any weights are loaded.
+
+        Raises:
+            FieldError: the kind of problem, its operator, or the number of steps.
+        """
+        if not isinstance(problem, self.problems):
+            able = " or ".join(kind.name for kind in self.problems)
+            raise FieldError("task", type(problem).__name__, f"{type(self).__name__} solves {able}, not {problem.name}")
+        if isinstance(problem, InverseProblem):
+            self.check_operator(problem.operator)
+        if self.steps:
+            self.moves(info, problem.signal_shape)
+
+    def check_operator(self, operator: Operator) -> None:
+        """Refuse an operator that lacks what the solver takes."""
+        kind, own = type(operator).__name__, type(self).__name__
         if self.needs_linear and not operator.linear:
-            able = "solver=treg or solver=unconditional" if operator.differentiable else "solver=unconditional"
-            raise ValueError(
-                f"solver={name} needs a linear operator; {type(operator).__name__} is non-linear: it has no adjoint "
-                f"and no pseudo-inverse. Choose a linear task, or {able}"
-            )
+            raise FieldError(
+                "operator", kind, f"{own} needs a linear operator, and this one has no adjoint and no pseudo-inverse; "
+                "choose a linear task or a solver that needs neither"
+            )  # fmt: skip
         if self.needs_gradient and not operator.differentiable:
-            raise ValueError(
-                f"solver={name} needs the gradient of the data term; {type(operator).__name__} has none as configured "
-                "(a step function), see the fields of task.operator. Change them or choose solver=unconditional"
-            )
+            raise FieldError(
+                "operator", kind, f"{own} needs the gradient of the data term, and this one has none as configured (a "
+                "step function), see its fields; change them or choose a solver that needs none"
+            )  # fmt: skip
+
+    def moves(self, info: PriorInfo, signal_shape: tuple[int, ...]) -> list[Move]:
+        """The steps that the solver takes downwards, checked."""
+        return info.moves(self.steps, signal_shape)
 
     @abstractmethod
     def solve(
-        self, problem: Problem, prior: Prior, policy: TextPolicy, noise: Noise, on_step: OnStep = ignore
+        self,
+        problem: Any,
+        text: TextCondition | None,
+        prior: Prior,
+        policy: TextPolicy,
+        noise: Noise,
+        on_step: OnStep = ignore,
     ) -> Restoration:
-        """Restore a batch of B measurements.
+        """Solve a batch of B problems.
 
         Args:
-            problem: measurement, operator and embedded text.
+            problem: one of ``problems``.
+            text: embedded texts, see ``TextPolicy.start``; None for a prior without text.
             prior: the diffusion model.
-            policy: guidance and null-text rules.
+            policy: what the text does at each step.
             noise: random streams, one per sample.
             on_step: called after each step.
-
-        Returns:
-            images (B, 3, H, W) in [-1, 1] units.
         """
 
 
 def check_steps(steps: int) -> None:
-    """Raise ValueError unless there is at least one step."""
+    """Raise FieldError unless there is at least one step."""
     if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
-        raise ValueError(f"steps={steps}: must be an integer >= 1")
+        raise FieldError("steps", steps, "must be an integer >= 1")
+
+
+def first_latent(move: Move, noise: Noise, like: Tensor) -> Tensor:
+    """Pure noise at the level that a sampler begins with: standard normal numbers, scaled where the level says so.
+
+    Variance-preserving schedules and flows begin with standard normal numbers although a little of the signal is left
+    at their first level, as everywhere in the field; schedules in sigma alone begin with sigma times them.
+    """
+    z_t = noise.normal("start", like=like)
+    return z_t * move.now.sigma if move.now.alpha == 1 else z_t

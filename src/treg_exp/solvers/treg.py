@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
+from treg_exp.errors import FieldError
 from treg_exp.noise import Noise
-from treg_exp.operators import CG, Exact, Operator, ProxMethod, prox_in_range
-from treg_exp.priors.base import Prior
-from treg_exp.schedule import Step
-from treg_exp.solvers.base import OnStep, Solver, check_steps, ignore
-from treg_exp.text.policy import TextPolicy
-from treg_exp.types import Problem, Restoration, StepInfo, TextCondition
+from treg_exp.operators.base import Operator
+from treg_exp.operators.in_range import prox_in_range
+from treg_exp.operators.methods import CG, Exact, ProxMethod
+from treg_exp.priors.info import PriorInfo
+from treg_exp.priors.prior import Prior
+from treg_exp.schedule.levels import Move, Number, Prediction
+from treg_exp.schedule.variance_preserving import VariancePreserving
+from treg_exp.solvers.base import OnStep, Restoration, Solver, StepInfo, check_steps, first_latent, ignore
+from treg_exp.tasks.problems import InverseProblem
+from treg_exp.text.condition import TextCondition
+from treg_exp.text.policy import TextPolicy, null_of
 
 Encoder = Literal["mean", "sample"]
 Blend = Literal["alpha_bar_prev", "data_only"]
@@ -42,11 +47,11 @@ class DataSteps:
 
     def __post_init__(self) -> None:
         if self.every < 1:
-            raise ValueError(f"every={self.every}: must be >= 1")
+            raise FieldError("every", self.every, "must be >= 1")
         if not 0 <= self.start <= self.stop <= 1:
-            raise ValueError(f"start={self.start}, stop={self.stop}: must be fractions with 0 <= start <= stop <= 1")
+            raise FieldError("start", self.start, f"must be a fraction with 0 <= start <= stop={self.stop} <= 1")
         if self.stop_index is not None and self.stop_index < 0:
-            raise ValueError(f"stop_index={self.stop_index}: must be >= 0 or null")
+            raise FieldError("stop_index", self.stop_index, "must be >= 0 or null")
 
     def contains(self, index: int, steps: int) -> bool:
         """Whether step ``index`` of ``steps`` is in Gamma."""
@@ -81,7 +86,7 @@ class TReg(Solver):
         final_iterations: ADMM iterations that keep this last step within [-1, 1], see ``prox_in_range``; 0 clamps it
             afterwards, and so does every number on a non-linear task.
         final_penalty: of ADMM, in units of ||A||^2.
-        alpha_shift: 1 shifts the alpha table against the timestep as the released code does, see ``Schedule.steps``.
+        alpha_shift: 1 shifts the alpha table against the timestep as the released code does, see ``VariancePreserving``.
     """
 
     steps: int = 50
@@ -102,7 +107,7 @@ class TReg(Solver):
     def __post_init__(self) -> None:
         check_steps(self.steps)
         if self.lam is not None and not self.lam >= 0:
-            raise ValueError(f"lam={self.lam}: must be >= 0")
+            raise FieldError("lam", self.lam, "must be >= 0")
         for name, kind in (
             ("encoder", Encoder),
             ("blend", Blend),
@@ -110,95 +115,100 @@ class TReg(Solver):
             ("off_window", OffWindow),
         ):
             if getattr(self, name) not in get_args(kind):
-                raise ValueError(f"{name}={getattr(self, name)}: allowed are {', '.join(get_args(kind))}")
+                raise FieldError(name, getattr(self, name), f"allowed are {', '.join(get_args(kind))}")
         if self.dps_scale is not None and not self.dps_scale >= 0:
-            raise ValueError(f"dps_scale={self.dps_scale}: must be >= 0, or null for sqrt(alpha_bar_prev)")
-        if self.final_iterations < 0 or not self.final_penalty > 0:
-            raise ValueError(
-                f"final_iterations={self.final_iterations}, final_penalty={self.final_penalty}: must be >= 0 and > 0"
-            )
+            raise FieldError("dps_scale", self.dps_scale, "must be >= 0, or null for sqrt(alpha_bar_prev)")
+        if self.final_iterations < 0:
+            raise FieldError("final_iterations", self.final_iterations, "must be >= 0")
+        if not self.final_penalty > 0:
+            raise FieldError("final_penalty", self.final_penalty, "must be > 0")
         if self.alpha_shift not in (0, 1):
-            raise ValueError(f"alpha_shift={self.alpha_shift}: must be 0 or 1")
+            raise FieldError("alpha_shift", self.alpha_shift, "must be 0 or 1")
 
-    def check(self, operator: Operator) -> None:
+    def check_operator(self, operator: Operator) -> None:
         """See :class:`Solver`."""
-        super().check(operator)
+        super().check_operator(operator)
         if isinstance(self.prox, CG) and not operator.linear:
-            raise ValueError(
-                f"solver.prox=CG solves linear equations; {type(operator).__name__} is non-linear. Take "
-                "solver/prox=descent"
-            )
+            raise FieldError(
+                "prox", "CG", f"solves linear equations, and {type(operator).__name__} is non-linear; take descent"
+            )  # fmt: skip
+
+    def moves(self, info: PriorInfo, signal_shape: tuple[int, ...]) -> list[Move]:
+        """See :class:`Solver`; with the released code's index shift where ``alpha_shift`` asks for it."""
+        if not self.alpha_shift:
+            return super().moves(info, signal_shape)
+        if not isinstance(info.schedule, VariancePreserving):
+            raise FieldError("alpha_shift", self.alpha_shift, "shifts a table of alphas, and this prior has none")
+        return super().moves(replace(info, schedule=info.schedule.shifted(self.alpha_shift)), signal_shape)
 
     @torch.no_grad()
     def solve(
-        self, problem: Problem, prior: Prior, policy: TextPolicy, noise: Noise, on_step: OnStep = ignore
-    ) -> Restoration:
+        self, problem: InverseProblem, text: TextCondition | None, prior: Prior, policy: TextPolicy, noise: Noise,
+        on_step: OnStep = ignore,
+    ) -> Restoration:  # fmt: skip
         """See :class:`Solver`."""
-        self.check(problem.operator)
-        text = problem.text
-        z_t = noise.normal("start", like=problem.latent_like(prior))
-        for step in prior.schedule.steps(self.steps, self.alpha_shift):
-            if self.data_steps.contains(step.index, self.steps):
-                eps, eps_renoise = policy.predict(prior, z_t, step, text)
-                z_0 = step.tweedie(z_t, eps)
-                x_y = self.project(problem, prior.decode(z_0))
-                z_y = self.encode(prior, x_y, step, noise)
+        moves = self.moves(prior.info, problem.signal_shape)
+        z_t = first_latent(moves[0], noise, prior.empty_latent(problem.empty_signal()))
+        for move in moves:
+            if self.data_steps.contains(move.index, self.steps):
+                at = policy.predict(prior, z_t, move.now, text)
+                x_y = self.project(problem, prior.decode(at.z_0))
+                z_y = self.encode(prior, x_y, move, noise)
                 text = policy.update(prior, text, x_y)  # adaptive negation, used from the next step on
-                z_t = self.move(step, torch.lerp(z_0, z_y, self.weight(step)), eps_renoise, noise)
+                z = torch.lerp(at.z_0, z_y, self.weight(move))
+                z_t = self.renoised(move, Prediction(z, at.eps), noise)
             elif self.off_window == "dps":
-                z_0, z_t = self.dps(problem, prior, step, z_t, text)
+                at, z_t = self.dps(problem, prior, move, z_t, text)
             else:
-                eps, eps_renoise = policy.predict(prior, z_t, step, text)
-                z_0 = step.tweedie(z_t, eps)
-                z_t = step.ddim(z_0, eps_renoise)
-            on_step(StepInfo(step, self.steps, z_0, z_t))
-        x = prior.decode(z_0)  # the last Tweedie estimate, before any blend
+                at = policy.predict(prior, z_t, move.now, text)
+                z_t = move(at)
+            on_step(StepInfo(move, self.steps, at.z_0, z_t))
+        x = prior.decode(at.z_0)  # the last Tweedie estimate, before any blend
         return Restoration(self.last_projection(problem, x) if self.final_projection else x)
 
-    def project(self, problem: Problem, x: Tensor) -> Tensor:
-        """Proximal step in image space: argmin ||y - A x_y||^2 + lam ||x_y - x||^2."""
+    def project(self, problem: InverseProblem, x: Tensor) -> Tensor:
+        """Proximal step in signal space: argmin ||y - A x_y||^2 + lam ||x_y - x||^2."""
         return problem.operator.prox(problem.y, x, self.ridge(problem), self.prox)
 
-    def last_projection(self, problem: Problem, x: Tensor) -> Tensor:
-        """The proximal step for the picture that is returned: within [-1, 1]."""
+    def last_projection(self, problem: InverseProblem, x: Tensor) -> Tensor:
+        """The proximal step for the signal that is returned: within [-1, 1]."""
         iterations = self.final_iterations if problem.operator.linear else 0
         return prox_in_range(
             problem.operator, problem.y, x, self.ridge(problem), self.prox, iterations, self.final_penalty
         )
 
-    def ridge(self, problem: Problem) -> float:
+    def ridge(self, problem: InverseProblem) -> float:
         """Weight lam of the proximal step."""
-        return problem.measurement.lam if self.lam is None else self.lam
+        return problem.lam if self.lam is None else self.lam
 
-    def encode(self, prior: Prior, x_y: Tensor, step: Step, noise: Noise) -> Tensor:
-        """Latent of the data-consistent image."""
+    def encode(self, prior: Prior, x_y: Tensor, move: Move, noise: Noise) -> Tensor:
+        """Latent of the data-consistent signal."""
         if self.encoder == "mean":
             return prior.encode(x_y)
-        like = prior.empty_latent(len(x_y), (3, *x_y.shape[2:]))
-        return prior.encode(x_y, noise.normal("encode", step.index, like=like))
+        return prior.encode(x_y, noise.normal("encode", move.index, like=prior.empty_latent(x_y)))
 
-    def weight(self, step: Step) -> float:
+    def weight(self, move: Move) -> Number:
         """How much of z_y enters the blend z = w z_y + (1 - w) z_0."""
-        return step.alpha_bar_prev if self.blend == "alpha_bar_prev" else 1.0
+        return move.next.alpha**2 if self.blend == "alpha_bar_prev" else 1.0
 
-    def move(self, step: Step, z: Tensor, eps: Tensor, noise: Noise) -> Tensor:
+    def renoised(self, move: Move, at: Prediction, noise: Noise) -> Tensor:
         """To the next noise level after a data step."""
         if self.renoise == "ddim":
-            return step.ddim(z, eps)
-        return step.renoise(z, eps, noise.normal("renoise", step.index, like=z))
+            return move(at)
+        return move(at, eta=move.next.alpha, noise=noise.normal("renoise", move.index, like=at.z_0))
 
     def dps(
-        self, problem: Problem, prior: Prior, step: Step, z_t: Tensor, text: TextCondition
-    ) -> tuple[Tensor, Tensor]:
+        self, problem: InverseProblem, prior: Prior, move: Move, z_t: Tensor, text: TextCondition | None
+    ) -> tuple[Prediction, Tensor]:
         """Off-window step of the full algorithm: DDIM with the null text, minus rho * grad ||y - A D(z_0)||.
 
         The norm is per sample and not squared; the gradient runs through the network and the decoder.
         """
         with torch.enable_grad():
             z = z_t.detach().requires_grad_()
-            eps = prior.predict(z, step, text.null)
-            z_0 = step.tweedie(z, eps)
-            residual = problem.y - problem.operator.A(prior.decode(z_0))
+            at = prior.predict(z, move.now, null_of(text))
+            residual = problem.y - problem.operator.A(prior.decode(at.z_0))
             (gradient,) = torch.autograd.grad(residual.flatten(1).norm(dim=1).sum(), z)
-        rho = math.sqrt(step.alpha_bar_prev) if self.dps_scale is None else self.dps_scale
-        return z_0.detach(), step.ddim(z_0, eps).detach() - rho * gradient
+        at = at.detach()
+        rho = move.next.alpha if self.dps_scale is None else self.dps_scale
+        return at, move(at) - rho * gradient

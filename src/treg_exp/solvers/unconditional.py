@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import torch
 
 from treg_exp.noise import Noise
-from treg_exp.priors.base import Prior
-from treg_exp.solvers.base import OnStep, Solver, check_steps, ignore
+from treg_exp.priors.prior import Prior
+from treg_exp.solvers.base import OnStep, Restoration, Solver, StepInfo, check_steps, first_latent, ignore
+from treg_exp.tasks.problems import EditProblem, InverseProblem, Problem
+from treg_exp.text.condition import TextCondition
 from treg_exp.text.policy import TextPolicy
-from treg_exp.types import Problem, Restoration, StepInfo
 
 
 @dataclass(frozen=True)
@@ -22,19 +23,21 @@ class Unconditional(Solver):
     """
 
     steps: int = 50
+    problems = (InverseProblem, EditProblem)
 
     def __post_init__(self) -> None:
         check_steps(self.steps)
 
     @torch.no_grad()
     def solve(
-        self, problem: Problem, prior: Prior, policy: TextPolicy, noise: Noise, on_step: OnStep = ignore
-    ) -> Restoration:
+        self, problem: Problem, text: TextCondition | None, prior: Prior, policy: TextPolicy, noise: Noise,
+        on_step: OnStep = ignore,
+    ) -> Restoration:  # fmt: skip
         """See :class:`Solver`."""
-        z_t = noise.normal("start", like=problem.latent_like(prior))
-        for step in prior.schedule.steps(self.steps):
-            eps, eps_renoise = policy.predict(prior, z_t, step, problem.text)
-            z_0 = step.tweedie(z_t, eps)
-            z_t = step.ddim(z_0, eps_renoise)
-            on_step(StepInfo(step, self.steps, z_0))
-        return Restoration(prior.decode(z_0))
+        moves = self.moves(prior.info, problem.signal_shape)
+        z_t = first_latent(moves[0], noise, prior.empty_latent(problem.empty_signal()))
+        for move in moves:
+            at = policy.predict(prior, z_t, move.now, text)
+            z_t = move(at)
+            on_step(StepInfo(move, self.steps, at.z_0, z_t))
+        return Restoration(prior.decode(at.z_0))

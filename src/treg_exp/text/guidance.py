@@ -3,33 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from treg_exp.priors.base import Prior
-from treg_exp.schedule import Point
-from treg_exp.types import TextCondition
-
-
-class Guided(NamedTuple):
-    """Noise estimates of a guided step, (B, c, h, w) each.
-
-    Attributes:
-        eps: for the Tweedie estimate.
-        eps_renoise: for the move to the next noise level (differs from ``eps`` in CFG++-like rules).
-    """
-
-    eps: Tensor
-    eps_renoise: Tensor
+from treg_exp.errors import FieldError
+from treg_exp.priors.embedding import TextEmbedding
+from treg_exp.priors.info import PriorInfo
+from treg_exp.priors.prior import Prior
+from treg_exp.schedule.levels import Level, Prediction
+from treg_exp.text.condition import TextCondition
 
 
 class Guidance(Protocol):
     """A rule that asks the network and mixes its answers."""
 
-    def predict(self, prior: Prior, z_t: Tensor, point: Point, text: TextCondition) -> Guided:
-        """Guided noise estimates at one noise level."""
+    def check(self, info: PriorInfo) -> None:
+        """Raise FieldError where the prior lacks what the rule needs."""
+        ...
+
+    def predict(self, prior: Prior, z_t: Tensor, level: Level, text: TextCondition) -> Prediction:
+        """Guided estimates at one level: z_0 is the signal's estimate, eps what the move adds noise along.
+
+        They need not belong together: CFG++ takes z_0 from the guided answer and eps from the null text's.
+        """
         ...
 
 
@@ -45,16 +43,20 @@ class ConstantGuidance:
 
     def __post_init__(self) -> None:
         if self.scale < 0:
-            raise ValueError(f"scale={self.scale}: must be >= 0 (0 = null text only, 1 = prompt only)")
+            raise FieldError("scale", self.scale, "must be >= 0 (0 = null text only, 1 = prompt only)")
 
-    def predict(self, prior: Prior, z_t: Tensor, point: Point, text: TextCondition) -> Guided:
+    def check(self, info: PriorInfo) -> None:
+        """Nothing is needed."""
+
+    def predict(self, prior: Prior, z_t: Tensor, level: Level, text: TextCondition) -> Prediction:
         """See :class:`Guidance`."""
         if self.scale == 1:
-            eps = prior.predict(z_t, point, text.prompt)
-        elif self.scale == 0:
-            eps = prior.predict(z_t, point, text.null)
-        else:
-            both = prior.predict(torch.cat([z_t, z_t]), point, torch.cat([text.null, text.prompt]))
-            null, prompt = both.chunk(2)
-            eps = null + self.scale * (prompt - null)
-        return Guided(eps, eps)
+            return prior.predict(z_t, level, text.prompt)
+        if self.scale == 0:
+            return prior.predict(z_t, level, text.null)
+        both = prior.predict(torch.cat([z_t, z_t]), level, TextEmbedding.cat([text.null, text.prompt]))
+        return Prediction(self._mixed(both.z_0), self._mixed(both.eps))
+
+    def _mixed(self, both: Tensor) -> Tensor:
+        null, prompt = both.chunk(2)
+        return null + self.scale * (prompt - null)

@@ -8,24 +8,12 @@ from typing import Literal, Protocol, get_args
 import torch
 from torch import Tensor
 
-from treg_exp.priors.base import Prior, TextLayout
-from treg_exp.types import TextCondition
+from treg_exp.errors import FieldError
+from treg_exp.priors.info import PriorInfo
+from treg_exp.priors.prior import Prior
+from treg_exp.text.condition import TextCondition
 
 Method = Literal["closed_form", "adam"]
-
-
-class HasWidths(Protocol):
-    """A prior, or what is known of one before its weights are loaded."""
-
-    @property
-    def text_layout(self) -> TextLayout:
-        """What a text embedding is made of."""
-        ...
-
-    @property
-    def feature_width(self) -> int | None:
-        """Width of the image features; None where the prior has none."""
-        ...
 
 
 class NullText(Protocol):
@@ -36,8 +24,8 @@ class NullText(Protocol):
         """The null text at the start."""
         ...
 
-    def check(self, prior: HasWidths) -> None:
-        """Raise ValueError where the prior lacks what the rule needs."""
+    def check(self, info: PriorInfo) -> None:
+        """Raise FieldError where the prior lacks what the rule needs."""
         ...
 
     def update(self, prior: Prior, text: TextCondition, x_y: Tensor) -> TextCondition:
@@ -55,7 +43,7 @@ class FixedNullText:
 
     text: str = ""
 
-    def check(self, prior: HasWidths) -> None:
+    def check(self, info: PriorInfo) -> None:
         """Nothing is needed."""
 
     def update(self, prior: Prior, text: TextCondition, x_y: Tensor) -> TextCondition:
@@ -87,27 +75,27 @@ class AdaptiveNegation:
 
     def __post_init__(self) -> None:
         if self.lr < 0:
-            raise ValueError(f"lr={self.lr}: must be >= 0")
+            raise FieldError("lr", self.lr, "must be >= 0")
         if self.iterations < 0:
-            raise ValueError(f"iterations={self.iterations}: must be >= 0")
+            raise FieldError("iterations", self.iterations, "must be >= 0")
         if self.method not in get_args(Method):
-            raise ValueError(f"method={self.method}: allowed are {', '.join(get_args(Method))}")
+            raise FieldError("method", self.method, f"allowed are {', '.join(get_args(Method))}")
 
-    def check(self, prior: HasWidths) -> None:
-        """One text encoder must be as wide as the image features."""
-        width = prior.feature_width
+    def check(self, info: PriorInfo) -> None:
+        """One text encoder must be as wide as the image features, and share their space."""
+        name, width, layout = type(self).__name__, info.feature_width, info.text_layout
         if width is None:
-            raise ValueError(
-                "null_text=negation needs image features, and the prior was given no image encoder: its folder has no "
-                "image_encoder/, or prior.image_encoder is false; give it an open_clip model of the width of its text "
-                "(prior=stable_diffusion has the fields, docs/stable_diffusion.md the models), or use null_text=off or "
-                "null_text=fixed"
-            )
-        if prior.text_layout.columns(width) is None:
-            raise ValueError(
-                f"null_text=negation compares image features with null-text embeddings, but their widths differ: "
-                f"{width} and {' + '.join(map(str, prior.text_layout.widths))}; use null_text=off or null_text=fixed"
-            )
+            raise FieldError(
+                "null_text", name, "needs image features, and the prior was given no image encoder: its folder has no "
+                "image_encoder/, or image_encoder is false; give it an open_clip model of the width of its text "
+                "(docs/stable_diffusion.md), or use a fixed null text"
+            )  # fmt: skip
+        if layout is None or layout.comparable(width) is None:
+            widths = " + ".join(map(str, layout.widths)) if layout else "none"
+            raise FieldError(
+                "null_text", name, f"compares image features with null-text embeddings, but their widths differ: {width} "
+                f"and {widths}; use a fixed null text"
+            )  # fmt: skip
 
     @torch.no_grad()
     def update(self, prior: Prior, text: TextCondition, x_y: Tensor) -> TextCondition:
@@ -115,13 +103,13 @@ class AdaptiveNegation:
 
         The columns of the others and the pooled row stay: the feature lies in no space of theirs.
         """
-        self.check(prior)
-        assert prior.clip is not None  # check() has seen to it
-        feature = prior.clip.image_features(x_y)[:, None, :]  # (B, 1, F), the same for every token
-        tokens, columns = prior.text_layout.tokens(text.null), prior.text_layout.columns(feature.shape[-1])
-        moved = text.null.clone()
-        moved[:, :tokens, columns] = self._move(text.null[:, :tokens, columns], feature)
-        return text.with_null(moved)
+        assert prior.image_text is not None, "check() refuses a prior without image features"
+        feature = prior.image_text.image_features(x_y)[:, None, :]  # (B, 1, F), the same for every token
+        span = text.null.layout.comparable(feature.shape[-1])
+        assert span is not None, "check() refuses widths that differ"
+        moved = text.null.tokens.clone()
+        moved[:, span.rows, span.columns] = self._move(moved[:, span.rows, span.columns], feature)
+        return text.with_null(text.null.with_tokens(moved))
 
     def _move(self, null: Tensor, feature: Tensor) -> Tensor:
         if self.method == "adam":

@@ -2,42 +2,100 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor
 
-from treg_exp.priors.base import Prior
-from treg_exp.schedule import Point
-from treg_exp.text.guidance import ConstantGuidance, Guidance, Guided
+from treg_exp.errors import FieldError
+from treg_exp.priors.embedding import TextEmbedding
+from treg_exp.priors.info import PriorInfo
+from treg_exp.priors.prior import Prior
+from treg_exp.schedule.levels import Level, Prediction
+from treg_exp.text.condition import TextCondition
+from treg_exp.text.guidance import ConstantGuidance, Guidance
+from treg_exp.text.match import NoTextMatch, TextMatch
 from treg_exp.text.null_text import FixedNullText, NullText
-from treg_exp.types import TextCondition
+from treg_exp.text.prompt_rule import FixedPromptRule, PromptRule
+
+Texts = Mapping[str, str]  # by role: ``prompt``, ``null``, ``source``, ``target``, ...
 
 
 @dataclass(frozen=True)
 class TextPolicy:
-    """Guidance rule plus null-text rule.
+    """Four slots. A solver calls ``predict`` and ``update``, and nothing else of text.
 
     Attributes:
-        guidance: how the two predictions are mixed.
-        null_text: what stands against the prompt.
+        guidance: how the predictions for prompt and null text are mixed.
+        null_text: what stands against the prompt, and how it moves.
+        prompt_rule: how the prompt moves.
+        text_match: what pulls the estimate towards the prompt.
     """
 
     guidance: Guidance = field(default_factory=ConstantGuidance)
     null_text: NullText = field(default_factory=FixedNullText)
+    prompt_rule: PromptRule = field(default_factory=FixedPromptRule)
+    text_match: TextMatch = field(default_factory=NoTextMatch)
 
-    def start(self, prior: Prior, prompts: Sequence[str]) -> TextCondition:
-        """Embed one prompt per sample; each distinct text is embedded once."""
-        texts = sorted({*prompts, self.null_text.text})
-        table = dict(zip(texts, prior.embed(texts), strict=True))
-        prompt = [table[p] for p in prompts]
-        return TextCondition(torch.stack(prompt), torch.stack([table[self.null_text.text]] * len(prompts)))
+    @property
+    def slots(self) -> dict[str, Guidance | NullText | PromptRule | TextMatch]:
+        """The rules by the name of their slot."""
+        return {name: getattr(self, name) for name in ("guidance", "null_text", "prompt_rule", "text_match")}
 
-    def predict(self, prior: Prior, z_t: Tensor, point: Point, text: TextCondition) -> Guided:
-        """Guided noise estimates at one noise level."""
-        return self.guidance.predict(prior, z_t, point, text)
+    def check(self, info: PriorInfo, texts: Sequence[Texts] = ()) -> None:
+        """Refuse rules and texts that a prior cannot follow.
 
-    def update(self, prior: Prior, text: TextCondition, x_y: Tensor) -> TextCondition:
-        """The text of the next step, given the data-consistent image x_y (B, 3, H, W)."""
-        return self.null_text.update(prior, text, x_y)
+        Args:
+            info: of the prior.
+            texts: of every sample, by role.
+
+        Raises:
+            FieldError: a rule lacks what it needs; or there is a text, and the prior has no text encoder.
+        """
+        if info.text_layout is None:
+            told = sorted({text for of_one in texts for text in of_one.values() if text})
+            if told:
+                raise FieldError("prompt", repr(told[0]), "the prior has no text encoder; only the empty text works")
+        for rule in self.slots.values():
+            rule.check(info)
+
+    def start(self, prior: Prior, texts: Sequence[Texts]) -> TextCondition | None:
+        """Embed the texts of every sample; each distinct text is embedded once.
+
+        Args:
+            prior: embeds them.
+            texts: of each sample by role; one without ``null`` gets the null-text rule's.
+
+        Returns:
+            None for a prior without text.
+        """
+        if prior.text is None:
+            return None
+        complete = [{"null": self.null_text.text, **of_one} for of_one in texts]
+        distinct = sorted({text for of_one in complete for text in of_one.values()})
+        table, place = prior.text.embed(distinct), {text: i for i, text in enumerate(distinct)}
+
+        def embedded(role: str) -> TextEmbedding:
+            return table[[place[of_one[role]] for of_one in complete]]
+
+        others = {role for role in complete[0] if role not in ("prompt", "null")}
+        return TextCondition(embedded("prompt"), embedded("null"), {role: embedded(role) for role in sorted(others)})
+
+    def predict(self, prior: Prior, z_t: Tensor, level: Level, text: TextCondition | None) -> Prediction:
+        """Estimates at one level that follow the text; those of the denoiser alone without one."""
+        if text is None:
+            return prior.predict(z_t, level)
+        guided = self.guidance.predict(prior, z_t, level, text)
+        return self.text_match.pull(prior, z_t, level, text, guided)
+
+    def update(self, prior: Prior, text: TextCondition | None, x_y: Tensor) -> TextCondition | None:
+        """The text of the next step, given the data-consistent signal x_y (B, ...)."""
+        if text is None:
+            return None
+        text = self.null_text.update(prior, text, x_y)
+        return self.prompt_rule.update(prior, text, x_y)
+
+
+def null_of(text: TextCondition | None) -> TextEmbedding | None:
+    """The null text alone, as steps without guidance take it; None for a prior without text."""
+    return None if text is None else text.null

@@ -1,0 +1,69 @@
+"""Bicubic downsampling with antialiasing, the operator of super-resolution tasks.
+
+The Keys kernel (a = -0.5) is stretched by the factor f and sampled at 4f taps, as MATLAB's ``imresize`` does.
+Output i has its centre at input position f (i + 1/2) - 1/2 and reads the inputs f i - 3f/2 ... f i + 5f/2 - 1
+for even f (for odd f the positions are symmetric about an input and the two outermost taps vanish). Outside
+the image the edge is mirrored with the edge pixel repeated. This is the operator of DDRM and of the TReg
+code, and of deepinv's ``DownsamplingMatlab``; deepinv's ``Downsampling(filter="bicubic")`` decimates at
+another phase.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from treg_exp.numerics.boundary import filter_matrix
+from treg_exp.operators.checks import check_image_shape, check_integer
+from treg_exp.operators.linear.separable import Axis, SeparableOperator
+
+
+def keys_kernel(t: Tensor, a: float = -0.5) -> Tensor:
+    """The cubic convolution kernel of Keys at positions t, in units of the sample distance."""
+    t = t.abs()
+    near = (a + 2) * t**3 - (a + 3) * t**2 + 1
+    far = a * t**3 - 5 * a * t**2 + 8 * a * t - 4 * a
+    return torch.where(t <= 1, near, torch.where(t < 2, far, 0.0))
+
+
+def bicubic_matrix(factor: int, size: int) -> Tensor:
+    """(size / factor, size) float64 matrix of the one-dimensional operator; every row sums to 1."""
+    outputs = size // factor
+    centre = factor * (torch.arange(outputs, dtype=torch.float64) + 0.5) - 0.5
+    first = torch.floor(centre - 2 * factor).to(torch.int64) + 1
+    taps = first[:, None] + torch.arange(4 * factor)
+    weights = keys_kernel((taps - centre[:, None]) / factor)
+    weights = weights / weights.sum(1, keepdim=True)
+    return filter_matrix(taps, weights, size, "symmetric")
+
+
+@lru_cache(maxsize=32)
+def bicubic_axis(factor: int, size: int) -> Axis:
+    """The decomposed matrix; kept, because a decomposition takes longer than many proximal steps."""
+    return Axis.of(bicubic_matrix(factor, size))
+
+
+class BicubicDownsampling(SeparableOperator):
+    """Downsamples height and width by an integer factor.
+
+    Attributes:
+        factor: ratio of the sizes, >= 1; must divide both sides of the image.
+    """
+
+    def __init__(self, factor: int, signal_shape: Sequence[int], rcond: float = 1e-4) -> None:
+        """Takes the factor, the image shape (3, H, W) and the relative cut-off of the pseudo-inverse."""
+        _, height, width = check_image_shape(signal_shape)
+        factor = check_factor(factor, height, width)
+        super().__init__(bicubic_axis(factor, height), bicubic_axis(factor, width), rcond=rcond)
+        self.factor = factor
+
+
+def check_factor(factor: int, height: int, width: int) -> int:
+    """``factor``, or a ValueError unless it is an integer >= 1 that divides both sides."""
+    check_integer("factor", factor)
+    if height % factor or width % factor:
+        raise ValueError(f"factor={factor}: must divide both sides of the image, which is {height}x{width}")
+    return int(factor)

@@ -1,0 +1,1 @@
+"""Codecs: between signals and the space that a denoiser works in."""

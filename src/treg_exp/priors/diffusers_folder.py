@@ -1,0 +1,86 @@
+"""A prior in a folder in diffusers layout: the shipped one, Stable Diffusion, or a user's own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+
+from treg_exp.priors.families.base import Family, Options
+from treg_exp.priors.folder import complete_folder, family_of, prior_path
+from treg_exp.priors.info import PriorInfo
+from treg_exp.priors.precision import check_precision, number_format
+from treg_exp.priors.prior import Prior
+
+
+@dataclass(frozen=True)
+class DiffusersFolder(Options):
+    """A ``PriorSpec``. What kind of prior it is, the folder says itself.
+
+    Only safetensors are read, never pickles; where there are only float16 weights, these.
+
+    Attributes:
+        path: a folder in diffusers layout, or a name (``emoji64``, ``tiny_random``), see ``prior_path``.
+        precision: ``auto`` (bf16 where it is faster), ``fp32``, ``bf16`` or ``fp16``, of the networks.
+        image_encoder: load ``image_encoder/`` where there is one (text alignment and adaptive negation need it).
+        open_clip: an open_clip model to use instead of it.
+        timestep_spacing: which timesteps a sampler visits, see ``VariancePreserving``; None: what the folder says.
+        embedded_guidance: scale that a distilled model is told with its timestep: latent consistency models (8.5 is the
+            default of diffusers' pipeline for them) and Flux.
+        vae_slicing: the autoencoder takes one image of a batch after the other.
+        vae_tiling: it takes an image in overlapping tiles, half as high and wide as the images that it was trained on,
+            which need less memory and differ a little at their seams.
+        gradient_checkpointing: steps that take gradients through the networks compute activations twice instead of
+            keeping them.
+    """
+
+    path: str = "emoji64"
+
+    @property
+    def name(self) -> str:
+        """Last part of the path."""
+        return Path(self.path).name
+
+    @cached_property
+    def folder(self) -> Path:
+        """Where the files are.
+
+        Raises:
+            FieldError: there is no such folder.
+        """
+        return prior_path(self.path)
+
+    @cached_property
+    def family(self) -> Family:
+        """What kind of prior is in the folder.
+
+        Raises:
+            FieldError: none that is supported.
+        """
+        return family_of(self.folder, self.path)
+
+    @cached_property
+    def info(self) -> PriorInfo:
+        """See ``PriorSpec``."""
+        return self.family.read_info(self.folder, self)
+
+    def check(self) -> None:
+        """See ``PriorSpec``."""
+        check_precision(self.precision)
+        complete_folder(self.folder, self.path, self.family, self.own_image_encoder)
+        _ = self.info
+
+    def number_format(self, device: torch.device) -> str:
+        """See ``PriorSpec``."""
+        return number_format(self.precision, device)
+
+    def load(self, device: torch.device | str = "cpu") -> Prior:
+        """See ``PriorSpec``.
+
+        Raises:
+            FieldError: the folder is missing or incomplete, or a value is unknown.
+        """
+        self.check()
+        return self.family.load(self.folder, self, torch.device(device))

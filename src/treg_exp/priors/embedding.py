@@ -1,0 +1,110 @@
+"""Text embeddings as values, and what their rows and columns stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+ALL = slice(None)
+
+
+@dataclass(frozen=True)
+class Span:
+    """The part of an embedding's tokens that one text encoder made.
+
+    Attributes:
+        width: columns, beginning at ``first_column``.
+        first_column: see above.
+        rows: tokens.
+        contrastive: whether the encoder was trained against an image encoder, so that its columns may be compared with
+            image features of the same width.
+    """
+
+    width: int
+    first_column: int = 0
+    rows: slice = ALL
+    contrastive: bool = True
+
+    @property
+    def columns(self) -> slice:
+        """The columns as a slice."""
+        return slice(self.first_column, self.first_column + self.width)
+
+
+@dataclass(frozen=True)
+class TextLayout:
+    """What the rows and columns of an embedding's tokens (B, L, D) stand for.
+
+    Attributes:
+        spans: one per text encoder.
+    """
+
+    spans: tuple[Span, ...]
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Columns of each text encoder."""
+        return tuple(span.width for span in self.spans)
+
+    def comparable(self, width: int) -> Span | None:
+        """Where image features of this width may be compared with tokens; None where nowhere."""
+        return next((span for span in self.spans if span.contrastive and span.width == width), None)
+
+
+@dataclass(frozen=True)
+class TextEmbedding:
+    """What a denoiser is told of B texts.
+
+    Attributes:
+        tokens: (B, L, D) one row per token.
+        layout: what rows and columns of the tokens stand for.
+        pooled: (B, P) one vector per text, or None where the denoiser wants none.
+        mask: (B, L) of 1 for tokens that count and 0 for padding, or None where all count.
+    """
+
+    tokens: Tensor
+    layout: TextLayout
+    pooled: Tensor | None = None
+    mask: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def __getitem__(self, index: Sequence[int] | slice | Tensor) -> TextEmbedding:
+        """The embeddings of some of the texts."""
+        if not isinstance(index, slice):
+            index = torch.as_tensor(index, device=self.tokens.device)
+        return self._map(lambda tensor: tensor[index])
+
+    def with_tokens(self, tokens: Tensor) -> TextEmbedding:
+        """Other tokens of the same shape, pooled text and mask as they are."""
+        return replace(self, tokens=tokens)
+
+    def to(self, target: torch.device | torch.dtype) -> TextEmbedding:
+        """On another device, or in another number format (the mask keeps its own)."""
+        moved = self._map(lambda tensor: tensor.to(target))
+        return replace(moved, mask=self.mask) if isinstance(target, torch.dtype) else moved
+
+    def repeated(self, times: int) -> TextEmbedding:
+        """Every text ``times`` times in a row."""
+        return self._map(lambda tensor: tensor.repeat_interleave(times, 0))
+
+    @staticmethod
+    def cat(parts: Sequence[TextEmbedding]) -> TextEmbedding:
+        """The texts of all parts, one after the other."""
+        first = parts[0]
+
+        def joined(name: str) -> Tensor | None:
+            tensors = [getattr(part, name) for part in parts]
+            return None if tensors[0] is None else torch.cat(tensors)
+
+        return replace(first, tokens=torch.cat([p.tokens for p in parts]), pooled=joined("pooled"), mask=joined("mask"))
+
+    def _map(self, change: object) -> TextEmbedding:
+        def changed(tensor: Tensor | None) -> Tensor | None:
+            return None if tensor is None else change(tensor)  # type: ignore[operator]
+
+        return replace(self, tokens=changed(self.tokens), pooled=changed(self.pooled), mask=changed(self.mask))

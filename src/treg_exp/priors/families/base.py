@@ -1,0 +1,65 @@
+"""What a kind of folder has to say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+from treg_exp.priors.image_text.open_clip import OpenClipFiles
+from treg_exp.priors.info import PriorInfo
+from treg_exp.priors.precision import Precision
+from treg_exp.priors.prior import Prior
+from treg_exp.schedule.variance_preserving import Spacing
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a folder is read and loaded; see ``DiffusersFolder`` for the fields."""
+
+    precision: Precision = "auto"
+    image_encoder: bool = True
+    open_clip: OpenClipFiles | None = None
+    timestep_spacing: Spacing | None = None
+    embedded_guidance: float = 8.5
+    vae_slicing: bool = False
+    vae_tiling: bool = False
+    gradient_checkpointing: bool = False
+
+    @property
+    def own_image_encoder(self) -> bool:
+        """Whether the folder's own ``image_encoder/`` is wanted."""
+        return self.image_encoder and self.open_clip is None
+
+
+class Family(Protocol):
+    """One kind of folder in diffusers layout; a module of this package is one.
+
+    Attributes:
+        DENOISER: folder and class of the denoiser, by which the kind is told.
+    """
+
+    DENOISER: tuple[str, str]
+
+    def networks(self, folder: Path) -> Mapping[str, str]:
+        """Part -> beginning of the name of its weights, for every network that must be there."""
+        ...
+
+    def tokenizers(self, folder: Path) -> tuple[str, ...]:
+        """Folders of the tokenizers that must be there."""
+        ...
+
+    def read_info(self, folder: Path, options: Options) -> PriorInfo:
+        """What the configuration files say.
+
+        Raises:
+            FieldError: parts that do not fit together or are not supported.
+        """
+        ...
+
+    def load(self, folder: Path, options: Options, device: torch.device) -> Prior:
+        """The prior with its weights."""
+        ...

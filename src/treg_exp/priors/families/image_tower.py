@@ -1,0 +1,42 @@
+"""The image-text encoder of a prior: open_clip's, or the image tower of its folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from treg_exp.priors.families.base import Options
+from treg_exp.priors.folder_files import architecture_of, load_network, read_config
+from treg_exp.priors.image_text.folder_clip import FolderClip, feature_width, tower_fields
+from treg_exp.priors.prior import ImageText
+
+
+def feature_width_of(folder: Path, options: Options) -> int | None:
+    """Width of the image features that a prior in this folder will have; None without an image encoder."""
+    if options.open_clip is not None:
+        return options.open_clip.width()
+    tower = folder / "image_encoder"
+    if not (options.image_encoder and tower.is_dir()):
+        return None
+    return feature_width(architecture_of(tower), read_config(tower))
+
+
+def load_image_text(
+    folder: Path, options: Options, text_encoder: Any, tokenizer: Any, device: torch.device
+) -> ImageText | None:
+    """The open_clip model that is asked for, or the image tower of the folder beside the given text tower, or nothing."""
+    if options.open_clip is not None:
+        return options.open_clip.load(device)
+    tower = folder / "image_encoder"
+    if not (options.image_encoder and tower.is_dir()):
+        return None
+    import transformers
+
+    architecture = architecture_of(tower)
+    tower_fields(architecture)  # refuses what would load but could not be used
+    network = load_network(folder, "image_encoder", "model", getattr(transformers, architecture))
+    statistics = json.loads((tower / "preprocessor_config.json").read_text())
+    return FolderClip(network, text_encoder, tokenizer, statistics["image_mean"], statistics["image_std"]).to(device)

@@ -1,0 +1,123 @@
+"""Stable Diffusion 1, 2 and XL, and what was distilled from them: a U-Net with cross-attention on latents."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from treg_exp.errors import FieldError
+from treg_exp.priors.codecs.autoencoder_kl import AutoencoderCodec, tile
+from treg_exp.priors.denoisers.unet import UNetDenoiser
+from treg_exp.priors.embedding import Span, TextLayout
+from treg_exp.priors.families.base import Options
+from treg_exp.priors.families.image_tower import feature_width_of, load_image_text
+from treg_exp.priors.families.schedules import variance_preserving
+from treg_exp.priors.folder_files import check_class, load_network, read_config
+from treg_exp.priors.info import PriorInfo
+from treg_exp.priors.precision import autocast_dtype
+from treg_exp.priors.prior import Prior
+from treg_exp.priors.texts.clip import ClipPairText, ClipText, side_by_side
+
+DENOISER = ("unet", "UNet2DConditionModel")
+NETWORKS = {"vae": "diffusion_pytorch_model", "unet": "diffusion_pytorch_model", "text_encoder": "model"}
+SECOND = {"text_encoder_2": "model"}  # of SDXL
+
+
+def networks(folder: Path) -> Mapping[str, str]:
+    """See ``Family``."""
+    return NETWORKS | (SECOND if is_xl(folder) else {})
+
+
+def tokenizers(folder: Path) -> tuple[str, ...]:
+    """See ``Family``."""
+    return ("tokenizer", "tokenizer_2") if is_xl(folder) else ("tokenizer",)
+
+
+def is_xl(folder: Path) -> bool:
+    """Whether the denoiser is told two texts and the picture's size."""
+    file = folder / "unet" / "config.json"
+    return file.is_file() and read_config(folder / "unet").get("addition_embed_type") == "text_time"
+
+
+def read_info(folder: Path, options: Options) -> PriorInfo:
+    """See ``Family``."""
+    unet, vae = read_config(folder / "unet"), read_config(folder / "vae")
+    _check_parts(folder, unet, vae)
+    encoders = ("text_encoder", "text_encoder_2") if is_xl(folder) else ("text_encoder",)
+    widths = [read_config(folder / part)["hidden_size"] for part in encoders]
+    if sum(widths) != unet["cross_attention_dim"]:
+        raise FieldError(
+            "path", folder, f"the text encoders give {' + '.join(map(str, widths))} numbers per token, and "
+            f"unet/config.json wants cross_attention_dim={unet['cross_attention_dim']}: these parts are of two models"
+        )  # fmt: skip
+    factor = 2 ** (len(vae["block_out_channels"]) - 1)
+    schedule, kind = variance_preserving(folder, options.timestep_spacing)
+    return PriorInfo(
+        medium="image",
+        signal_shape=(3, unet["sample_size"] * factor, unet["sample_size"] * factor),
+        latent_channels=unet["in_channels"],
+        factor=factor,
+        multiple=factor * 2 ** (len(unet["block_out_channels"]) - 1),
+        schedule=schedule,
+        kind=kind,
+        text_layout=side_by_side(widths) if len(widths) > 1 else TextLayout((Span(widths[0]),)),
+        feature_width=feature_width_of(folder, options),
+    )
+
+
+def load(folder: Path, options: Options, device: torch.device) -> Prior:
+    """See ``Family``."""
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+
+    info, stems = read_info(folder, options), networks(folder)
+    vae = load_network(folder, "vae", stems["vae"], AutoencoderKL)
+    unet = load_network(folder, "unet", stems["unet"], UNet2DConditionModel)
+    encoder = load_network(folder, "text_encoder", stems["text_encoder"], CLIPTextModel)
+    tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
+    text: ClipText | ClipPairText = ClipText(encoder, tokenizer, device)
+    if is_xl(folder):
+        second = load_network(folder, "text_encoder_2", SECOND["text_encoder_2"], CLIPTextModelWithProjection)
+        both = (tokenizer, CLIPTokenizer.from_pretrained(folder / "tokenizer_2"))
+        text = ClipPairText((encoder, second), both, device, _empty_is_zero(folder))
+    if options.vae_slicing:
+        vae.enable_slicing()
+    if options.vae_tiling:
+        tile(vae)
+    if options.gradient_checkpointing:
+        unet.enable_gradient_checkpointing()
+        vae.enable_gradient_checkpointing()
+    # The autoencoder of SDXL overflows in float16, and its configuration says so. (Those of other kinds say so, too, by
+    # diffusers' default, which nothing but the pipeline of SDXL heeds.)
+    half = autocast_dtype(options.precision, device) == torch.float16
+    overflows = half and is_xl(folder) and vae.config.force_upcast
+    return Prior(
+        info=info,
+        codec=AutoencoderCodec(vae, "fp32" if overflows else options.precision, device),
+        denoiser=UNetDenoiser(unet, info.kind, info.factor, options.precision, device, options.embedded_guidance),
+        text=text,
+        image_text=load_image_text(folder, options, encoder, tokenizer, device),
+    )
+
+
+def _check_parts(folder: Path, unet: dict[str, Any], vae: dict[str, Any]) -> None:
+    """Refuse networks that would load and then fail, or quietly compute something else."""
+    check_class(folder, "vae", "AutoencoderKL")
+    if unet["in_channels"] != vae["latent_channels"]:
+        raise FieldError(
+            "path", folder, f"the denoiser takes {unet['in_channels']} channels and the autoencoder makes "
+            f"{vae['latent_channels']}; models for inpainting or depth, which take more, are not supported"
+        )  # fmt: skip
+    if vae.get("latents_mean") or vae.get("latents_std"):
+        raise FieldError("path", folder, "vae/config.json has latents_mean or latents_std, which are not supported")
+
+
+def _empty_is_zero(folder: Path) -> bool:
+    """Whether an SDXL model means zeros by the empty text: what ``model_index.json`` says, True by default."""
+    index = folder / "model_index.json"
+    said = json.loads(index.read_text(encoding="utf-8")) if index.is_file() else {}
+    return bool(said.get("force_zeros_for_empty_prompt", True))

@@ -1,0 +1,91 @@
+"""Image and text features from the CLIP towers that lie in a prior's folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from treg_exp.errors import FieldError
+from treg_exp.numerics.precision import full_precision
+from treg_exp.priors.texts.clip import token_ids
+from treg_exp.priors.image_text.preprocessing import Preprocessing
+
+#: Class of transformers -> where its output and its configuration hold the feature and the feature's width.
+IMAGE_TOWERS = {
+    "CLIPVisionModelWithProjection": ("image_embeds", "projection_dim"),
+    "ConvNextModel": ("pooler_output", "hidden_sizes"),
+}
+
+
+def tower_fields(architecture: str) -> tuple[str, str]:
+    """What `IMAGE_TOWERS` says of a class.
+
+    Args:
+        architecture: its name.
+
+    Raises:
+        FieldError: another architecture.
+    """
+    if architecture not in IMAGE_TOWERS:
+        raise FieldError("image_encoder/config.json", architecture, f"allowed are {', '.join(IMAGE_TOWERS)}")
+    return IMAGE_TOWERS[architecture]
+
+
+def feature_width(architecture: str, config: Mapping[str, Any]) -> int:
+    """How many numbers an image feature has.
+
+    Args:
+        architecture: one of `IMAGE_TOWERS`.
+        config: of the image tower.
+
+    Raises:
+        FieldError: another architecture.
+    """
+    width = config[tower_fields(architecture)[1]]
+    return int(width[-1] if isinstance(width, Sequence) else width)
+
+
+class FolderClip:
+    """``image_encoder/`` (one of `IMAGE_TOWERS`) beside the text encoder of the same training.
+
+    The text feature is the encoder's pooled output itself (text projection = identity): of the tokens that the denoiser
+    attends to, the last one lies in the space of the image features.
+    """
+
+    def __init__(
+        self,
+        image_encoder: Any,
+        text_encoder: Any,
+        tokenizer: Any,
+        mean: Sequence[float],
+        std: Sequence[float],
+    ):
+        self.image_encoder = image_encoder.eval().requires_grad_(False)
+        self.text_encoder, self.tokenizer = text_encoder, tokenizer
+        side: int = image_encoder.config.image_size
+        name = type(image_encoder).__name__
+        self.output = tower_fields(name)[0]
+        self.width = feature_width(name, image_encoder.config.to_dict())
+        self.preprocess = Preprocessing((side, side), mean, std)
+
+    def to(self, device: torch.device) -> FolderClip:
+        """Move both towers."""
+        self.image_encoder.to(device)
+        self.preprocess.to(device)
+        return self
+
+    def image_features(self, x: Tensor) -> Tensor:
+        """See ``ImageText``."""
+        with full_precision(x.device):
+            features: Tensor = getattr(self.image_encoder(pixel_values=self.preprocess(x)), self.output)
+        return F.normalize(features.float(), dim=-1)
+
+    @torch.no_grad()
+    def text_features(self, prompts: Sequence[str]) -> Tensor:
+        """See ``ImageText``."""
+        ids = token_ids(self.tokenizer, prompts, self.text_encoder.device)
+        return F.normalize(self.text_encoder(ids).pooler_output.float(), dim=-1)

@@ -1,0 +1,1 @@
+"""Text encoders: from prompts to what a denoiser is told."""

@@ -1,0 +1,112 @@
+"""The emoji pictures as one tensor with descriptions, cached on disk."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from treg_exp.recipes.emoji64.augment import may_flip
+from treg_exp.recipes.emoji64.captions import STYLES
+from treg_exp.recipes.emoji64.iconify import names_by_codepoint, read_icon_set
+from treg_exp.recipes.emoji64.sources import ALL_ARTWORKS, ARTWORKS, ICON_SETS, Picture, fetch, read_artwork
+from treg_exp.recipes.emoji64.split import Split, draw_split
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Pictures, what they show, and which of them no training may see.
+
+    Attributes:
+        images: (N, 3, 64, 64) uint8.
+        pictures: N descriptions in the same order.
+        split: positions of the training, held-out and test pictures.
+    """
+
+    images: Tensor
+    pictures: tuple[Picture, ...]
+    split: Split
+
+    @cached_property
+    def names(self) -> list[str]:
+        """All distinct names, sorted; the label space of retrieval."""
+        return sorted({picture.name for picture in self.pictures})
+
+    @cached_property
+    def labels(self) -> Tensor:
+        """(N,) int64: position of each picture's name in `names`."""
+        position = {name: index for index, name in enumerate(self.names)}
+        return torch.tensor([position[picture.name] for picture in self.pictures])
+
+    @cached_property
+    def styles(self) -> Tensor:
+        """(N,) int64: position of each picture's style in `STYLES`."""
+        return torch.tensor([STYLES.index(picture.style) for picture in self.pictures])
+
+    @cached_property
+    def flippable(self) -> Tensor:
+        """(N,) bool: whether a picture may be mirrored."""
+        return torch.tensor([may_flip(picture) for picture in self.pictures])
+
+    def as_float(self, indices: Tensor) -> Tensor:
+        """Pictures in [-1, 1].
+
+        Args:
+            indices: (B,) int64 positions.
+
+        Returns:
+            (B, 3, 64, 64) float32.
+        """
+        return self.images[indices].float() / 127.5 - 1.0
+
+
+def load_corpus(data_dir: Path) -> Corpus:
+    """Load the cache in ``data_dir``; on first use fetch the artworks with npm and fill it.
+
+    Args:
+        data_dir: folder for tarballs, unpacked packages and the cache.
+
+    Returns:
+        The corpus with its fixed split.
+    """
+    array_file, text_file = data_dir / "pictures.npz", data_dir / "pictures.json"
+    if not (array_file.is_file() and text_file.is_file()):
+        _build_cache(data_dir, array_file, text_file)
+    raw = json.loads(text_file.read_text())
+    pictures = tuple(Picture(**{**entry, "aliases": tuple(entry["aliases"])}) for entry in raw)
+    with np.load(array_file) as arrays:
+        images = torch.from_numpy(arrays["images"]).permute(0, 3, 1, 2).contiguous()
+    return Corpus(images, pictures, draw_split(pictures))
+
+
+def _build_cache(data_dir: Path, array_file: Path, text_file: Path) -> None:
+    packages = {artwork.style: fetch(artwork, data_dir) for artwork in ALL_ARTWORKS}
+    catalogue = packages["noto"] / "emoji.json"
+    found = [pair for artwork in ARTWORKS for pair in read_artwork(artwork, packages[artwork.style], catalogue)]
+    known, common = {picture.name for picture, _ in found}, names_by_codepoint(packages["flat"])
+    for artwork in ICON_SETS:
+        icons = read_icon_set(artwork, packages[artwork.style], catalogue, common)
+        found += [(picture, image) for picture, image in icons if picture.name in known]
+    pictures = _unique_ids([picture for picture, _ in found])
+    counts = Counter(picture.style for picture in pictures)
+    print("pictures: " + ", ".join(f"{count} {style}" for style, count in counts.items()), flush=True)
+    partial = array_file.with_suffix(".partial.npz")
+    np.savez_compressed(partial, images=np.stack([image for _, image in found]))
+    text_file.write_text(json.dumps([asdict(picture) for picture in pictures], indent=0))
+    os.replace(partial, array_file)  # last: its presence says that the cache is whole
+
+
+def _unique_ids(pictures: list[Picture]) -> list[Picture]:
+    seen: dict[str, int] = {}
+    unique = []
+    for picture in pictures:
+        count = seen[picture.sample_id] = seen.get(picture.sample_id, 0) + 1
+        unique.append(picture if count == 1 else replace(picture, sample_id=f"{picture.sample_id}-{count}"))
+    return unique

@@ -1,0 +1,123 @@
+"""Muon for hidden matrices and kernels, Adam for everything else, as one optimiser."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from treg_exp.numerics.precision import full_precision
+
+_MOMENTUM = 0.95
+_BETAS = (0.9, 0.99)
+
+
+class MuonAdam(torch.optim.Optimizer):
+    """Orthogonalised momentum where a parameter is a matrix, Adam elsewhere (Jordan et al., 2024).
+
+    In the first thousand steps, which is all that a small CPU can afford, it needs several times fewer steps
+    than Adam on the autoencoder.
+
+    Args:
+        matrices: parameters with at least two axes; the first is the output.
+        others: biases, gains, embeddings, first and last layers.
+        matrix_rate: learning rate of the matrices; the update has unit spectral norm.
+        rate: learning rate of the others.
+        weight_decay: decoupled, on the matrices and on those others that have at least two axes.
+        pool: threads to share the update between; None for the calling one.
+    """
+
+    def __init__(
+        self,
+        matrices: Iterable[nn.Parameter],
+        others: Iterable[nn.Parameter],
+        matrix_rate: float,
+        rate: float,
+        weight_decay: float = 0.01,
+        pool: ThreadPoolExecutor | None = None,
+    ) -> None:
+        groups: list[dict[str, Any]] = [
+            {"params": list(matrices), "lr": matrix_rate, "orthogonal": True},
+            {"params": list(others), "lr": rate, "orthogonal": False},
+        ]
+        groups = [group for group in groups if group["params"]]
+        super().__init__(groups, {"weight_decay": weight_decay})
+        self._pool = pool
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> Any:
+        """One update of every parameter that has a gradient."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        jobs = [(p, group) for group in self.param_groups for p in group["params"] if p.grad is not None]
+        if not jobs:
+            return loss
+        with full_precision(jobs[0][0].device):  # a training step may run under autocast, and its update with it
+            list(map(self._update, jobs) if self._pool is None else self._pool.map(self._update, jobs))
+        return loss
+
+    @torch.no_grad()
+    def _update(self, job: tuple[nn.Parameter, dict[str, Any]]) -> None:
+        parameter, group = job
+        if parameter.ndim > 1:
+            parameter.mul_(1.0 - group["lr"] * group["weight_decay"])
+        update = self._orthogonal_update if group["orthogonal"] else self._adam_update
+        parameter.add_(update(parameter), alpha=-group["lr"])
+
+    def _orthogonal_update(self, parameter: Tensor) -> Tensor:
+        gradient, state = parameter.grad, self.state[parameter]
+        assert gradient is not None
+        if not state:
+            state["momentum"] = torch.zeros_like(parameter)
+        momentum: Tensor = state["momentum"].mul_(_MOMENTUM).add_(gradient)
+        direction = orthogonalised((gradient + _MOMENTUM * momentum).flatten(1))
+        tall = max(1.0, direction.shape[0] / direction.shape[1])
+        return direction.view_as(parameter).mul_(math.sqrt(tall))
+
+    def _adam_update(self, parameter: Tensor) -> Tensor:
+        gradient, state = parameter.grad, self.state[parameter]
+        assert gradient is not None
+        if not state:
+            state["step"] = torch.zeros(())
+            state["mean"], state["square"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
+        state["step"] += 1
+        state["mean"].lerp_(gradient, 1.0 - _BETAS[0])
+        state["square"].lerp_(gradient.square(), 1.0 - _BETAS[1])
+        count = float(state["step"])
+        deviation = (state["square"] / (1.0 - _BETAS[1] ** count)).sqrt()
+        update: Tensor = state["mean"] / (1.0 - _BETAS[0] ** count) / (deviation + 1e-8)
+        return update
+
+
+def orthogonalised(matrix: Tensor, iterations: int = 5) -> Tensor:
+    """A matrix with the same singular vectors and singular values near 1, by a Newton-Schulz iteration.
+
+    Args:
+        matrix: (rows, columns).
+        iterations: five bring all but the tiniest singular values to between 0.7 and 1.2.
+
+    Returns:
+        (rows, columns).
+    """
+    a, b, c = 3.4445, -4.7750, 2.0315
+    wide: Tensor = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
+    wide = wide / (wide.norm() + 1e-7)
+    # Each step multiplies by a polynomial of the Gram matrix, and polynomials of one matrix commute. So the small
+    # square matrices are iterated, and the wide one is multiplied once: a third of the cost on 256 x 2304. All in
+    # float32: in bfloat16 the products of the Gram matrix lose the small singular values (44 % error at 1e-2).
+    gram = wide @ wide.T
+    total = torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
+    for left in reversed(range(iterations)):
+        factor = b * gram + c * gram @ gram
+        factor.diagonal().add_(a)
+        total = factor @ total
+        if left:
+            gram = factor @ (factor @ gram)
+    wide = total @ wide
+    return wide.T if matrix.shape[0] > matrix.shape[1] else wide

@@ -1,0 +1,52 @@
+"""DDIM inversion and back: what a latent looks like that a prior turns into a given signal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from treg_exp.noise import Noise
+from treg_exp.priors.prior import Prior
+from treg_exp.schedule.levels import reversed_moves
+from treg_exp.solvers.base import OnStep, Restoration, Solver, StepInfo, check_steps, ignore
+from treg_exp.tasks.problems import EditProblem
+from treg_exp.text.condition import TextCondition
+from treg_exp.text.policy import TextPolicy
+
+
+@dataclass(frozen=True)
+class Inversion(Solver):
+    """Deterministic moves up with the source text, and down again with the prompt (Song et al., 2021; DDIM inversion).
+
+    With the same text both ways the signal comes back, up to the error of the steps. Another prompt edits it.
+
+    Attributes:
+        steps: moves in each direction.
+    """
+
+    steps: int = 50
+    problems = (EditProblem,)
+
+    def __post_init__(self) -> None:
+        check_steps(self.steps)
+
+    @torch.no_grad()
+    def solve(
+        self, problem: EditProblem, text: TextCondition | None, prior: Prior, policy: TextPolicy, noise: Noise,
+        on_step: OnStep = ignore,
+    ) -> Restoration:  # fmt: skip
+        """See :class:`Solver`; ``latents["inverted"]`` is the noise that the source was turned into."""
+        down = self.moves(prior.info, problem.signal_shape)
+        source = None if text is None else text.role("source")
+        z_t = prior.encode(problem.source)
+        for move in reversed_moves(down):
+            # The clean end is no level that a network knows: the estimate there is asked for at the level above.
+            asked = move.next if move.index == 0 else move.now
+            z_t = move(prior.predict(z_t, asked, source))
+        inverted = z_t
+        for move in down:
+            at = policy.predict(prior, z_t, move.now, text)
+            z_t = move(at)
+            on_step(StepInfo(move, self.steps, at.z_0, z_t))
+        return Restoration(prior.decode(z_t), latents={"inverted": inverted})

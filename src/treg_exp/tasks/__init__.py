@@ -1,0 +1,1 @@
+"""Tasks: what is measured or edited, posed as a problem for a solver."""

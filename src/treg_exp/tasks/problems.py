@@ -1,0 +1,75 @@
+"""The problems that solvers are given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from treg_exp.operators.base import Operator
+
+
+@dataclass(frozen=True)
+class InverseProblem:
+    """Find signals that explain measurements y = A(x) + n. With nothing measured it is generation.
+
+    A separation is one whose signals are (K, ...) and whose A is a sum.
+
+    Attributes:
+        y: (B, *measurement_shape) in the units of the operator's output.
+        operator: the frozen forward operator that made y.
+        sigma: standard deviation of n, in the units of y (signals in [-1, 1]).
+        lam: weight of the proximal term, matched to sigma and to the operator's norm (see ``tasks/task.py``).
+    """
+
+    name: ClassVar[str] = "a measurement"
+    y: Tensor
+    operator: Operator
+    sigma: float
+    lam: float
+
+    @property
+    def batch_size(self) -> int:
+        """Number of samples B."""
+        return len(self.y)
+
+    @property
+    def signal_shape(self) -> tuple[int, ...]:
+        """Shape of one signal."""
+        return self.operator.signal_shape
+
+    def empty_signal(self) -> Tensor:
+        """(B, *signal_shape) on the device of y: its shape matters, not its values."""
+        return self.y.new_empty(self.batch_size, *self.signal_shape)
+
+
+@dataclass(frozen=True)
+class EditProblem:
+    """Change given signals as a text says: inversion and editing. Nothing is measured.
+
+    Attributes:
+        source: (B, *signal_shape) in [-1, 1].
+        mask: (B or 1, 1, ...) of 1 where the signal may change and 0 where it must stay; None: anywhere.
+    """
+
+    name: ClassVar[str] = "a signal to edit"
+    source: Tensor
+    mask: Tensor | None = None
+
+    @property
+    def batch_size(self) -> int:
+        """Number of samples B."""
+        return len(self.source)
+
+    @property
+    def signal_shape(self) -> tuple[int, ...]:
+        """Shape of one signal."""
+        return tuple(self.source.shape[1:])
+
+    def empty_signal(self) -> Tensor:
+        """(B, *signal_shape) on the device of the source: its shape matters, not its values."""
+        return self.source.new_empty(self.source.shape)
+
+
+Problem = InverseProblem | EditProblem

@@ -1,0 +1,35 @@
+"""What the text says at one step of a restoration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from treg_exp.priors.embedding import TextEmbedding
+
+
+@dataclass(frozen=True)
+class TextCondition:
+    """Embedded texts of a batch.
+
+    Attributes:
+        prompt: what is meant.
+        null: what the prompt stands against; adaptive negation moves it.
+        others: further texts by role, such as ``source`` and ``target`` of an edit.
+    """
+
+    prompt: TextEmbedding
+    null: TextEmbedding
+    others: Mapping[str, TextEmbedding] = field(default_factory=dict)
+
+    def with_null(self, null: TextEmbedding) -> TextCondition:
+        """The same texts against another null text."""
+        return replace(self, null=null)
+
+    def with_prompt(self, prompt: TextEmbedding) -> TextCondition:
+        """Another prompt against the same null text."""
+        return replace(self, prompt=prompt)
+
+    def role(self, name: str) -> TextEmbedding:
+        """The text of a role; the prompt where the role has no text of its own."""
+        return self.null if name == "null" else self.others.get(name, self.prompt)
