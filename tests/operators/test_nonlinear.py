@@ -18,13 +18,13 @@ from treg_exp.operators.linear.blur import GaussianBlur
 from treg_exp.operators.linear.masking import Identity, RandomInpainting
 from treg_exp.operators.methods import CG, Descent
 from treg_exp.operators.noise.models import GaussianNoise
-from treg_exp.operators.nonlinear.base.base.base import NonlinearOperator, NonlinearOperatorError
-from treg_exp.operators.nonlinear.base.base.intensity import GammaCorrection, HighDynamicRange
-from treg_exp.operators.nonlinear.base.base.jpeg import JPEG
-from treg_exp.operators.nonlinear.base.base.phase import PhaseRetrieval
+from treg_exp.operators.nonlinear.base import NonlinearOperator, NonlinearOperatorError
+from treg_exp.operators.nonlinear.intensity import GammaCorrection, HighDynamicRange
+from treg_exp.operators.nonlinear.jpeg import JPEG
+from treg_exp.operators.nonlinear.phase import PhaseRetrieval
 from treg_exp.tasks.inverse import InverseTask
 from treg_exp.solvers.base import Solver
-from treg_exp.solvers.linear import Adjoint, PseudoInverse
+from treg_exp.solvers.baselines import Adjoint, PseudoInverse
 from treg_exp.solvers.treg import TReg
 from treg_exp.solvers.unconditional import Unconditional
 

@@ -23,7 +23,7 @@ from treg_exp.operators.linear.radon import SparseViewCT
 from treg_exp.operators.linear.random_masks import StrokeInpainting
 from treg_exp.operators.methods import Descent
 from treg_exp.operators.noise.models import GaussianNoise
-from treg_exp.operators.nonlinear.base.base.jpeg import JPEG
+from treg_exp.operators.nonlinear.jpeg import JPEG
 from treg_exp.tasks.inverse import InverseTask
 from treg_exp.operators.base import is_random
 

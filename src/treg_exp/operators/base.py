@@ -22,10 +22,10 @@ from torch import Tensor
 from treg_exp.noise import generator
 from treg_exp.numerics.cg import conjugate_gradients, damped_least_squares, half_square, largest_eigenvalue
 from treg_exp.numerics.channels import by_channel
-from treg_exp.operators.checks import check_image_shape, check_same_batch
 from treg_exp.numerics.descent import gradient_descent
-from treg_exp.operators.methods import CG, EXACT, Descent, ProxMethod
 from treg_exp.numerics.precision import full_precision
+from treg_exp.operators.checks import check_image_shape, check_same_batch
+from treg_exp.operators.methods import CG, EXACT, Descent, ProxMethod
 
 
 class Operator(ABC):

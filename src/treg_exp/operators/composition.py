@@ -10,7 +10,7 @@ from torch import Tensor
 
 from treg_exp.operators.base import Operator, is_random, make_operator
 from treg_exp.operators.checks import check_sample_ids
-from treg_exp.operators.nonlinear.base.base.base import NonlinearOperator
+from treg_exp.operators.nonlinear.base import NonlinearOperator
 
 
 class _Chain(Operator):

@@ -54,7 +54,9 @@ class InverseTask:
         if not self.tau > 0:
             raise FieldError("tau", self.tau, "expected error of the estimate must be > 0")
         if not callable(self.operator):
-            raise FieldError("operator", self.operator, "must be callable with signal_shape=... (in YAML: _partial_: true)")
+            raise FieldError(
+                "operator", self.operator, "must be callable with signal_shape=... (in YAML: _partial_: true)"
+            )
 
     @property
     def title(self) -> str:

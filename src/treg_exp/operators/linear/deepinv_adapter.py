@@ -21,10 +21,9 @@ import torch
 from torch import Tensor, nn
 
 from treg_exp.noise import generator, stream_seed
-from treg_exp.operators.base import Operator
 from treg_exp.numerics.cg import dot
+from treg_exp.operators.base import Operator
 from treg_exp.operators.noise.models import NoiseModel
-from treg_exp.tasks.inverse import InverseTask
 
 Physics = nn.Module | Callable[..., nn.Module]
 _NOT_THE_MAP = {"training", "max_iter", "tol", "solver", "implicit_backward_solver"}
@@ -87,7 +86,9 @@ class DeepinvOperator(Operator):
             raise ValueError(f"physics={type(self._physics).__name__}: A_adjoint is not the adjoint of A")
 
 
-def deepinv_task(physics: Physics, noise: NoiseModel, tau: float = 0.1, seed: int = 0, name: str = "deepinv") -> Task:
+def deepinv_task(
+    physics: Physics, noise: NoiseModel, tau: float = 0.1, seed: int = 0, name: str = "deepinv"
+) -> InverseTask:
     """A task whose operator is a deepinv physics.
 
     Args:
@@ -99,7 +100,7 @@ def deepinv_task(physics: Physics, noise: NoiseModel, tau: float = 0.1, seed: in
         name: short name for tables and folders.
     """
     operator = partial(deepinv_operator, physics=physics, physics_seed=seed)
-    return Task(operator=operator, noise=noise, tau=tau, seed=seed, name=name)
+    return InverseTask(operator=operator, noise=noise, tau=tau, seed=seed, name=name)
 
 
 def deepinv_operator(physics: Physics, signal_shape: Sequence[int], physics_seed: int = 0) -> DeepinvOperator:

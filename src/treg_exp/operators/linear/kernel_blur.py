@@ -14,9 +14,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from treg_exp.operators.base import Operator
 from treg_exp.numerics.boundary import BOUNDARIES, check_boundary, check_kernel_size
 from treg_exp.numerics.channels import by_channel
+from treg_exp.operators.base import Operator
 from treg_exp.operators.checks import check_image_shape
 from treg_exp.operators.linear.separable import check_rcond, gains
 

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from treg_exp.noise import generator
-from treg_exp.operators.base import Operator
 from treg_exp.numerics.channels import by_channel
+from treg_exp.operators.base import Operator
 from treg_exp.operators.checks import check_image_shape, check_sample_ids
 
 

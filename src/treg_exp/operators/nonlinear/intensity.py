@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from torch import Tensor
 
 from treg_exp.operators.checks import check_image_shape
-from treg_exp.operators.nonlinear.base.base.base import NonlinearOperator
+from treg_exp.operators.nonlinear.base import NonlinearOperator
 
 
 class GammaCorrection(NonlinearOperator):

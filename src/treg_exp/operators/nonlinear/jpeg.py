@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from treg_exp.operators.checks import check_image_shape, is_count
 from treg_exp.operators.linear.compressed import cosine_transform
-from treg_exp.operators.nonlinear.base.base.base import NonlinearOperator
+from treg_exp.operators.nonlinear.base import NonlinearOperator
 
 BLOCK = 8
 LUMINANCE = (

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from treg_exp.numerics.cg import half_square
 from treg_exp.numerics.channels import by_channel
 from treg_exp.operators.checks import check_image_shape
-from treg_exp.operators.nonlinear.base.base.base import NonlinearOperator
+from treg_exp.operators.nonlinear.base import NonlinearOperator
 
 
 class PhaseRetrieval(NonlinearOperator):
