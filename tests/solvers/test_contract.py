@@ -13,10 +13,10 @@ from tests.test_config import composed
 from treg_exp.noise import KeyedNoise, StreamKey
 from treg_exp.operators.linear.bicubic import BicubicDownsampling
 from treg_exp.solvers.base import Solver
+from treg_exp.tasks.problems import Measurement, Problem
 from treg_exp.text.guidance import ConstantGuidance
 from treg_exp.text.null_text import AdaptiveNegation
 from treg_exp.text.policy import TextPolicy
-from treg_exp.tasks.problems import Measurement, Problem
 
 NAMES = sorted(p.stem for p in (ROOT / "conf" / "solver").glob("*.yaml"))
 IDS = ["apple", "bear", "crab"]
