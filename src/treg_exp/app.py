@@ -30,6 +30,10 @@ def run(cfg: DictConfig) -> float | None:
         RunFailedError: some work items failed; what was finished is kept.
     """
     quiet()
+    if cfg.get("mode") == "fit":
+        from treg_exp.training.fit import fit
+
+        return fit(cfg)
     experiment = Experiment.from_config(cfg)
     from treg_exp.engine.processes import check_launch, is_first
 

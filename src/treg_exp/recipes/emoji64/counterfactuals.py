@@ -1,7 +1,7 @@
 """Find other things that a measurement of 8 x 8 pixels can hardly tell from a given picture.
 
 The search is code and gives candidates with figures; which candidate a person would believe is a choice by eye, kept
-in `treg_exp.recipes.emoji64.counterfactuals_chosen`. All figures are RMSE over the values of an array, in units of [-1, 1].
+in `counterfactuals_chosen`. All figures are RMSE over the values of an array, in units of [-1, 1].
 
     python -m treg_exp.recipes.emoji64.counterfactuals --data-dir train/data --sheets /tmp/sheets
 

@@ -1,0 +1,117 @@
+"""``mode=fit``: from a composed configuration to a finished training, also over any number of interruptions."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from treg_exp.config import build, check_complete, config_hash, resolved
+from treg_exp.errors import ConfigError, FieldError
+from treg_exp.training.folder import TrainingFolder
+
+
+def fit(cfg: DictConfig) -> None:
+    """Train what ``cfg.recipe`` describes to the end of its budget, from its checkpoint where there is one.
+
+    Args:
+        cfg: the composed configuration; ``run_dir`` is the folder of the training.
+
+    Raises:
+        ConfigError: a setting that cannot work.
+    """
+    if "recipe" not in cfg or not cfg.get("run_dir"):
+        raise ConfigError("mode=fit trains a recipe in a folder: choose both, as in recipe=emoji64/unet run_dir=DIR")
+    check_complete(cfg)
+    cfg = resolved(cfg)
+    folder = TrainingFolder(_run_dir(cfg))
+    folder.path.mkdir(parents=True, exist_ok=True)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="lightning")  # notes about its own defaults
+        _fit(cfg.recipe, folder)
+
+
+def _fit(recipe: DictConfig, folder: TrainingFolder) -> None:
+    # Lightning and diffusers are imported by what a recipe names, so the classes are looked up here.
+    import lightning as L
+
+    from treg_exp.training.budget import Budget, Schedule
+    from treg_exp.training.checkpoint import LastCheckpoint, WholeFiles
+    from treg_exp.training.module import TrainingModule
+    from treg_exp.training.objective import Objective
+    from treg_exp.training.sharing import Sharing
+
+    for name in ("lightning.pytorch", "lightning.fabric"):  # importing it has set the level
+        logging.getLogger(name).setLevel(logging.ERROR)
+    torch.manual_seed(recipe.seed)  # of the first weights
+    budget = build(recipe.budget, "recipe.budget", Budget)
+    checkpoint = build(recipe.checkpoint, "recipe.checkpoint", LastCheckpoint, dirpath=str(folder.path))
+    loggers = [
+        build(node, f"recipe.loggers.{name}", save_dir=str(folder.path)) for name, node in recipe.loggers.items()
+    ]
+    module = TrainingModule(
+        build(recipe.objective, "recipe.objective", Objective),
+        build(recipe.optimizer, "recipe.optimizer"),
+        budget,
+        build(recipe.schedule, "recipe.schedule", Schedule),
+        build(recipe.sharing, "recipe.sharing", Sharing),
+        recipe.seed,
+    )
+    callbacks = [build(node, f"recipe.callbacks.{name}") for name, node in recipe.callbacks.items()]
+    data = build(recipe.data, "recipe.data", L.LightningDataModule)
+    kept = OmegaConf.to_container(recipe)
+    keeper = L.pytorch.callbacks.LambdaCallback(on_train_start=lambda *_: folder.keep(kept))
+    trainer = _trainer(
+        recipe.trainer, max_steps=budget.steps or -1, callbacks=[budget, *callbacks, keeper, checkpoint],
+        logger=loggers or False, plugins=[WholeFiles()],
+    )  # fmt: skip
+    start = str(folder.checkpoint) if folder.checkpoint.is_file() else None
+    try:
+        trainer.fit(module, datamodule=data, ckpt_path=start, weights_only=True)
+    except FieldError as error:
+        raise ConfigError(str(error.at("recipe.objective"))) from None
+    except SystemExit as error:  # Lightning turns Ctrl-C and SIGTERM into an exit
+        raise KeyboardInterrupt from error
+
+
+def _trainer(settings: DictConfig, **further: Any) -> Any:
+    """A Lightning trainer with one endless epoch.
+
+    Raises:
+        ConfigError: this machine does not have such devices, or a value that the trainer refuses.
+    """
+    import lightning as L
+    from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+    values: dict[str, Any] = OmegaConf.to_container(settings)  # type: ignore[assignment]
+    values["precision"] = _precision(str(values.get("precision", "auto")), str(values.get("accelerator", "auto")))
+    try:
+        return L.Trainer(max_epochs=-1, **values, **further)
+    except (MisconfigurationException, TypeError, ValueError) as error:
+        raise ConfigError(f"recipe.trainer: {' '.join(str(error).split())}") from None
+
+
+def _precision(precision: str, accelerator: str) -> str:
+    """Lightning's name of a number format.
+
+    ``auto`` asks whether the device is fast in bfloat16: without support of the hardware it is ten times slower than
+    float32 on a CPU.
+    """
+    from treg_exp.priors.precision import has_fast_bf16
+
+    if precision == "auto":
+        gpu = accelerator != "cpu" and torch.cuda.is_available()
+        precision = "bf16" if has_fast_bf16(torch.device("cuda" if gpu else "cpu")) else "fp32"
+    return {"bf16": "bf16-mixed", "fp32": "32-true"}.get(precision, precision)
+
+
+def _run_dir(cfg: DictConfig) -> Path:
+    """The folder of this training: of a multirun, one below ``run_dir`` for each job."""
+    several = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+    return Path(cfg.run_dir) / config_hash(cfg) if several else Path(cfg.run_dir)
