@@ -121,7 +121,8 @@ def _add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 
 def _doctor(arguments: argparse.Namespace) -> int:
-    from treg_exp.doctor import ASSETS, SHIPPED, doctor, write_hashes
+    from treg_exp.doctor import doctor
+    from treg_exp.shipped import ASSETS, SHIPPED, write_hashes
 
     if arguments.write_hashes:
         for name in SHIPPED:

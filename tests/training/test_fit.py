@@ -8,6 +8,7 @@ import pytest
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 
+from tests.training.killing import train_and_kill
 from tests.training.toy import Line, configured, state_of, train
 from treg_exp.errors import ConfigError
 from treg_exp.training.average import _follow
@@ -24,12 +25,9 @@ def same(first: dict, second: dict, atol: float = 0.0) -> None:
 
 
 @pytest.mark.parametrize("saved_at", [3, 4, 7])  # 4: validated in the same step
-def test_resumed_after_a_kill_equals_unbroken(tmp_path: Path, kill, monkeypatch, saved_at: int) -> None:
+def test_resumed_after_a_kill_equals_unbroken(tmp_path: Path, saved_at: int) -> None:
     unbroken = train(tmp_path / "unbroken")
-    with monkeypatch.context(), pytest.raises(kill(saved_at, saved_at + 2)):
-        train(tmp_path / "killed")
-    monkeypatch.undo()
-    monkeypatch.setenv("TREG_EXP_PACKAGES", "tests")
+    train_and_kill(lambda: train(tmp_path / "killed"), saved_at, saved_at + 2)
     killed = train(tmp_path / "killed")
     expected, found = state_of(unbroken), state_of(killed)
     assert found["global_step"] == 12
@@ -183,7 +181,10 @@ def test_a_dry_run_trains_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[
     [
         ({"budget__steps": None}, "recipe.budget.minutes=null: a training needs an end"),
         ({"budget__minutes": -1.0}, "recipe.budget.minutes=-1.0: must be > 0"),
-        ({"data__batch_size": 9, "sharing__workers": 2}, "recipe.sharing.batch_size=9: must be a multiple of workers=2"),
+        (
+            {"data__batch_size": 9, "sharing__workers": 2},
+            "recipe.sharing.batch_size=9: must be a multiple of workers=2",
+        ),
         ({"schedule__decay_fraction": 0.0}, "recipe.schedule.decay_fraction=0.0: must be > 0"),
         ({"callbacks__average__decay": 1.0}, "recipe.callbacks.average.decay=1.0: must be >= 0 and < 1"),
         ({"checkpoint__seconds": -1.0}, "recipe.checkpoint.seconds=-1.0: must be >= 0"),

@@ -17,7 +17,8 @@ from treg_exp.errors import FieldError
 class LastCheckpoint(ModelCheckpoint):
     """Lightning's `ModelCheckpoint`, set up to keep one file: ``last.ckpt`` every so often and at the end.
 
-    Lightning's own does not write at the end of a training if it has written before, so this one does.
+    Lightning's own writes at the end only if it has never written before, and then too late: by that time
+    `WeightAveraging` has put the average in the place of the weights that a continuation needs.
 
     Args:
         dirpath: folder of the training.
@@ -36,6 +37,9 @@ class LastCheckpoint(ModelCheckpoint):
         """The only epoch ends with the training."""
         assert self.dirpath is not None
         trainer.save_checkpoint(Path(self.dirpath) / f"{self.CHECKPOINT_NAME_LAST}{self.FILE_EXTENSION}")
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Nothing is left to be written."""
 
 
 class WholeFiles(TorchCheckpointIO):

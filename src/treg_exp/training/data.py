@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sized
+from collections.abc import Iterator
 from typing import Any
 
 import lightning as L
@@ -46,8 +46,8 @@ class KeyedBatches(L.LightningDataModule):
 
     def __init__(self, examples: Any, batch_size: int, seed: int = 0, num_workers: int = 0) -> None:
         super().__init__()
-        if not isinstance(examples, Sized) or not len(examples):
-            raise FieldError("examples", type(examples).__name__, "must have a length, and hold something")
+        if not len(examples):
+            raise FieldError("examples", type(examples).__name__, "holds nothing")
         if batch_size < 1:
             raise FieldError("batch_size", batch_size, "must be >= 1")
         self.examples, self.batch_size, self.seed, self.num_workers = examples, batch_size, seed, num_workers

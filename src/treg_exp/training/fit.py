@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from treg_exp.config import build, check_complete, config_hash, resolved
-from treg_exp.errors import ConfigError, FieldError
+from treg_exp.building import build
+from treg_exp.config import check_complete, config_hash, resolved
+from treg_exp.errors import ConfigError
+from treg_exp.places import errors_at
 from treg_exp.training.folder import TrainingFolder
 
 
@@ -31,15 +34,27 @@ def fit(cfg: DictConfig) -> None:
     check_complete(cfg)
     cfg = resolved(cfg)
     folder = TrainingFolder(_run_dir(cfg))
-    folder.path.mkdir(parents=True, exist_ok=True)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning")  # notes about its own defaults
-        _fit(cfg.recipe, folder)
+        trainer, module, data = _build(cfg.recipe, folder)
+    start = folder.checkpoint if folder.checkpoint.is_file() else None
+    if cfg.dry_run:
+        print(f"run_dir: {folder.path}, {'continues from its checkpoint' if start else 'nothing there yet'}")
+        return
+    folder.path.mkdir(parents=True, exist_ok=True)
+    with warnings.catch_warnings(), errors_at("recipe.objective", OmegaConf.to_container(cfg.recipe.objective)):
+        warnings.filterwarnings("ignore", module="lightning")
+        try:
+            trainer.fit(module, datamodule=data, ckpt_path=start, weights_only=True)
+        except SystemExit as error:  # Lightning turns Ctrl-C and SIGTERM into an exit
+            raise KeyboardInterrupt from error
 
 
-def _fit(recipe: DictConfig, folder: TrainingFolder) -> None:
-    # Lightning and diffusers are imported by what a recipe names, so the classes are looked up here.
+def _build(recipe: DictConfig, folder: TrainingFolder) -> tuple[Any, Any, Any]:
+    """Trainer, module and data module."""
     import lightning as L
+    from lightning.pytorch.callbacks import LambdaCallback
+    from lightning.pytorch.loggers import Logger
 
     from treg_exp.training.budget import Budget, Schedule
     from treg_exp.training.checkpoint import LastCheckpoint, WholeFiles
@@ -51,33 +66,29 @@ def _fit(recipe: DictConfig, folder: TrainingFolder) -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
     torch.manual_seed(recipe.seed)  # of the first weights
     budget = build(recipe.budget, "recipe.budget", Budget)
-    checkpoint = build(recipe.checkpoint, "recipe.checkpoint", LastCheckpoint, dirpath=str(folder.path))
-    loggers = [
-        build(node, f"recipe.loggers.{name}", save_dir=str(folder.path)) for name, node in recipe.loggers.items()
-    ]
     module = TrainingModule(
         build(recipe.objective, "recipe.objective", Objective),
-        build(recipe.optimizer, "recipe.optimizer"),
+        build(recipe.optimizer, "recipe.optimizer", Callable[..., torch.optim.Optimizer]),
         budget,
         build(recipe.schedule, "recipe.schedule", Schedule),
         build(recipe.sharing, "recipe.sharing", Sharing),
         recipe.seed,
     )
-    callbacks = [build(node, f"recipe.callbacks.{name}") for name, node in recipe.callbacks.items()]
     data = build(recipe.data, "recipe.data", L.LightningDataModule)
-    kept = OmegaConf.to_container(recipe)
-    keeper = L.pytorch.callbacks.LambdaCallback(on_train_start=lambda *_: folder.keep(kept))
+    callbacks = [build(node, f"recipe.callbacks.{name}", L.Callback) for name, node in recipe.callbacks.items()]
+    path, kept = str(folder.path), OmegaConf.to_container(recipe)
+    callbacks += [
+        budget,
+        # A finished training keeps the settings that it was trained with: it does not start again.
+        LambdaCallback(on_train_start=lambda *_: folder.keep(kept)),  # type: ignore[arg-type]
+        build(recipe.checkpoint, "recipe.checkpoint", LastCheckpoint, dirpath=path),
+    ]
+    loggers = [build(node, f"recipe.loggers.{name}", Logger, save_dir=path) for name, node in recipe.loggers.items()]
     trainer = _trainer(
-        recipe.trainer, max_steps=budget.steps or -1, callbacks=[budget, *callbacks, keeper, checkpoint],
-        logger=loggers or False, plugins=[WholeFiles()],
+        recipe.trainer, max_steps=budget.steps or -1, callbacks=callbacks, logger=loggers or False,
+        plugins=[WholeFiles()],
     )  # fmt: skip
-    start = str(folder.checkpoint) if folder.checkpoint.is_file() else None
-    try:
-        trainer.fit(module, datamodule=data, ckpt_path=start, weights_only=True)
-    except FieldError as error:
-        raise ConfigError(str(error.at("recipe.objective"))) from None
-    except SystemExit as error:  # Lightning turns Ctrl-C and SIGTERM into an exit
-        raise KeyboardInterrupt from error
+    return trainer, module, data
 
 
 def _trainer(settings: DictConfig, **further: Any) -> Any:
@@ -91,10 +102,11 @@ def _trainer(settings: DictConfig, **further: Any) -> Any:
 
     values: dict[str, Any] = OmegaConf.to_container(settings)  # type: ignore[assignment]
     values["precision"] = _precision(str(values.get("precision", "auto")), str(values.get("accelerator", "auto")))
-    try:
-        return L.Trainer(max_epochs=-1, **values, **further)
-    except (MisconfigurationException, TypeError, ValueError) as error:
-        raise ConfigError(f"recipe.trainer: {' '.join(str(error).split())}") from None
+    with errors_at("recipe.trainer"):
+        try:
+            return L.Trainer(max_epochs=-1, **values, **further)
+        except MisconfigurationException as error:
+            raise ValueError(str(error)) from None
 
 
 def _precision(precision: str, accelerator: str) -> str:

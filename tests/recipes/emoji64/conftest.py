@@ -65,7 +65,13 @@ class Miniature:
         """What Hydra composes, with ``values`` by dotted keys of the recipe."""
         cfg = recipe_config(stage, out=self.out, data_dir=self.data_dir, start_from=self.start_from)
         steps, batch = BUDGETS[stage]
-        given = {"budget.steps": steps, "data.batch_size": batch, "trainer.val_check_interval": steps, **SMALL, **values}
+        given = {
+            "budget.steps": steps,
+            "data.batch_size": batch,
+            "trainer.val_check_interval": steps,
+            **SMALL,
+            **values,
+        }
         for key, value in given.items():
             OmegaConf.update(cfg, f"recipe.{key}", value)
         return cfg

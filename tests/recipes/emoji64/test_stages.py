@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from tests.conftest import ROOT
 from tests.recipes.emoji64.conftest import SMALL, Miniature
+from tests.training.killing import train_and_kill
 from treg_exp.errors import ConfigError
 from treg_exp.noise import generator as keyed_generator
 from treg_exp.recipes.emoji64.autoencoder import coarse_share
@@ -46,15 +48,15 @@ def test_loss_falls(trained: Miniature, stage: str) -> None:
     assert fixed_loss(after) < 0.97 * fixed_loss(before)
 
 
-@pytest.mark.parametrize("stage", ["clip", "judge"])
-def test_a_repeated_training_is_equal(fresh: FRESH, stage: str) -> None:
-    """Through both phases, with a continuation in the second of them."""
-    unbroken, stopped = fresh("unbroken"), fresh("stopped")
+@pytest.mark.parametrize("stage", ["autoencoder", "clip", "judge"])
+def test_resumed_after_a_kill_equals_unbroken(fresh: FRESH, stage: str) -> None:
+    """Through both phases of a stage: the second begins after half of the steps."""
+    unbroken, killed = fresh("unbroken"), fresh("killed")
     unbroken.train(stage, **SHORT)
-    stopped.train(stage, **SHORT, **{"checkpoint.seconds": 0.0, "trainer.max_time": "00:00:00:01"})
-    assert state_of(stopped, stage)["global_step"] <= 6
-    stopped.train(stage, **SHORT)
-    expected, found = (state_of(miniature, stage)["state_dict"] for miniature in (unbroken, stopped))
+    train_and_kill(lambda: killed.train(stage, **SHORT), saved_at=3, killed_at=5)
+    assert state_of(killed, stage)["global_step"] == 3
+    killed.train(stage, **SHORT)
+    expected, found = (state_of(miniature, stage)["state_dict"] for miniature in (unbroken, killed))
     for name, value in found.items():
         torch.testing.assert_close(value, expected[name], atol=1e-6, rtol=0, msg=name)
 
@@ -152,9 +154,7 @@ def test_a_training_can_start_from_an_exported_prior(trained: Miniature, prior: 
                 assert torch.equal(value, trained.stages.folder(stage).averaged()[name].half().float()), name
     assert again.stages.tokenizer().get_vocab() == trained.stages.tokenizer().get_vocab()
     denoiser, exported = again.objective("unet"), trained.objective("unet", trained=True)
-    for (name, value), kept in zip(
-        denoiser.network.named_parameters(), exported.network.parameters(), strict=True
-    ):
+    for (name, value), kept in zip(denoiser.network.named_parameters(), exported.network.parameters(), strict=True):
         assert torch.equal(value, kept.half().float()), name
     assert fixed_loss(denoiser) < 1.5 * fixed_loss(exported)
 
@@ -176,8 +176,6 @@ def test_weights_of_another_network_are_refused(trained: Miniature, tmp_path: Pa
 
 
 def test_networks_of_another_architecture_are_not_taken_for_trained(prior: Path, fresh: FRESH, tmp_path: Path) -> None:
-    import shutil
-
     other = shutil.copytree(prior, tmp_path / "other")
     config = other / "image_encoder" / "config.json"
     config.write_text(config.read_text().replace("ConvNextModel", "CLIPVisionModel"))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from treg_exp.metrics.fidelity import psnr
 from treg_exp.metrics.networks.lpips import load_lpips
 from treg_exp.recipes.emoji64.augment import jitter
-from treg_exp.recipes.emoji64.corpus import Corpus
+from treg_exp.recipes.emoji64.corpus import CorpusFolder
 from treg_exp.recipes.emoji64.networks import build_autoencoder
 from treg_exp.recipes.emoji64.pictures import PictureObjective
 from treg_exp.recipes.emoji64.trained import TrainedStages
@@ -26,7 +26,7 @@ class AutoencoderObjective(PictureObjective):
     has a sixth, and a denoiser has to learn noise-like codes instead of shapes. The second adds LPIPS.
 
     Args:
-        corpus: pictures and split.
+        corpus: where pictures and split are.
         stages: where a prior to start from is named.
         widths: channels per level, fine to coarse.
         gradient_weight: weight of the L1 between neighbouring-pixel differences, which keeps outlines sharp.
@@ -39,7 +39,7 @@ class AutoencoderObjective(PictureObjective):
 
     def __init__(
         self,
-        corpus: Corpus,
+        corpus: CorpusFolder,
         stages: TrainedStages,
         widths: Sequence[int] = (24, 32, 64),
         gradient_weight: float = 0.5,

@@ -14,7 +14,7 @@ from treg_exp.priors.texts.clip import token_ids
 from treg_exp.recipes.emoji64.augment import jitter, shrunk, wear
 from treg_exp.recipes.emoji64.captions import caption_variants, draw_caption, names_style
 from treg_exp.recipes.emoji64.captiontable import CaptionTable
-from treg_exp.recipes.emoji64.corpus import Corpus
+from treg_exp.recipes.emoji64.corpus import CorpusFolder
 from treg_exp.recipes.emoji64.networks import TwoTowers
 from treg_exp.recipes.emoji64.pictures import PictureObjective
 from treg_exp.recipes.emoji64.retrieval import name_hits
@@ -28,7 +28,7 @@ class ClipObjective(PictureObjective):
     and every picture is compared with everything instead of with its batch.
 
     Args:
-        corpus: pictures and split.
+        corpus: where pictures and split are.
         stages: keeps the vocabulary, which is learnt on first use, and names a prior to start from.
         width: of the token embeddings, of the shared space, and of the denoiser's cross-attention.
         image_widths: of the image tower's stages before the last.
@@ -44,7 +44,7 @@ class ClipObjective(PictureObjective):
 
     def __init__(
         self,
-        corpus: Corpus,
+        corpus: CorpusFolder,
         stages: TrainedStages,
         width: int = 128,
         image_widths: Sequence[int] = (48, 96, 192),
@@ -55,7 +55,7 @@ class ClipObjective(PictureObjective):
         smoothing: float = 0.1,
         style_weight: float = 0.3,
     ) -> None:
-        self.tokenizer = stages.tokenizer(c for picture in corpus.pictures for c in caption_variants(picture))
+        self.tokenizer = stages.tokenizer(c for picture in corpus.load().pictures for c in caption_variants(picture))
         super().__init__(TwoTowers(self.tokenizer, width, image_widths, text_layers), corpus)
         stages.begin({"text_encoder": self.network.text_encoder, "image_encoder": self.network.image_encoder})
         self.small, self.whole_from = small, whole_from

@@ -11,11 +11,11 @@ from omegaconf import DictConfig, OmegaConf
 
 import treg_exp
 from treg_exp.errors import ConfigError
-from treg_exp.recipes.emoji64.corpus import load_corpus
+from treg_exp.recipes.emoji64.corpus import CorpusFolder
 from treg_exp.recipes.emoji64.trained import TrainedStages
+from treg_exp.shipped import ASSETS
 from treg_exp.training.fit import fit
 
-ASSETS = Path(treg_exp.__file__).parent / "assets"
 #: Option of the command -> key of the recipe.
 KEYS = {
     "out": "out",
@@ -35,7 +35,8 @@ def train_prior(stage: str, export_dir: Path | None = None, **wishes: Any) -> No
     """Do one step of the recipe.
 
     Args:
-        stage: one of `STAGES`, ``export``, ``figures``, ``test-set``, ``validation-set``, or ``all``: stages and export.
+        stage: one of `STAGES`, ``export``, ``figures``, ``test-set``, ``validation-set``, or ``all``: the stages
+            and export.
         export_dir: where export writes and figures reads; None for the package's own assets.
         wishes: values by the names in `KEYS`; None leaves the recipe's.
     """
@@ -47,7 +48,7 @@ def train_prior(stage: str, export_dir: Path | None = None, **wishes: Any) -> No
         fit(recipe_config(stage, **wishes))
         return
     recipe = recipe_config("unet", **wishes).recipe
-    corpus = load_corpus(**{name: value for name, value in recipe.corpus.items() if name != "_target_"})
+    corpus = CorpusFolder(recipe.data_dir, recipe.corpus.held_out, recipe.corpus.test).load()
     if stage in ("export", "figures"):
         from treg_exp.recipes.emoji64.export import export, measure
 

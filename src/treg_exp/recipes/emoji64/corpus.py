@@ -71,19 +71,27 @@ class Corpus:
         return self.images[indices].float() / 127.5 - 1.0
 
 
-@lru_cache(maxsize=1)  # the data module and the objective of a stage name the same one
-def load_corpus(data_dir: str | Path, held_out: int = HELD_OUT, test: int = TEST) -> Corpus:
-    """Load the cache in ``data_dir``; on first use fetch the artworks with npm and fill it.
+@dataclass(frozen=True)
+class CorpusFolder:
+    """Where the corpus is kept, and how much of it no stage may see.
 
-    Args:
-        data_dir: folder for tarballs, unpacked packages and the cache.
-        held_out: pictures that no stage may see.
+    Attributes:
+        data_dir: folder for tarballs, unpacked packages and the cache, which is filled on first use.
+        held_out: pictures that no stage sees.
         test: how many of these are the test set.
-
-    Returns:
-        The corpus with its fixed split.
     """
-    data_dir = Path(data_dir)
+
+    data_dir: str | Path
+    held_out: int = HELD_OUT
+    test: int = TEST
+
+    def load(self) -> Corpus:
+        """The corpus with its split, read once per process; artworks that are missing are fetched with npm."""
+        return _load(Path(self.data_dir), self.held_out, self.test)
+
+
+@lru_cache(maxsize=1)  # data module and objective of a stage ask for the same one
+def _load(data_dir: Path, held_out: int, test: int) -> Corpus:
     array_file, text_file = data_dir / "pictures.npz", data_dir / "pictures.json"
     if not (array_file.is_file() and text_file.is_file()):
         _build_cache(data_dir, array_file, text_file)

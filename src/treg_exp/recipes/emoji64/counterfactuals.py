@@ -21,7 +21,7 @@ from torch import Tensor
 
 from treg_exp.files import save_png
 from treg_exp.operators.linear.bicubic import BicubicDownsampling
-from treg_exp.recipes.emoji64.corpus import Corpus, load_corpus
+from treg_exp.recipes.emoji64.corpus import Corpus, CorpusFolder
 from treg_exp.recipes.emoji64.counterfactuals_chosen import CHOSEN
 from treg_exp.recipes.emoji64.nearest import SAME
 
@@ -192,4 +192,4 @@ if __name__ == "__main__":
     parser.add_argument("--count", type=int, default=12, help="candidates per picture")
     parser.add_argument("--sheets", type=Path, default=None, help="folder for sheets (default: none drawn)")
     options = parser.parse_args()
-    report(load_corpus(options.data_dir), options.count, options.sheets)
+    report(CorpusFolder(options.data_dir).load(), options.count, options.sheets)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from treg_exp.recipes.emoji64.augment import jitter, shrunk, wear
 from treg_exp.recipes.emoji64.captions import STYLES
 from treg_exp.recipes.emoji64.captiontable import CaptionTable
-from treg_exp.recipes.emoji64.corpus import Corpus
+from treg_exp.recipes.emoji64.corpus import CorpusFolder
 from treg_exp.recipes.emoji64.networks import Classifier
 from treg_exp.recipes.emoji64.pictures import PictureObjective
 from treg_exp.recipes.emoji64.retrieval import held_out_hits
@@ -24,7 +24,7 @@ class JudgeObjective(PictureObjective):
     1,900 things, not with those that happen to be in its batch.
 
     Args:
-        corpus: pictures and split.
+        corpus: where pictures and split are.
         width: of the shared space.
         channels: of the four resolutions of the image tower.
         blocks: residual blocks at each resolution.
@@ -38,7 +38,7 @@ class JudgeObjective(PictureObjective):
 
     def __init__(
         self,
-        corpus: Corpus,
+        corpus: CorpusFolder,
         width: int = 128,
         channels: Sequence[int] = (32, 64, 128, 256),
         blocks: Sequence[int] = (1, 1, 2, 2),
@@ -51,7 +51,7 @@ class JudgeObjective(PictureObjective):
         self.smoothing, self.style_weight = smoothing, style_weight
         self.small, self.whole_from = small, whole_from
         self.whole = False
-        self.captions = CaptionTable(corpus)
+        self.captions = CaptionTable(self.corpus)
         pieces_of = self.network.judge.pieces_of
         self.plain, self.styled = pieces_of(self.captions.plain), pieces_of(self.captions.styled)
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from treg_exp.recipes.emoji64.corpus import Corpus
+from treg_exp.recipes.emoji64.corpus import CorpusFolder
 from treg_exp.training.data import KeyedBatches
 from treg_exp.training.objective import Objective
 
@@ -16,14 +16,15 @@ class EmojiBatches(KeyedBatches):
     """Positions of random training pictures, (B,) int64.
 
     Args:
-        corpus: pictures and split.
+        corpus: where pictures and split are.
         batch_size: pictures per step.
         seed: of the draws.
         further: also the drawings in further styles, for stages that learn what things look like in any style.
     """
 
-    def __init__(self, corpus: Corpus, batch_size: int, seed: int = 0, further: bool = False) -> None:
-        super().__init__(corpus.split.train + (corpus.split.further if further else ()), batch_size, seed)
+    def __init__(self, corpus: CorpusFolder, batch_size: int, seed: int = 0, further: bool = False) -> None:
+        split = corpus.load().split
+        super().__init__(split.train + (split.further if further else ()), batch_size, seed)
 
 
 class PictureObjective(Objective):
@@ -31,16 +32,16 @@ class PictureObjective(Objective):
 
     Args:
         network: what is trained.
-        corpus: pictures and split.
+        corpus: where pictures and split are.
     """
 
     #: Parts of names of parameters that do not mix hidden features: first and last layers, embeddings.
     outer: tuple[str, ...] = ("conv_in.", "conv_out.", "embedding", "quant_conv.")
 
-    def __init__(self, network: nn.Module, corpus: Corpus) -> None:
+    def __init__(self, network: nn.Module, corpus: CorpusFolder) -> None:
         self.network = network
-        self.corpus = corpus
-        self.held_out = torch.tensor(corpus.split.held_out)
+        self.corpus = corpus.load()
+        self.held_out = torch.tensor(self.corpus.split.held_out)
 
     def suits_muon(self, name: str, parameter: nn.Parameter) -> bool:
         """Whether a parameter mixes hidden features; kernels of single channels do not.

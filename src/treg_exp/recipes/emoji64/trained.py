@@ -71,11 +71,10 @@ class TrainedStages:
             return TwoTowers(tokenizer, **settings)
 
         build.__signature__ = inspect.signature(TwoTowers)  # type: ignore[attr-defined]
-        return self._trained(
-            "clip",
-            build,
-            lambda towers: {"text_encoder": towers.text_encoder, "image_encoder": towers.image_encoder},
+        towers: TwoTowers = self._trained(
+            "clip", build, lambda both: {"text_encoder": both.text_encoder, "image_encoder": both.image_encoder}
         )
+        return towers
 
     def denoiser(self) -> UNet2DConditionModel:
         """The averaged denoiser; see `autoencoder`."""
@@ -95,7 +94,7 @@ class TrainedStages:
         """
         network = self._network("judge", Classifier)
         network.load_state_dict(self.folder("judge").averaged())
-        return network.judge.eval()
+        return network.judge.eval().requires_grad_(False)
 
     def tokenizer(self, captions: Iterable[str] = ()) -> Any:
         """The vocabulary in ``clip/tokenizer``; where it is missing, the one to start from, or learnt anew.
@@ -147,7 +146,7 @@ class TrainedStages:
         network = self._network(stage, build)
         if self.is_trained(stage) or not self.prior:
             network.load_state_dict(self.folder(stage).averaged())
-            return network.eval()
+            return network.eval().requires_grad_(False)
         found = parts(network)
         if foreign := [name for name, part in found.items() if _foreign(self.prior, name, part)]:
             raise FieldError(
@@ -156,7 +155,7 @@ class TrainedStages:
             )  # fmt: skip
         for name, part in found.items():
             _take(self.prior, name, part)
-        return network.eval()
+        return network.eval().requires_grad_(False)
 
     def _network(self, stage: str, build: Callable[..., Any]) -> Any:
         """The network of a stage as wide as it was trained; with the recipe's widths where it never was."""
@@ -180,7 +179,8 @@ def weights_in(file: Path) -> dict[str, Tensor]:
     if file.suffix == ".safetensors":
         from safetensors.torch import load_file
 
-        return load_file(file)
+        loaded: dict[str, Tensor] = load_file(file)
+        return loaded
     state = torch.load(file, map_location="cpu", weights_only=True)
     state = state.get("state_dict", state)
     prefix = next(prefix for prefix in _PREFIXES if any(name.startswith(prefix) for name in state))

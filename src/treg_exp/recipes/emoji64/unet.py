@@ -17,7 +17,7 @@ from treg_exp.noise import generator as keyed_generator
 from treg_exp.priors.small import training_scheduler
 from treg_exp.priors.texts.clip import token_ids
 from treg_exp.recipes.emoji64.captions import draw_caption, styled_caption
-from treg_exp.recipes.emoji64.corpus import Corpus
+from treg_exp.recipes.emoji64.corpus import CorpusFolder
 from treg_exp.recipes.emoji64.latents import LatentBank
 from treg_exp.recipes.emoji64.networks import build_denoiser
 from treg_exp.recipes.emoji64.pictures import PictureObjective
@@ -35,7 +35,7 @@ class DenoiserObjective(PictureObjective):
     Without the floor, what the text says at high noise weighs nearly nothing.
 
     Args:
-        corpus: pictures and split.
+        corpus: where pictures and split are.
         stages: the trained autoencoder and text encoder, and the prior to start from.
         widths: channels of the three levels, fine to coarse.
         prompt_dropout: share of pictures that are trained with the empty prompt.
@@ -51,7 +51,7 @@ class DenoiserObjective(PictureObjective):
 
     def __init__(
         self,
-        corpus: Corpus,
+        corpus: CorpusFolder,
         stages: TrainedStages,
         widths: Sequence[int] = (64, 128, 256),
         prompt_dropout: float = 0.1,
@@ -74,7 +74,7 @@ class DenoiserObjective(PictureObjective):
             except (RuntimeError, OSError) as error:
                 raise FieldError("weights", weights, " ".join(str(error).split())[:300]) from None
         file = stages.folder("unet").path / "latents.pt"
-        self.latents = LatentBank.cached(file, stages.autoencoder(), corpus, stages.scaling_factor(corpus))
+        self.latents = LatentBank.cached(file, stages.autoencoder(), self.corpus, stages.scaling_factor(self.corpus))
         self.prompt_dropout, self.prediction = prompt_dropout, prediction
         self.snr_range, self.focus = snr_range, focus
         self.alpha_bar = training_scheduler().alphas_cumprod
