@@ -12,7 +12,7 @@ from treg_exp.data.pictures import read_rgb, resize, to_tensor
 from treg_exp.files import save_png
 from treg_exp.noise import KeyedNoise, StreamKey
 from treg_exp.operators.base import Operator
-from treg_exp.operators.noise.models import GaussianNoise
+from treg_exp.operators.noise.gaussian import GaussianNoise
 from treg_exp.tasks.inverse import InverseTask
 from treg_exp.priors.base import Prior
 from treg_exp.solvers.base import OnStep, Solver

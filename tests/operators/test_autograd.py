@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from treg_exp.operators.base import Operator
-from treg_exp.operators.composition import Composition
+from treg_exp.operators.linear.composition import Composition
 from treg_exp.operators.linear.average import AveragePooling
 from treg_exp.operators.linear.blur import GaussianBlur
 from treg_exp.operators.linear.kernel_blur import KernelBlur

@@ -16,7 +16,7 @@ from treg_exp.operators.linear.deepinv_adapter import DeepinvOperator, deepinv_t
 from treg_exp.operators.linear.kernel_blur import KernelBlur
 from treg_exp.operators.linear.masking import Masking
 from treg_exp.operators.linear.mri import FourierLines
-from treg_exp.operators.noise.models import GaussianNoise
+from treg_exp.operators.noise.gaussian import GaussianNoise
 from treg_exp.operators.linear.blur import gaussian_kernel
 from treg_exp.numerics.cg import dot
 

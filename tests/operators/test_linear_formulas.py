@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from treg_exp.operators.base import Operator
-from treg_exp.operators.composition import Composition
+from treg_exp.operators.linear.composition import Composition
 from treg_exp.operators.linear.anisotropic import AnisotropicGaussianBlur
 from treg_exp.operators.linear.average import AveragePooling
 from treg_exp.operators.linear.blur import GaussianBlur

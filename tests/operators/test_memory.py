@@ -10,8 +10,8 @@ from treg_exp.operators.base import Operator
 from treg_exp.operators.linear.motion import MotionBlur
 from treg_exp.operators.linear.mri import FourierLines
 from treg_exp.operators.linear.radon import SparseViewCT
-from treg_exp.operators.nonlinear.base.base.intensity import GammaCorrection, HighDynamicRange
-from treg_exp.operators.nonlinear.base.base.phase import PhaseRetrieval
+from treg_exp.operators.nonlinear.intensity import GammaCorrection, HighDynamicRange
+from treg_exp.operators.nonlinear.phase import PhaseRetrieval
 
 SHAPE = (3, 128, 128)
 LARGE = (3, 512, 512)  # a sum in parts begins to save memory above 256 px

@@ -13,15 +13,16 @@ from PIL import Image
 
 from tests.operators.conftest import IDS
 from tests.operators.tasks import NONLINEAR, load_task
-from treg_exp.operators.composition import Composition, NonlinearComposition
+from treg_exp.operators.linear.composition import Composition
+from treg_exp.operators.nonlinear.composition import NonlinearComposition
 from treg_exp.operators.linear.blur import GaussianBlur
 from treg_exp.operators.linear.masking import Identity, RandomInpainting
 from treg_exp.operators.methods import CG, Descent
-from treg_exp.operators.noise.models import GaussianNoise
+from treg_exp.operators.noise.gaussian import GaussianNoise
 from treg_exp.operators.nonlinear.base.base.base import NonlinearOperator, NonlinearOperatorError
-from treg_exp.operators.nonlinear.base.base.intensity import GammaCorrection, HighDynamicRange
-from treg_exp.operators.nonlinear.base.base.jpeg import JPEG
-from treg_exp.operators.nonlinear.base.base.phase import PhaseRetrieval
+from treg_exp.operators.nonlinear.intensity import GammaCorrection, HighDynamicRange
+from treg_exp.operators.nonlinear.jpeg import JPEG
+from treg_exp.operators.nonlinear.phase import PhaseRetrieval
 from treg_exp.tasks.inverse import InverseTask
 from treg_exp.solvers.base import Solver
 from treg_exp.solvers.linear import Adjoint, PseudoInverse

@@ -13,7 +13,7 @@ from torch import Tensor
 from tests.operators.conftest import IDS
 from tests.operators.tasks import NAMES, load_task, smallest_shape
 from treg_exp.operators.base import Operator
-from treg_exp.operators.composition import Composition
+from treg_exp.operators.linear.composition import Composition
 from treg_exp.operators.linear.average import AveragePooling
 from treg_exp.operators.linear.bicubic import BicubicDownsampling
 from treg_exp.operators.linear.blur import GaussianBlur
@@ -22,8 +22,8 @@ from treg_exp.operators.linear.motion import MotionBlur
 from treg_exp.operators.linear.radon import SparseViewCT
 from treg_exp.operators.linear.random_masks import StrokeInpainting
 from treg_exp.operators.methods import Descent
-from treg_exp.operators.noise.models import GaussianNoise
-from treg_exp.operators.nonlinear.base.base.jpeg import JPEG
+from treg_exp.operators.noise.gaussian import GaussianNoise
+from treg_exp.operators.nonlinear.jpeg import JPEG
 from treg_exp.tasks.inverse import InverseTask
 from treg_exp.operators.base import is_random
 
