@@ -1,27 +1,79 @@
-"""The library without any configuration: measure, restore, save."""
+"""The library without any configuration: measure, restore, save.
+
+Restore an image in five lines::
+
+    from treg_exp.api import BicubicDownsampling, load_image, load_prior, measure, restore, save_image
+
+    prior = load_prior("emoji64")
+    operator = BicubicDownsampling(factor=8, signal_shape=(3, 64, 64))
+    problem = measure(operator, load_image("apple.png", 64), sigma=0.01)
+    save_image(restore(problem, prior, "a red apple"), "restored.png")
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from treg_exp.data.pictures import read_rgb, resize, to_tensor
+from treg_exp.errors import FieldError
 from treg_exp.files import save_png
 from treg_exp.noise import KeyedNoise, StreamKey
 from treg_exp.operators.base import Operator
+from treg_exp.operators.linear.bicubic import BicubicDownsampling
+from treg_exp.operators.linear.blur import GaussianBlur
+from treg_exp.operators.linear.masking import BoxInpainting, Identity
+from treg_exp.operators.methods import CG, Exact
 from treg_exp.operators.noise.gaussian import GaussianNoise
+from treg_exp.priors.diffusers_folder import DiffusersFolder
+from treg_exp.priors.prior import Prior
+from treg_exp.solvers.base import OnStep, Solver, ignore
+from treg_exp.solvers.treg import DataSteps, TReg
+from treg_exp.solvers.unconditional import Unconditional
 from treg_exp.tasks.inverse import InverseTask
-from treg_exp.priors.base import Prior
-from treg_exp.solvers.base import OnStep, Solver
-from treg_exp.solvers.treg import TReg
-from treg_exp.solvers.base import ignore
+from treg_exp.tasks.problems import InverseProblem
 from treg_exp.text.guidance import ConstantGuidance, Guidance
-from treg_exp.text.null_text import FixedNullText, NullText
+from treg_exp.text.null_text import AdaptiveNegation, FixedNullText, NullText
 from treg_exp.text.policy import TextPolicy
-from treg_exp.tasks.problems import Measurement, Problem
+
+__all__ = [
+    "CG",
+    "AdaptiveNegation",
+    "BicubicDownsampling",
+    "BoxInpainting",
+    "ConstantGuidance",
+    "DataSteps",
+    "DiffusersFolder",
+    "Exact",
+    "FixedNullText",
+    "GaussianBlur",
+    "Identity",
+    "TReg",
+    "Unconditional",
+    "load_image",
+    "load_prior",
+    "measure",
+    "restore",
+    "save_image",
+]
+
+
+def load_prior(path: str = "emoji64", device: str | torch.device = "cpu", **options: Any) -> Prior:
+    """A frozen prior from a folder in diffusers layout, or a shipped one by its name.
+
+    Args:
+        path: see ``DiffusersFolder``, whose other fields are the ``options``.
+        device: where the networks run.
+        options: such as ``precision="fp32"``.
+
+    Raises:
+        FieldError: the folder is missing or incomplete, or a value is unknown.
+    """
+    return DiffusersFolder(path=path, **options).load(device)
 
 
 def load_image(path: str | Path, size: int) -> Tensor:
@@ -34,35 +86,35 @@ def save_image(x: Tensor, path: str | Path) -> Path:
     return save_png(x[0], path)
 
 
-def measure(operator: Operator, x: Tensor, sigma: float = 0.0, tau: float = 0.1, seed: int = 0) -> Measurement:
-    """Y = A x + n.
+def measure(operator: Operator, x: Tensor, sigma: float = 0.0, tau: float = 0.1, seed: int = 0) -> InverseProblem:
+    """Y = A x + n, with everything that a solver has to know of it.
 
     Args:
         operator: forward operator.
-        x: (B, 3, H, W) in [-1, 1].
+        x: (B, *signal_shape) in [-1, 1], such as images (B, 3, H, W).
         sigma: standard deviation of the noise, in [-1, 1] units.
         tau: expected error of a solver's estimate in the units of y; lambda = ||A||^2 (sigma / tau)^2.
         seed: of the noise.
     """
-    task = Task(lambda signal_shape: operator, GaussianNoise(sigma), name="measure", tau=tau, seed=seed)
+    task = InverseTask(lambda signal_shape: operator, GaussianNoise(sigma), name="measure", tau=tau, seed=seed)
     return task.measure(x, [str(i) for i in range(len(x))])
 
 
 def restore(
-    measurement: Measurement,
+    problem: InverseProblem,
     prior: Prior,
-    prompt: str | Sequence[str],
+    prompt: str | Sequence[str] = "",
     solver: Solver | None = None,
     guidance: float | Guidance = 2.0,
     null_text: str | NullText = "",
     seed: int = 0,
     on_step: OnStep = ignore,
 ) -> Tensor:
-    """Restored images (B, 3, H, W) in [-1, 1] units.
+    """Restored signals (B, *signal_shape) in [-1, 1] units.
 
     Args:
-        measurement: B measurements, see :func:`measure`.
-        prior: the diffusion model, see ``load_prior``.
+        problem: B measurements, see :func:`measure`.
+        prior: the diffusion model, see :func:`load_prior`.
         prompt: one text, or one per measurement.
         solver: the algorithm; None is ``TReg()``.
         guidance: scale or rule.
@@ -71,18 +123,19 @@ def restore(
         on_step: called after every step.
 
     Raises:
-        ValueError: the number of prompts does not fit, or the prior lacks what the null-text rule needs.
+        FieldError: the number of prompts does not fit, or prior and operator lack what the rules and the solver need.
     """
-    count = len(measurement.y)
+    count = problem.batch_size
     prompts = [prompt] * count if isinstance(prompt, str) else list(prompt)
     if len(prompts) != count:
-        raise ValueError(f"{len(prompts)} prompts for {count} measurements")
+        raise FieldError("prompt", len(prompts), f"one text, or one for each of the {count} measurements")
     policy = TextPolicy(
         ConstantGuidance(guidance) if isinstance(guidance, int | float) else guidance,
         FixedNullText(null_text) if isinstance(null_text, str) else null_text,
     )
-    policy.null_text.check(prior)
+    solver, texts = solver or TReg(), [{"prompt": text} for text in prompts]
+    policy.check(prior.info, texts)
+    solver.check(problem, prior.info)
     noise = KeyedNoise([StreamKey(seed, str(i)) for i in range(count)])
     with torch.no_grad():
-        problem = Problem(measurement, policy.start(prior, prompts))
-        return (solver or TReg()).solve(problem, prior, policy, noise, on_step).image
+        return solver.solve(problem, policy.start(prior, texts), prior, policy, noise, on_step).signal

@@ -85,7 +85,6 @@ def restore(experiment: Experiment, devices: int | None = None) -> None:
     from treg_exp.engine.processes import LocalProcesses, OwnSigterm, is_first, launched_outside, leave_group
     from treg_exp.engine.progress import StepProgress
     from treg_exp.engine.writer import RunWriter
-    from treg_exp.priors.precision import number_format
 
     settings, folder, first = experiment.trainer, experiment.folder, is_first()
     outside, count = devices is None and launched_outside(), 1  # count: this process and those that it starts
@@ -99,7 +98,7 @@ def restore(experiment: Experiment, devices: int | None = None) -> None:
     writer = RunWriter(folder, _keys(experiment), experiment.settings.draws)
     trainer = _trainer(experiment, devices, [writer, progress, OwnSigterm(), *loggers])
     if first:
-        folder.write_environment(number_format(experiment.config["prior"]["precision"], trainer.strategy.root_device))
+        folder.write_environment(experiment.prior.number_format(trainer.strategy.root_device))
         folder.write_status("running", _keys(experiment))
     for logger in loggers:
         logger.start(folder.path, experiment.config, experiment.group)
@@ -233,7 +232,7 @@ def _announce(experiment: Experiment) -> None:
     if not done:
         return
     for row in done:
-        prompt = items[row["sample_id"], row["variant"], row["draw"]].prompt
+        prompt = items[row["sample_id"], row["variant"], row["draw"]].texts["prompt"]
         if row["prompt"] != prompt:
             raise ConfigError(
                 f"run_dir={path} holds {row['sample_id']} with the text {row['prompt']!r}, now it is {prompt!r}; "

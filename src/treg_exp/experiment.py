@@ -11,6 +11,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from hydra.utils import get_object
@@ -34,13 +35,16 @@ from treg_exp.engine.run_folder import RunFolder
 from treg_exp.engine.work import Key, Variant, WorkItem, batches, pending, plan, spread
 from treg_exp.errors import ConfigError
 from treg_exp.metrics.base import Metric
-from treg_exp.tasks.inverse import InverseTask
-from treg_exp.priors.info import PriorInfo, read_prior_info
-from treg_exp.priors.precision import check_precision
+from treg_exp.priors.info import PriorInfo
+from treg_exp.priors.prior import PriorSpec
+from treg_exp.priors.stacked import info_for_signals
 from treg_exp.solvers.base import OnStep, Solver
+from treg_exp.tasks.base import Task
 from treg_exp.text.guidance import Guidance
+from treg_exp.text.match import TextMatch
 from treg_exp.text.null_text import NullText
 from treg_exp.text.policy import TextPolicy
+from treg_exp.text.prompt_rule import PromptRule
 
 if TYPE_CHECKING:
     from treg_exp.engine.module import RestorationModule, WorkBatch
@@ -63,8 +67,7 @@ class Experiment:
         metrics: judges by name.
         loggers: W&B mirrors.
         items: all work items, in order.
-        prior_info: sizes and widths of the prior, read without its weights.
-        load_prior: loads it, called with ``device=...``.
+        prior: knows the prior without its weights, and loads it.
         folder: the run folder.
         group: joins the jobs of a multirun, None outside one.
     """
@@ -81,8 +84,7 @@ class Experiment:
     metrics: Mapping[str, Metric]
     loggers: Sequence[Any]
     items: Sequence[WorkItem]
-    prior_info: PriorInfo
-    load_prior: Callable[..., Any]
+    prior: PriorSpec
     folder: RunFolder
     group: str | None
 
@@ -97,17 +99,15 @@ class Experiment:
         cfg = resolved(cfg)
         cfg.solver = without_steps(cfg.solver)
         run, data = settings(RunSettings, cfg), settings(DataSettings, cfg.data, "data")
-        open_clip = build(cfg.prior.open_clip, "prior.open_clip") if cfg.prior.open_clip else None
-        spacing = cfg.prior.get("timestep_spacing")
-        info = _named_error(
-            "prior", lambda: read_prior_info(cfg.prior.path, cfg.prior.image_encoder, open_clip, spacing)
-        )
-        _named_error("prior", lambda: check_precision(cfg.prior.precision))
+        prior: PriorSpec = build(cfg.prior, "prior", PriorSpec)
+        _named_error("prior", prior.check)
+        info = prior.info
         variants = _variants(cfg)
-        for variant in variants.values():
-            _named_error("null_text", partial(variant.policy.null_text.check, info))
         source = _named_error("data", lambda: subset(_source(cfg.data, info), data.limit, data.offset))
         items = _named_error("prompt", lambda: plan(source, list(variants.values()), run.draws))
+        for name, variant in variants.items():
+            texts = [item.texts for item in items if item.variant == name]
+            _named_error(f"variants.{name}", partial(variant.policy.check, info, texts))
         parent, group = _parent(run.run_dir)
         return cls(
             config=OmegaConf.to_container(cfg),  # type: ignore[arg-type]
@@ -122,44 +122,37 @@ class Experiment:
             metrics={name: build(node, f"metrics.{name}", Metric) for name, node in cfg.metrics.items()},
             loggers=[build(node, f"logger.{name}") for name, node in cfg.logger.items()],
             items=items,
-            prior_info=info,
-            load_prior=build(OmegaConf.merge(cfg.prior, {"_partial_": True}), "prior"),  # type: ignore[arg-type]
+            prior=prior,
             folder=RunFolder(Path(run.run_dir) if run.run_dir and group is None else parent / config_hash(cfg)),
             group=group,
         ).checked()
 
     def checked(self) -> Experiment:
-        """Measure the first sample: shapes that do not fit are found now, not after loading a model."""
+        """Pose the problem of the first sample: what does not fit is found now, not after loading a model."""
         if not self.items:
             raise ConfigError("nothing to do: no image has a text for any variant")
         first = self.source[self.items[0].index]
-        shape = (3, self.image_size, self.image_size)
-        _named_error("data.image_size", lambda: self.prior_info.check_size(self.image_size))
-        if first.measurement is None:
-            fields = self.config["task"].get("operator")
-            operator = _named_error("task", lambda: self.task.build(shape, [first.sample_id]), {"operator": fields})
-        else:
-            y = first.measurement[None]
-            operator = _named_error("data", lambda: self.task.observe(y, shape, [first.sample_id])).operator
-        _named_error("solver", lambda: self.solver.check(operator))
-        if self.solver.steps:
-            shift = getattr(self.solver, "alpha_shift", 0)
-            _named_error("solver", lambda: self.prior_info.schedule.steps(self.solver.steps, shift))
+        _named_error("data.image_size", lambda: self.prior.info.latent_shape(self.signal_shape))
+        problem = _named_error(
+            "task" if first.measurement is None else "data",
+            lambda: self.task.pose([first], self.signal_shape, torch.device("cpu")), self.config["task"],
+        )  # fmt: skip
+        info = info_for_signals(self.prior.info, problem.signal_shape)
+        _named_error("solver", lambda: self.solver.check(problem, info))
         return self
 
     @cached_property
-    def image_size(self) -> int:
-        """Side of the square images."""
-        wished = self.config["data"].get("image_size")
-        return int(self.prior_info.image_size if wished is None else wished)
+    def signal_shape(self) -> tuple[int, ...]:
+        """Native shape of the signals: the prior's, with the size that the data asks for."""
+        native, wished = self.prior.info.signal_shape, self.config["data"].get("image_size")
+        return native if wished is None else (native[0], *[int(wished)] * (len(native) - 1))
 
     @cached_property
     def title(self) -> str:
         """Task, solver and prior in one line."""
         solver = type(self.solver).__name__
         steps = f", {self.solver.steps} steps" if self.solver.steps else ""
-        prior = Path(self.config["prior"]["path"]).name
-        return f"{self.task.name}, sigma {self.task.noise.sigma:g} - {solver}{steps} - prior {prior}"
+        return f"{self.task.title} - {solver}{steps} - prior {self.prior.name}"
 
     def open_folder(self) -> None:
         """Create or continue the run folder."""
@@ -176,8 +169,8 @@ class Experiment:
         from treg_exp.engine.module import RestorationModule
 
         return RestorationModule(
-            self.load_prior, self.task, self.solver, self.variants, self.metrics, self.settings.seed,
-            self.image_size, on_step,
+            self.prior, self.task, self.solver, self.variants, self.metrics, self.settings.seed,
+            self.signal_shape, on_step,
         )  # fmt: skip
 
     def probes(self) -> list[WorkBatch]:
@@ -198,14 +191,18 @@ def _variants(cfg: DictConfig) -> dict[str, Variant]:
     return {name: _variant(name, node, cfg) for name, node in nodes.items()}
 
 
+SLOTS: Mapping[str, type] = {
+    "guidance": Guidance, "null_text": NullText, "prompt_rule": PromptRule, "text_match": TextMatch
+}  # fmt: skip
+
+
 def _variant(name: str, node: DictConfig | None, cfg: DictConfig) -> Variant:
-    """A variant: its own prompt, guidance and null text where it names them, else those of the groups."""
+    """A variant: its own prompt, texts and rules where it names them, else those of the groups."""
+    allowed = ("prompt", *SLOTS, "texts", "optional")
     if not isinstance(node, DictConfig | None):
-        raise ConfigError(f"variants.{name}={node}: must be a mapping with prompt, guidance, null_text or optional")
-    if unknown := set(node or {}) - {"prompt", "guidance", "null_text", "optional"}:
-        raise ConfigError(
-            f"variants.{name}.{sorted(unknown)[0]}: unknown; a variant has prompt, guidance, null_text, optional"
-        )
+        raise ConfigError(f"variants.{name}={node}: must be a mapping with any of {', '.join(allowed)}")
+    if unknown := set(node or {}) - set(allowed):
+        raise ConfigError(f"variants.{name}.{sorted(unknown)[0]}: unknown; a variant has {', '.join(allowed)}")
 
     def piece(group: str, kind: type) -> Any:
         own = None if node is None else node.get(group)
@@ -221,15 +218,17 @@ def _variant(name: str, node: DictConfig | None, cfg: DictConfig) -> Variant:
     optional = node.get("optional", False) if node else False
     if not isinstance(optional, bool):
         raise ConfigError(f"variants.{name}.optional={optional}: must be true or false")
-    policy = TextPolicy(piece("guidance", Guidance), piece("null_text", NullText))
-    return Variant(name, piece("prompt", Prompt), policy, optional)
+    roles = {**cfg.texts, **(node.get("texts", {}) if node else {})}
+    texts = {role: build(text, f"texts.{role}", Prompt) for role, text in roles.items()}
+    policy = TextPolicy(**{slot: piece(slot, kind) for slot, kind in SLOTS.items()})
+    return Variant(name, {**texts, "prompt": piece("prompt", Prompt)}, policy, optional)
 
 
 def _source(node: DictConfig, info: PriorInfo) -> Source:
     """The data set; ``image_size: null`` becomes the prior's."""
     own = {k: v for k, v in node.items() if k not in ("limit", "offset", "batch_size", "image_size")}
     if "image_size" in inspect.signature(get_object(node._target_)).parameters:  # real measurements keep their size
-        own["image_size"] = info.image_size if node.image_size is None else node.image_size
+        own["image_size"] = info.signal_shape[-1] if node.image_size is None else node.image_size
     source: Source = build(OmegaConf.create(own), "data", Source)
     return source
 

@@ -130,7 +130,9 @@ def test_projections_of_a_single_pixel_and_of_the_mean() -> None:
 def test_composition() -> None:
     x = image()
     blur, pool = GaussianBlur(1.0, 7, SHAPE), AveragePooling(2, SHAPE)
-    both = Composition(lambda signal_shape: blur, lambda signal_shape: AveragePooling(2, signal_shape), SHAPE, ["a", "b"])
+    both = Composition(
+        lambda signal_shape: blur, lambda signal_shape: AveragePooling(2, signal_shape), SHAPE, ["a", "b"]
+    )
     near(both.A(x), pool.A(blur.A(x)))
     other = Composition(lambda signal_shape: blur, lambda signal_shape: AveragePooling(4, signal_shape), SHAPE, ["a"])
     assert both.fingerprint() != other.fingerprint()

@@ -7,7 +7,13 @@ import math
 import pytest
 import torch
 
-from treg_exp.operators.noise.models import GaussianNoise, NoiseModel, PoissonGaussianNoise, PoissonNoise, SaltAndPepperNoise
+from treg_exp.operators.noise.models import (
+    GaussianNoise,
+    NoiseModel,
+    PoissonGaussianNoise,
+    PoissonNoise,
+    SaltAndPepperNoise,
+)
 from treg_exp.operators.noise.models import poisson_quantile
 
 MODELS = [GaussianNoise(0.1), PoissonNoise(50.0), PoissonGaussianNoise(50.0, 0.1), SaltAndPepperNoise(0.1)]

@@ -16,7 +16,16 @@ from PIL import Image
 from treg_exp.data.emoji_test import EmojiTest
 from treg_exp.recipes.emoji64.captions import styled_caption
 from treg_exp.recipes.emoji64.corpus import Corpus, load_corpus
-from treg_exp.recipes.emoji64.counterfactuals import DIFFERS, candidates, compare, forced_to_fit, measure, nearest_of, report, sheet
+from treg_exp.recipes.emoji64.counterfactuals import (
+    DIFFERS,
+    candidates,
+    compare,
+    forced_to_fit,
+    measure,
+    nearest_of,
+    report,
+    sheet,
+)
 from treg_exp.recipes.emoji64.counterfactuals_chosen import CHOSEN
 from treg_exp.recipes.emoji64.testset import FIELDS, VALIDATION, write_test_set, write_validation_set
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from treg_exp.data.file_source import FileSource
-from treg_exp.errors import ConfigError
 from treg_exp.data.sample import Sample
+from treg_exp.errors import ConfigError
 
 
 class Source(Protocol):

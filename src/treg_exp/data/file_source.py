@@ -14,8 +14,8 @@ from torch import Tensor
 
 from treg_exp.data.listing import check_files, list_files, some
 from treg_exp.data.manifest import match, read_manifest
-from treg_exp.errors import ConfigError
 from treg_exp.data.sample import Sample
+from treg_exp.errors import ConfigError
 
 
 class FileSource(ABC):

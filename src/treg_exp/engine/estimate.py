@@ -61,7 +61,7 @@ def _probe(module: RestorationModule, batch: WorkBatch, steps: int) -> Estimate:
     def watch(info: StepInfo) -> None:
         if module.device.type == "cuda":
             torch.cuda.synchronize(module.device)
-        if info.step.index == 0:  # of another part, or of the same one again: the first try did not fit into memory
+        if info.move.index == 0:  # of another part, or of the same one again: the first try did not fit into memory
             stamps.clear()
         stamps.append((time.perf_counter(), module.evaluations))
         if len(stamps) > steps:

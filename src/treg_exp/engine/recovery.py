@@ -90,7 +90,7 @@ class FirstNonFinite:
             if latent is not None and not latent.isfinite().all():
                 for i in range(len(self.steps)):
                     if self.steps[i] is None and not latent[i].isfinite().all():
-                        self.steps[i] = info.step.index
+                        self.steps[i] = info.move.index
         self.on_step(info)
 
     def describe(self, i: int) -> str:

@@ -95,7 +95,7 @@ class WandbMirror(Callback):
         """Log the means of this batch, under the name of its variant."""
         if self.run is None:
             return
-        rows = [result.row for result in outputs if result.image is not None]
+        rows = [result.row for result in outputs if result.signal is not None]
         self.done += len(rows)
         values: dict[str, Any] = {"restorations": self.done}
         for column in dict.fromkeys(name for row in rows for name in row):  # not every row has every column

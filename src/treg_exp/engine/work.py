@@ -19,13 +19,13 @@ class Variant:
 
     Attributes:
         name: label of its column and folder.
-        prompt: which text each sample gets.
-        policy: guidance and null text.
+        texts: which text each sample gets in each role, among them ``prompt``.
+        policy: what the texts do.
         optional: leave out samples that have no such text instead of complaining.
     """
 
     name: str
-    prompt: Prompt
+    texts: Mapping[str, Prompt]
     policy: TextPolicy
     optional: bool = False
 
@@ -39,7 +39,7 @@ class WorkItem:
         sample_id: its name.
         variant: name of the text setting.
         draw: number of the posterior sample.
-        prompt: the text.
+        texts: what the solver is told, by role, among them ``prompt``.
         captions: all texts of the sample by role (metrics compare with them). Without a ``caption`` of the data it is
             the first text that a variant gives the sample, so that alignment with ``prompt=fixed`` is measured, too.
     """
@@ -48,7 +48,7 @@ class WorkItem:
     sample_id: str
     variant: str
     draw: int
-    prompt: str
+    texts: Mapping[str, str]
     captions: Mapping[str, str]
 
     @property
@@ -64,29 +64,32 @@ def plan(source: Source, variants: Sequence[Variant], draws: int) -> list[WorkIt
         ValueError: a sample has no text for a variant that is not optional.
     """
     table = text_table(source)
-    prompts = {v.name: _prompts(v, table) for v in variants}
-    compared = {sample_id: _captions(sample_id, captions, prompts.values()) for sample_id, captions in table}
+    texts = {v.name: _texts(v, table) for v in variants}
+    compared = {sample_id: _captions(sample_id, captions, texts.values()) for sample_id, captions in table}
     return [
-        WorkItem(index, sample_id, v.name, draw, prompts[v.name][sample_id], compared[sample_id])
+        WorkItem(index, sample_id, v.name, draw, texts[v.name][sample_id], compared[sample_id])
         for (index, (sample_id, _)), v, draw in product(enumerate(table), variants, range(draws))
-        if sample_id in prompts[v.name]
+        if sample_id in texts[v.name]
     ]
 
 
-def _captions(sample_id: str, captions: Mapping[str, str], prompts: Iterable[Mapping[str, str]]) -> Mapping[str, str]:
+def _captions(
+    sample_id: str, captions: Mapping[str, str], texts: Iterable[Mapping[str, Mapping[str, str]]]
+) -> Mapping[str, str]:
     """The texts that metrics compare a sample with, see `WorkItem`."""
-    given = next((of[sample_id] for of in prompts if of.get(sample_id)), None)
-    return captions if captions.get("caption") or given is None else {**captions, "caption": given}
+    first = next((of[sample_id]["prompt"] for of in texts if sample_id in of and of[sample_id]["prompt"]), None)
+    return captions if captions.get("caption") or first is None else {**captions, "caption": first}
 
 
-def _prompts(variant: Variant, table: Sequence[tuple[str, Mapping[str, str]]]) -> dict[str, str]:
-    """sample_id -> prompt; samples without a text are missing where the variant is optional."""
+def _texts(variant: Variant, table: Sequence[tuple[str, Mapping[str, str]]]) -> dict[str, dict[str, str]]:
+    """sample_id -> role -> text; samples without one of the texts are missing where the variant is optional."""
     if not variant.optional:
-        return dict(zip([sample_id for sample_id, _ in table], variant.prompt.resolve(table), strict=True))
+        columns = {role: prompt.resolve(table) for role, prompt in variant.texts.items()}
+        return {sample_id: {role: columns[role][i] for role in columns} for i, (sample_id, _) in enumerate(table)}
     found = {}
     for row in table:
         try:
-            (found[row[0]],) = variant.prompt.resolve([row])
+            found[row[0]] = {role: prompt.resolve([row])[0] for role, prompt in variant.texts.items()}
         except ValueError:
             continue
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from pathlib import Path
 from typing import Any
 
 from lightning import LightningModule, Trainer
@@ -13,6 +14,7 @@ from treg_exp.engine.module import Result
 from treg_exp.engine.run_folder import RunFolder
 from treg_exp.engine.work import Key
 from treg_exp.files import save_png
+from treg_exp.tasks.problems import InverseProblem
 
 
 class RunWriter(Callback):
@@ -35,8 +37,8 @@ class RunWriter(Callback):
         results: Sequence[Result] = outputs
         for result in results:
             self._pictures(result)
-        self.folder.append("rows", trainer.global_rank, [r.row for r in results if r.image is not None])
-        self.folder.append("failures", trainer.global_rank, [r.row for r in results if r.image is None])
+        self.folder.append("rows", trainer.global_rank, [r.row for r in results if r.signal is not None])
+        self.folder.append("failures", trainer.global_rank, [r.row for r in results if r.signal is None])
         if trainer.is_global_zero:
             self.folder.write_status("running", self.wanted)
 
@@ -45,14 +47,19 @@ class RunWriter(Callback):
         if not (folder / "measurement.png").is_file():  # the last of the three: the others are there
             if result.sample.target is not None:
                 save_png(result.sample.target, folder / "target.png")
-            preview = result.preview()
-            if result.linear:
-                save_png(preview, folder / "pseudo_inverse.png")
-            elif preview.any():  # grey where y is no image
-                save_png(preview, folder / "preview.png")
-            save_png(picture(result.y, preview), folder / "measurement.png")
-        if result.image is not None:
-            save_png(result.image, self.folder.reconstruction(result.item.key, self.draws))
+            if result.preview is not None:
+                self._measurement(result, result.preview(), folder)
+        if result.signal is not None:
+            save_png(result.signal, self.folder.reconstruction(result.item.key, self.draws))
+
+    def _measurement(self, result: Result, preview: Tensor, folder: Path) -> None:
+        problem = result.problem
+        assert isinstance(problem, InverseProblem)
+        if problem.operator.linear:
+            save_png(preview, folder / "pseudo_inverse.png")
+        elif preview.any():  # grey where y is no image
+            save_png(preview, folder / "preview.png")
+        save_png(picture(problem.y[0], preview), folder / "measurement.png")
 
 
 def picture(y: Tensor, preview: Tensor) -> Tensor:

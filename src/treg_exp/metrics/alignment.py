@@ -16,7 +16,7 @@ from treg_exp.metrics.base import MetricInput, Values
 from treg_exp.metrics.fidelity import per_sample
 
 if TYPE_CHECKING:
-    from treg_exp.priors.base import ImageTextEncoder
+    from treg_exp.priors.prior import ImageText
 
 ROLES = {"align_own": "caption", "align_counterfactual": "counterfactual"}
 
@@ -37,19 +37,19 @@ class TextAlignment:
     def __call__(self, inp: MetricInput) -> Values:
         """See :class:`~treg_exp.metrics.base.Metric`. Images are clamped to [-1, 1]."""
         encoder = self.encoder(inp)
-        wanted = any(texts.get(role) for texts in inp.captions for role in self.roles.values())
+        wanted = any(texts.get(role) for texts in inp.texts for role in self.roles.values())
         if encoder is None or not wanted:
-            return {name: [None] * len(inp.image) for name in self.roles}
-        features = encoder.image_features(inp.image.clamp(-1, 1)).double()
-        return {name: _cosines(features, inp.captions, role, encoder) for name, role in self.roles.items()}
+            return {name: [None] * len(inp.signal) for name in self.roles}
+        features = encoder.image_features(inp.signal.clamp(-1, 1)).double()
+        return {name: _cosines(features, inp.texts, role, encoder) for name, role in self.roles.items()}
 
-    def encoder(self, inp: MetricInput) -> ImageTextEncoder | None:
+    def encoder(self, inp: MetricInput) -> ImageText | None:
         """Whose features are compared; None where there are none."""
-        return inp.prior.clip
+        return inp.prior.image_text
 
 
 def _cosines(
-    features: Tensor, captions: Sequence[Mapping[str, str]], role: str, encoder: ImageTextEncoder
+    features: Tensor, captions: Sequence[Mapping[str, str]], role: str, encoder: ImageText
 ) -> list[float | None]:
     """Between the (B, F) features of each image and those of its text, in [-1, 1]; None where it has no such text."""
     column: list[float | None] = [None] * len(features)

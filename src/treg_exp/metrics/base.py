@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from torch import Tensor
 
 from treg_exp.errors import ConfigError
-from treg_exp.tasks.problems import Measurement
-
-if TYPE_CHECKING:
-    from treg_exp.priors.base import Prior
+from treg_exp.priors.prior import Prior
+from treg_exp.tasks.problems import Problem
 
 Values = dict[str, list[float | None]]  # column -> B values; None where the metric does not apply
 
@@ -22,25 +20,27 @@ class MetricInput:
     """A batch of restorations and what they can be compared with.
 
     Attributes:
-        image: (B, 3, H, W) restored images; metrics clamp them to [-1, 1], as the saved files are.
-        target: (B, 3, H, W) in [-1, 1], or None for real measurements.
-        measurement: y, the operator that made it, and the noise level.
-        prior: its ``clip`` encoder is what text alignment uses, if it has one.
-        captions: texts by role, one mapping per restoration.
+        signal: (B, *signal_shape) restored signals; metrics clamp them to [-1, 1], as the saved files are.
+        target: (B, *signal_shape) in [-1, 1], or None where it is not known.
+        problem: what was solved: y, the operator that made it and the noise level, or the source of an edit.
+        prior: its image-text encoder is what text alignment uses, if it has one.
+        texts: of the data by role, one mapping per restoration.
+        medium: ``image`` or ``audio``.
     """
 
-    image: Tensor
+    signal: Tensor
     target: Tensor | None
-    measurement: Measurement
+    problem: Problem
     prior: Prior
-    captions: Sequence[Mapping[str, str]]
+    texts: Sequence[Mapping[str, str]]
+    medium: str = "image"
 
     def __post_init__(self) -> None:
-        if self.target is not None and self.target.shape != self.image.shape:
-            shapes = f"{tuple(self.image.shape)} and {tuple(self.target.shape)}"
-            raise ValueError(f"restored images and targets differ in shape: {shapes}")
-        if len(self.captions) != len(self.image):
-            raise ValueError(f"{len(self.captions)} captions for {len(self.image)} images")
+        if self.target is not None and self.target.shape != self.signal.shape:
+            shapes = f"{tuple(self.signal.shape)} and {tuple(self.target.shape)}"
+            raise ValueError(f"restored signals and targets differ in shape: {shapes}")
+        if len(self.texts) != len(self.signal):
+            raise ValueError(f"{len(self.texts)} texts for {len(self.signal)} signals")
 
 
 class Metric(Protocol):
@@ -78,4 +78,4 @@ def evaluate(metrics: Mapping[str, Metric], inp: MetricInput) -> list[dict[str, 
         if taken := sorted(set(values) & set(columns)):
             raise ConfigError(f"metrics.{key} fills a column that another metric has filled: {', '.join(taken)}")
         columns.update(values)
-    return [{name: values[i] for name, values in columns.items()} for i in range(len(inp.image))]
+    return [{name: values[i] for name, values in columns.items()} for i in range(len(inp.signal))]

@@ -63,8 +63,8 @@ class PSNR:
 
     def __call__(self, inp: MetricInput) -> Values:
         """See :class:`~treg_exp.metrics.base.Metric`."""
-        values = None if inp.target is None else psnr(inp.image, inp.target)
-        return {"psnr": per_sample(values, len(inp.image))}
+        values = None if inp.target is None else psnr(inp.signal, inp.target)
+        return {"psnr": per_sample(values, len(inp.signal))}
 
 
 class SSIM:
@@ -75,8 +75,8 @@ class SSIM:
 
     def __call__(self, inp: MetricInput) -> Values:
         """See :class:`~treg_exp.metrics.base.Metric`."""
-        values = None if inp.target is None else ssim(inp.image, inp.target)
-        return {"ssim": per_sample(values, len(inp.image))}
+        values = None if inp.target is None else ssim(inp.signal, inp.target)
+        return {"ssim": per_sample(values, len(inp.signal))}
 
 
 def per_sample(values: Tensor | None, count: int) -> list[float | None]:

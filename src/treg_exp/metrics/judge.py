@@ -31,4 +31,4 @@ class JudgeAlignment(TextAlignment):
 
     def encoder(self, inp: MetricInput) -> Judge:
         """The judge, on the device of the images."""
-        return self.judge.to(inp.image.device)
+        return self.judge.to(inp.signal.device)

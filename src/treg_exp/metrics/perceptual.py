@@ -15,7 +15,7 @@ class LPIPS:
 
     def __call__(self, inp: MetricInput) -> Values:
         """See :class:`~treg_exp.metrics.base.Metric`."""
-        if inp.target is None or min(inp.image.shape[-2:]) < SMALLEST:
-            return {"lpips": per_sample(None, len(inp.image))}
-        network = load_lpips().to(inp.image.device)
-        return {"lpips": per_sample(network(inp.image.float().clamp(-1, 1), inp.target.float()), len(inp.image))}
+        if inp.target is None or min(inp.signal.shape[-2:]) < SMALLEST:
+            return {"lpips": per_sample(None, len(inp.signal))}
+        network = load_lpips().to(inp.signal.device)
+        return {"lpips": per_sample(network(inp.signal.float().clamp(-1, 1), inp.target.float()), len(inp.signal))}

@@ -6,10 +6,10 @@ from torch import Tensor
 
 from treg_exp.metrics.base import MetricInput, Values
 from treg_exp.metrics.fidelity import per_sample
-from treg_exp.tasks.problems import Measurement
+from treg_exp.tasks.problems import InverseProblem
 
 
-def residual(image: Tensor, measurement: Measurement) -> Tensor:
+def residual(signal: Tensor, problem: InverseProblem) -> Tensor:
     """RMSE(y - A x) / sigma per sample, (B,), over the measured entries; the plain RMSE where sigma is 0.
 
     About 1 means that the image explains the measurement up to its noise; far below 1, that it also explains
@@ -17,14 +17,14 @@ def residual(image: Tensor, measurement: Measurement) -> Tensor:
     that leaves the range to fit y does not profit.
 
     Args:
-        image: (B, 3, H, W) in [-1, 1] units.
-        measurement: y (B, ...) in the units of the operator's output (images in [-1, 1]) and its sigma.
+        signal: (B, *signal_shape) in [-1, 1] units.
+        problem: y (B, ...) in the units of the operator's output (images in [-1, 1]) and its sigma.
     """
-    operator = measurement.operator
-    error = (measurement.y - operator.A(image.clamp(-1, 1))).double()
+    operator = problem.operator
+    error = (problem.y - operator.A(signal.clamp(-1, 1))).double()
     measured = operator.measured().to(error).expand_as(error)
     rmse = (error.square().flatten(1).sum(1) / measured.flatten(1).sum(1)).sqrt()
-    return rmse / measurement.sigma if measurement.sigma > 0 else rmse
+    return rmse / problem.sigma if problem.sigma > 0 else rmse
 
 
 class Residual:
@@ -35,4 +35,4 @@ class Residual:
 
     def __call__(self, inp: MetricInput) -> Values:
         """See :class:`~treg_exp.metrics.base.Metric`."""
-        return {"residual": per_sample(residual(inp.image, inp.measurement), len(inp.image))}
+        return {"residual": per_sample(residual(inp.signal, inp.problem), len(inp.signal))}

@@ -8,8 +8,6 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-ALL = slice(None)
-
 
 @dataclass(frozen=True)
 class Span:
@@ -18,15 +16,22 @@ class Span:
     Attributes:
         width: columns, beginning at ``first_column``.
         first_column: see above.
-        rows: tokens.
+        first_row: of its tokens.
+        stop_row: the row behind its last one; None where it has all the rest.
         contrastive: whether the encoder was trained against an image encoder, so that its columns may be compared with
             image features of the same width.
     """
 
     width: int
     first_column: int = 0
-    rows: slice = ALL
+    first_row: int = 0
+    stop_row: int | None = None
     contrastive: bool = True
+
+    @property
+    def rows(self) -> slice:
+        """The rows as a slice."""
+        return slice(self.first_row, self.stop_row)
 
     @property
     def columns(self) -> slice:

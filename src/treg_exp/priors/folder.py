@@ -75,9 +75,7 @@ def family_of(folder: Path, path: str) -> Family:
         if (folder / part / "config.json").is_file():
             name = architecture_of(folder / part)
             if (part, name) not in kinds:
-                raise FieldError(
-                    "path", path, f"{part}/config.json is of a {name}; supported are {', '.join(known)}"
-                )
+                raise FieldError("path", path, f"{part}/config.json is of a {name}; supported are {', '.join(known)}")
             return kinds[part, name]
     # Nothing tells the kind: complain as about the commonest, whose message lists what is missing.
     return next(family for (_, name), family in kinds.items() if name == "UNet2DConditionModel")

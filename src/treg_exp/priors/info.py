@@ -51,7 +51,9 @@ class PriorInfo:
             raise FieldError("signal_shape", tuple(signal_shape), wanted)
         if any(side % self.multiple for side in sides):
             told = "x".join(map(str, sides))
-            raise FieldError("signal_shape", told, f"does not fit the prior: sides must be multiples of {self.multiple}")
+            raise FieldError(
+                "signal_shape", told, f"does not fit the prior: sides must be multiples of {self.multiple}"
+            )
         return (self.latent_channels, *(side // self.factor for side in sides))
 
     def moves(self, steps: int, signal_shape: Sequence[int]) -> list[Move]:

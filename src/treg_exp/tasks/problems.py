@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from torch import Tensor
@@ -39,9 +40,26 @@ class InverseProblem:
         """Shape of one signal."""
         return self.operator.signal_shape
 
+    @property
+    def measured(self) -> bool:
+        """Whether anything is."""
+        return self.y[0].numel() > 0
+
     def empty_signal(self) -> Tensor:
         """(B, *signal_shape) on the device of y: its shape matters, not its values."""
         return self.y.new_empty(self.batch_size, *self.signal_shape)
+
+    def preview(self) -> Tensor:
+        """Signals of the measurements for pictures, (B, *signal_shape)."""
+        return self.operator.preview(self.y)
+
+    def fingerprint(self, i: int) -> str:
+        """Hash of the operator's parameters and of y: equal for two samples only if the same thing was measured."""
+        return _digest(self.operator.fingerprint(i), self.y[i])
+
+    def __getitem__(self, i: int) -> InverseProblem:
+        """The problem of one sample on the CPU, as a batch of one."""
+        return replace(self, y=self.y[i : i + 1].cpu(), operator=self.operator[i].to("cpu"))
 
 
 @dataclass(frozen=True)
@@ -67,9 +85,34 @@ class EditProblem:
         """Shape of one signal."""
         return tuple(self.source.shape[1:])
 
+    @property
+    def measured(self) -> bool:
+        """Nothing is."""
+        return False
+
+    def preview(self) -> Tensor:
+        """The sources."""
+        return self.source
+
+    def fingerprint(self, i: int) -> str:
+        """Hash of the source."""
+        return _digest("edit", self.source[i])
+
+    def __getitem__(self, i: int) -> EditProblem:
+        """The problem of one sample on the CPU, as a batch of one."""
+        mask = self.mask
+        if mask is not None:
+            mask = (mask if len(mask) == 1 else mask[i : i + 1]).cpu()
+        return EditProblem(self.source[i : i + 1].cpu(), mask)
+
     def empty_signal(self) -> Tensor:
         """(B, *signal_shape) on the device of the source: its shape matters, not its values."""
         return self.source.new_empty(self.source.shape)
 
 
 Problem = InverseProblem | EditProblem
+
+
+def _digest(text: str, values: Tensor) -> str:
+    content = values.detach().cpu().contiguous().numpy().tobytes()
+    return hashlib.sha256(text.encode() + content).hexdigest()[:12]

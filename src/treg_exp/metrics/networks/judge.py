@@ -21,13 +21,13 @@ from torch import Tensor, nn
 from treg_exp.errors import ConfigError
 from treg_exp.files import write_json
 
-FOLDER = Path(__file__).parent / "assets" / "judge"
+FOLDER = Path(__file__).parents[2] / "assets" / "judge"
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 SIZE = 64  # pixels per side that the image tower was trained on
 
 
 class Judge(nn.Module):
-    """Two towers into one space; implements `ImageTextEncoder`.
+    """Two towers into one space; implements ``ImageText``.
 
     Args:
         width: of the shared space.

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from treg_exp.errors import ConfigError
 
-FOLDER = Path(__file__).parent / "assets" / "lpips"
+FOLDER = Path(__file__).parents[2] / "assets" / "lpips"
 WEIGHTS = "alexnet.safetensors"
 SMALLEST = 31  # pixels per side: below, the last two poolings have nothing left
 #: Output channels, kernel size, stride, padding and whether the input is max-pooled first, per layer of AlexNet.

@@ -14,9 +14,7 @@ from treg_exp.schedule.variance_preserving import Spacing, VariancePreserving
 
 def read_scheduler(folder: Path) -> Mapping[str, Any]:
     """The scheduler's configuration of a prior."""
-    config: Mapping[str, Any] = json.loads(
-        (folder / "scheduler" / "scheduler_config.json").read_text(encoding="utf-8")
-    )
+    config: Mapping[str, Any] = json.loads((folder / "scheduler" / "scheduler_config.json").read_text(encoding="utf-8"))
     return config
 
 

@@ -11,8 +11,8 @@ from torch.nn import functional as F
 
 from treg_exp.errors import FieldError
 from treg_exp.numerics.precision import full_precision
-from treg_exp.priors.texts.clip import token_ids
 from treg_exp.priors.image_text.preprocessing import Preprocessing
+from treg_exp.priors.texts.clip import token_ids
 
 #: Class of transformers -> where its output and its configuration hold the feature and the feature's width.
 IMAGE_TOWERS = {

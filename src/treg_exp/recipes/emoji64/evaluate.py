@@ -12,13 +12,13 @@ from torch import Tensor
 
 from treg_exp.metrics.fidelity import psnr, ssim
 from treg_exp.metrics.networks.lpips import load_lpips
-from treg_exp.reports.summary import statistics
 from treg_exp.recipes.emoji64.captions import styled_caption
 from treg_exp.recipes.emoji64.corpus import Corpus
 from treg_exp.recipes.emoji64.distributions import distances
 from treg_exp.recipes.emoji64.nearest import SAME, nearest_training
 from treg_exp.recipes.emoji64.retrieval import hits_of, name_ranks
 from treg_exp.recipes.emoji64.samples import draw_samples
+from treg_exp.reports.summary import statistics
 
 #: Name -> ``{"mean": ..., "low": ..., "high": ..., "n": ...}``, with 95 % bootstrap bounds of the mean.
 Figures = dict[str, dict[str, Any]]

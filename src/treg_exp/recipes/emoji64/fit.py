@@ -13,8 +13,8 @@ import lightning as L
 import torch
 
 from treg_exp.priors.precision import has_fast_bf16
-from treg_exp.reports.rows import write_table
 from treg_exp.recipes.emoji64.stage import TrainingStage
+from treg_exp.reports.rows import write_table
 
 
 def fit_stage(module: TrainingStage) -> None:

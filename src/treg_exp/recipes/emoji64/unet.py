@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from treg_exp.noise import generator as keyed_generator
 from treg_exp.priors.layout import training_scheduler
 from treg_exp.priors.texts import token_ids
-from treg_exp.schedule import Prediction
 from treg_exp.recipes.emoji64.augment import jitter
 from treg_exp.recipes.emoji64.autoencoder import LATENT_CHANNELS
 from treg_exp.recipes.emoji64.captions import draw_caption, styled_caption
@@ -25,6 +24,7 @@ from treg_exp.recipes.emoji64.clip import WIDTH
 from treg_exp.recipes.emoji64.corpus import Corpus
 from treg_exp.recipes.emoji64.settings import StageSettings
 from treg_exp.recipes.emoji64.stage import TrainingStage, silence_residual_branches
+from treg_exp.schedule import Prediction
 
 TRAINABLE = ("epsilon", "v_prediction")
 PREDICTION: Prediction = "v_prediction"  # of the denoiser that this recipe makes
