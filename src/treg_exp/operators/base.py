@@ -212,8 +212,8 @@ class Operator(ABC):
         for parameter in self.per_sample:
             entries = len(getattr(self, parameter))
             if entries not in (1, len(value)):
-                told = f"{len(value)} samples, but {parameter} has {entries} entries"
-                raise FieldError(name, tuple(value.shape), told)
+                difference = f"{len(value)} samples, but {parameter} has {entries} entries"
+                raise FieldError(name, tuple(value.shape), difference)
         return value.to(torch.float32)
 
     def _checked_pair(self, y: Tensor, name: str, x: Tensor) -> tuple[Tensor, Tensor]:

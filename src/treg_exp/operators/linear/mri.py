@@ -15,7 +15,6 @@ from torch import Tensor
 from treg_exp.errors import FieldError
 from treg_exp.noise import generator
 from treg_exp.numerics.channels import by_channel
-from treg_exp.operators.base import Operator
 from treg_exp.operators.checks import check_image_shape, check_sample_ids
 from treg_exp.operators.linear.base import LinearOperator
 
