@@ -20,8 +20,8 @@ from treg_exp.files import save_png
 from treg_exp.operators.base import Operator
 from treg_exp.operators.linear.base import LinearOperator
 from treg_exp.reports.rows import read_rows
-from treg_exp.solvers.treg import TReg
 from treg_exp.solvers.base import Restoration
+from treg_exp.solvers.treg import TReg
 
 BASE = [
     f"prior.path={DATA}/parity/tiny_model", "data.image_size=64", "null_text=off", "solver.steps=4", "logger=csv",
@@ -190,9 +190,9 @@ def test_a_non_finite_image_fails_alone(tmp_path: Path, monkeypatch: pytest.Monk
     solve = TReg.solve
 
     def broken(self, *args, **kwargs) -> Restoration:
-        image = solve(self, *args, **kwargs).image
-        image[0, 0, 0, 0] = torch.nan
-        return Restoration(image)
+        signal = solve(self, *args, **kwargs).signal
+        signal[0, 0, 0, 0] = torch.nan
+        return Restoration(signal)
 
     monkeypatch.setattr(TReg, "solve", broken)
     with pytest.raises(RunFailedError, match="1 of 3 restorations failed"):

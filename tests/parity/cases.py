@@ -33,11 +33,11 @@ OPERATORS: dict[str, Callable[[re.Match[str], Arrays, tuple[int, ...]], Operator
     r"bicubic downsampling x(\d+) \(Keys a=-0\.5, \d+ taps, half-sample symmetric padding\)": lambda m, arrays, shape: (
         BicubicDownsampling(factor=int(m[1]), signal_shape=shape)
     ),
-    r"average pooling over disjoint (\d+)x\1 blocks": lambda m, arrays, shape: (
-        AveragePooling(factor=int(m[1]), signal_shape=shape)
+    r"average pooling over disjoint (\d+)x\1 blocks": lambda m, arrays, shape: AveragePooling(
+        factor=int(m[1]), signal_shape=shape
     ),
-    r"pixelwise multiplication by array mask": lambda m, arrays, shape: (
-        Masking(torch.from_numpy(arrays["mask"]).reshape(1, 1, *shape[1:]))
+    r"pixelwise multiplication by array mask": lambda m, arrays, shape: Masking(
+        torch.from_numpy(arrays["mask"]).reshape(1, 1, *shape[1:])
     ),
     r"gaussian blur, sigma ([\d.]+), (\d+) taps, (zero|reflect|symmetric|circular) boundary": lambda m, arrays, shape: (
         GaussianBlur(sigma=float(m[1]), kernel_size=int(m[2]), signal_shape=shape, boundary=m[3])

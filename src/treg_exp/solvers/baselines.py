@@ -17,6 +17,7 @@ class PseudoInverse(Solver):
 
     steps = 0
     uses_text = False
+    uses_noise = False
     needs_linear = True
 
     @torch.no_grad()
@@ -33,6 +34,7 @@ class Adjoint(Solver):
 
     steps = 0
     uses_text = False
+    uses_noise = False
     needs_linear = True
 
     @torch.no_grad()
