@@ -18,7 +18,7 @@ from treg_exp.app import run
 from treg_exp.errors import ConfigError, RunFailedError
 from treg_exp.files import save_png
 from treg_exp.operators.base import Operator
-from treg_exp.operators.nonlinear.base import NonlinearOperator
+from treg_exp.operators.linear.base import LinearOperator
 from treg_exp.reports.rows import read_rows
 from treg_exp.solvers.base import Restoration
 from treg_exp.solvers.treg import TReg
@@ -175,7 +175,7 @@ def test_the_preview_is_computed_once_and_named_for_what_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: str, name: str | None
 ) -> None:
     calls = []
-    for kind in (Operator, NonlinearOperator):
+    for kind in (Operator, LinearOperator):
         preview = kind.preview
         monkeypatch.setattr(kind, "preview", lambda self, y, preview=preview: [calls.append(y), preview(self, y)][1])
     rows = go(tmp_path / "r", "data.limit=1", f"task={task}", "solver=unconditional", "metrics=residual")

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from treg_exp.data import arrays, pictures
 from treg_exp.data.file_source import FileSource
-from treg_exp.errors import ConfigError
+from treg_exp.errors import FieldError
 
 Colour = Literal["rgb", "grey"]
 
@@ -28,7 +28,8 @@ class MeasurementFolder(FileSource):
         verify: find unusable files early, see :class:`~treg_exp.data.file_source.FileSource`.
 
     Raises:
-        ConfigError: folder or manifest do not exist, or there are no, unusable or unlisted files.
+        FieldError: there is no such folder, or no measurement in it.
+        FileError: a file or the manifest cannot be used.
     """
 
     extensions = pictures.EXTENSIONS + arrays.EXTENSIONS
@@ -42,7 +43,7 @@ class MeasurementFolder(FileSource):
         verify: bool = True,
     ) -> None:
         if colour not in get_args(Colour):
-            raise ConfigError(f"data.colour={colour!r} is unknown; choose one of: {', '.join(get_args(Colour))}")
+            raise FieldError("colour", colour, f"unknown; choose one of: {', '.join(get_args(Colour))}")
         self.colour = colour
         super().__init__(path, manifest, verify)
 

@@ -187,5 +187,7 @@ class RestorationModule(LightningModule):
             }  # fmt: skip
             row |= (rows[i] if finite else {"error": f"non-finite {watch.describe(i)}"}) | costs
             preview = partial(lambda i: previews()[i], i) if problem.measured else None
-            results.append(Result(item, sample, problem[i], preview, signal[i].cpu() if finite else None, row))
+            results.append(
+                Result(item, sample, problem.of_sample(i), preview, signal[i].cpu() if finite else None, row)
+            )
         return results

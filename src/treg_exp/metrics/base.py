@@ -8,7 +8,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from treg_exp.errors import ConfigError
+from treg_exp.errors import FieldError
 from treg_exp.priors.prior import Prior
 from treg_exp.tasks.problems import Problem
 
@@ -37,10 +37,13 @@ class MetricInput:
 
     def __post_init__(self) -> None:
         if self.target is not None and self.target.shape != self.signal.shape:
-            shapes = f"{tuple(self.signal.shape)} and {tuple(self.target.shape)}"
-            raise ValueError(f"restored signals and targets differ in shape: {shapes}")
+            raise FieldError(
+                "target", tuple(self.target.shape), f"restored signals have the shape {tuple(self.signal.shape)}"
+            )
         if len(self.texts) != len(self.signal):
-            raise ValueError(f"{len(self.texts)} texts for {len(self.signal)} signals")
+            raise FieldError(
+                "texts", len(self.texts), f"must be one mapping for each of the {len(self.signal)} signals"
+            )
 
 
 class Metric(Protocol):
@@ -66,16 +69,25 @@ class Metric(Protocol):
         ...
 
 
+def check_columns(metrics: Mapping[str, Metric]) -> None:
+    """Raise FieldError where two metrics fill the same column."""
+    owners: dict[str, str] = {}
+    for key, metric in metrics.items():
+        for column in metric.names:
+            if column in owners:
+                taken = f"fills the column {column}, which {owners[column]} fills already"
+                raise FieldError(key, type(metric).__name__, taken)
+            owners[column] = key
+
+
 def evaluate(metrics: Mapping[str, Metric], inp: MetricInput) -> list[dict[str, float | None]]:
     """All metrics of a batch as rows, one mapping of columns to values per restoration.
 
     Raises:
-        ConfigError: two metrics fill the same column.
+        FieldError: two metrics fill the same column.
     """
+    check_columns(metrics)
     columns: Values = {}
-    for key, metric in metrics.items():
-        values = metric(inp)
-        if taken := sorted(set(values) & set(columns)):
-            raise ConfigError(f"metrics.{key} fills a column that another metric has filled: {', '.join(taken)}")
-        columns.update(values)
+    for metric in metrics.values():
+        columns.update(metric(inp))
     return [{name: values[i] for name, values in columns.items()} for i in range(len(inp.signal))]
