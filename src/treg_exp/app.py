@@ -33,7 +33,8 @@ def run(cfg: DictConfig) -> float | None:
     if cfg.get("mode") == "fit":
         from treg_exp.training.fit import fit
 
-        return fit(cfg)
+        fit(cfg)
+        return None
     experiment = Experiment.from_config(cfg)
     from treg_exp.engine.processes import check_launch, is_first
 

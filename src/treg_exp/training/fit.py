@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from treg_exp.building import build
 from treg_exp.config import check_complete, config_hash, resolved
-from treg_exp.errors import ConfigError
+from treg_exp.errors import ConfigError, FieldError
 from treg_exp.places import errors_at
 from treg_exp.training.folder import TrainingFolder
 
@@ -34,18 +34,21 @@ def fit(cfg: DictConfig) -> None:
     check_complete(cfg)
     cfg = resolved(cfg)
     folder = TrainingFolder(_run_dir(cfg))
+    start = folder.checkpoint if folder.checkpoint.is_file() else None
+    if cfg.dry_run:
+        print(f"run_dir: {folder.path}, {'continued from its checkpoint' if start else 'nothing there yet'}")
+        return
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning")  # notes about its own defaults
         trainer, module, data = _build(cfg.recipe, folder)
-    start = folder.checkpoint if folder.checkpoint.is_file() else None
-    if cfg.dry_run:
-        print(f"run_dir: {folder.path}, {'continues from its checkpoint' if start else 'nothing there yet'}")
-        return
     folder.path.mkdir(parents=True, exist_ok=True)
-    with warnings.catch_warnings(), errors_at("recipe.objective", OmegaConf.to_container(cfg.recipe.objective)):
+    with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning")
         try:
             trainer.fit(module, datamodule=data, ckpt_path=start, weights_only=True)
+        except FieldError as error:
+            with errors_at("recipe.objective", OmegaConf.to_container(cfg.recipe.objective)):
+                raise error
         except SystemExit as error:  # Lightning turns Ctrl-C and SIGTERM into an exit
             raise KeyboardInterrupt from error
 
