@@ -10,7 +10,7 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 
 from tests.training.killing import train_and_kill
 from tests.training.toy import Line, configured, state_of, train
-from treg_exp.errors import ConfigError
+from treg_exp.errors import ConfigError, FileError
 from treg_exp.training.average import _follow
 from treg_exp.training.checkpoint import WholeFiles
 from treg_exp.training.data import KeyedSampler
@@ -166,6 +166,15 @@ def test_weights_that_mean_something_else_are_refused(tmp_path: Path) -> None:
     train(tmp_path)
     with pytest.raises(ConfigError, match=r"recipe\.objective\.kind=curve: the checkpoint was trained with line"):
         train(tmp_path, objective__kind="curve", budget__steps=20)
+
+
+def test_a_checkpoint_of_something_else_is_refused(tmp_path: Path) -> None:
+    folder = train(tmp_path)
+    torch.save({name: value for name, value in state_of(folder).items() if name != "meaning"}, folder.checkpoint)
+    with pytest.raises(ConfigError, match="another version of the training"):
+        train(tmp_path, budget__steps=20)
+    with pytest.raises(FileError, match="another version"):
+        folder.averaged()
 
 
 def test_a_dry_run_trains_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from treg_exp.building import build
 from treg_exp.config import check_complete, config_hash, resolved
-from treg_exp.errors import ConfigError, FieldError
+from treg_exp.errors import ConfigError, FieldError, FileError
 from treg_exp.places import errors_at
 from treg_exp.training.folder import TrainingFolder
 
@@ -49,6 +49,8 @@ def fit(cfg: DictConfig) -> None:
         except FieldError as error:
             with errors_at("recipe.objective", OmegaConf.to_container(cfg.recipe.objective)):
                 raise error
+        except FileError as error:
+            raise ConfigError(f"{folder.path}: {error}") from None
         except SystemExit as error:  # Lightning turns Ctrl-C and SIGTERM into an exit
             raise KeyboardInterrupt from error
 

@@ -11,8 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from treg_exp.errors import FileError
 from treg_exp.files import read_json, write_json
 
+#: Key of a checkpoint, beside Lightning's own: what its weights only make sense with.
+MEANING = "meaning"
 #: What a row of figures has and a row of a training loss has not.
 _MARK = "minutes"
 
@@ -45,11 +48,13 @@ class TrainingFolder:
 
         Raises:
             FileNotFoundError: there is no checkpoint yet.
+            FileError: it is of another version.
         """
         if not self.checkpoint.is_file():
             raise FileNotFoundError(f"{self.checkpoint} does not exist: train this stage first")
-        state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)["state_dict"]
-        prefix = "network."
+        checkpoint = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
+        meaning_in(checkpoint)  # refuses those of others, where other weights may go by these names
+        state, prefix = checkpoint["state_dict"], "network."
         return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
 
     def figures(self) -> list[dict[str, float]]:
@@ -64,6 +69,20 @@ class TrainingFolder:
             if rows := _validations(table):
                 found = [row for row in found if row["step"] < rows[0]["step"]] + rows
         return found
+
+
+def meaning_in(checkpoint: Mapping[str, Any]) -> Mapping[str, str]:
+    """What the weights of a checkpoint only make sense with.
+
+    Raises:
+        FileError: it was not written by this training.
+    """
+    if MEANING not in checkpoint:
+        raise FileError(
+            "the checkpoint is of another version of the training, which cannot be continued; choose a new folder"
+        )
+    found: Mapping[str, str] = checkpoint[MEANING]
+    return found
 
 
 def _validations(file: Path) -> list[dict[str, float]]:

@@ -14,6 +14,7 @@ from treg_exp.errors import FieldError
 from treg_exp.noise import generator as keyed_generator
 from treg_exp.training.average import MovingAverage
 from treg_exp.training.budget import Budget, Schedule
+from treg_exp.training.folder import MEANING, meaning_in
 from treg_exp.training.objective import Objective
 from treg_exp.training.sharing import Sharing, single_threaded_pool
 
@@ -122,15 +123,16 @@ class TrainingModule(L.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what the weights mean with them."""
-        checkpoint["meaning"] = dict(self.objective.meaning())
+        checkpoint[MEANING] = dict(self.objective.meaning())
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse weights that mean something else.
 
         Raises:
             FieldError: the objective has changed since.
+            FileError: another program, or another version of this one, has written it.
         """
-        kept = checkpoint.get("meaning", {})
+        kept = meaning_in(checkpoint)
         for name, value in self.objective.meaning().items():
             if kept.get(name) != value:
                 raise FieldError(
