@@ -71,9 +71,9 @@ def check_hydra(node: DictConfig, arguments: Sequence[str] = ()) -> None:
         for path, key, value in _leaves(node.get(name), f"hydra.{name}"):
             _check_logging(path, key, value)
     for setting in COMMAND_LINE_ONLY:
-        value: Any = OmegaConf.select(node, setting.removeprefix("hydra."))
-        inner = [f"{setting}.{key}" for key in value] if isinstance(value, DictConfig) else [setting]
-        if value and setting not in said and (wrong := [key for key in inner if key not in said]):
+        given: Any = OmegaConf.select(node, setting.removeprefix("hydra."))
+        inner = [".".join((setting, str(key))) for key in given] if isinstance(given, DictConfig) else [setting]
+        if given and setting not in said and (wrong := [key for key in inner if key not in said]):
             raise ConfigError(f"{wrong[0]}: not allowed in a file; say it on the command line")
 
 
