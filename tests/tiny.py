@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from treg_exp.priors.latent import LatentDiffusion
-from treg_exp.priors.loading import load_prior
+from treg_exp.priors.diffusers_folder import DiffusersFolder
+from treg_exp.priors.prior import ImageText, Prior
 
 
 class LinearFeatures:
@@ -29,7 +30,13 @@ class LinearFeatures:
         return F.normalize(torch.stack(rows), dim=-1)
 
 
-def tiny_prior(folder: Path) -> LatentDiffusion:
-    prior = load_prior(str(folder / "tiny_model"), precision="fp32")
-    prior.clip = LinearFeatures(np.load(folder / "image_feature_matrix.npy"))
-    return prior
+def with_image_text(prior: Prior, image_text: ImageText) -> Prior:
+    """The prior with another image-text encoder, and an info that says so."""
+    info = replace(prior.info, feature_width=image_text.width)
+    return replace(prior, info=info, image_text=image_text)
+
+
+def tiny_prior(folder: Path) -> Prior:
+    """The model of a folder of reference vectors, in float32."""
+    prior = DiffusersFolder(path=str(folder / "tiny_model"), precision="fp32").load()
+    return with_image_text(prior, LinearFeatures(np.load(folder / "image_feature_matrix.npy")))
