@@ -126,7 +126,8 @@ class RestorationModule(LightningModule):
         assert self.prior is not None
         items, samples = [item for item, _ in pairs], [sample for _, sample in pairs]
         problem = self.task.pose(samples, self.signal_shape, self.device)
-        prior, self.calls = counted(for_signals(self.prior, problem.signal_shape))
+        one, self.calls = counted(self.prior)  # of several sources each counts
+        prior = for_signals(one, problem.signal_shape)
         policy = self.variants[items[0].variant].policy
         noise = KeyedNoise([StreamKey(self.seed, item.sample_id, item.draw) for item in items])
         watch = FirstNonFinite(self.on_step, len(items))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 SIDE = 384  # pixels of a whole picture: twice a cell of the grid, so that lines survive the shrinking
 INK, ZERO, PAPER = (31, 78, 140), (190, 190, 190), (255, 255, 255)
-WINDOW = 512  # samples of a spectrogram's window
+WINDOW = 512  # samples of a spectrogram's window; more where that would leave gaps
 RANGE = 80.0  # dB that a spectrogram shows below a sine of full scale
 
 
@@ -37,9 +37,10 @@ def spectrogram(x: Tensor, height: int) -> Image:
     """(T,) as a picture of ``SIDE`` pixels width: dark is loud, high frequencies are above."""
     from PIL import Image
 
-    size = min(WINDOW, len(x))
+    step = max(1, len(x) // SIDE)
+    size = min(max(WINDOW, step), len(x))
     window = torch.hann_window(size)
-    bins = torch.stft(x, size, max(1, len(x) // SIDE), window=window, pad_mode="constant", return_complex=True).abs()
+    bins = torch.stft(x, size, step, window=window, return_complex=True).abs()
     level = 20 * (2 * bins / window.sum()).clamp(min=1e-12).log10()  # 0 dB: a sine of amplitude 1
     grey = (-level / RANGE).clamp(0, 1).flip(0)
     image = Image.fromarray((grey * 255).round().to(torch.uint8).numpy())
