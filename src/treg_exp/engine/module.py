@@ -191,5 +191,6 @@ class RestorationModule(LightningModule):
             row |= (rows[i] if finite else {"error": f"non-finite {watch.describe(i)}"}) | costs
             preview = partial(lambda i: previews()[i], i) if problem.measured else None
             latents = {name: latent[i].cpu() for name, latent in restoration.latents.items()}
-            results.append(Result(item, sample, problem[i], preview, signal[i].cpu() if finite else None, row, latents))
+            made = signal[i].cpu() if finite else None
+            results.append(Result(item, sample, problem.of_sample(i), preview, made, row, latents))
         return results
