@@ -30,6 +30,7 @@ PACKAGES = (
     "transformers",
     "torchmetrics",
     "deepinv",
+    "soundfile",
     "wandb",
 )
 
