@@ -22,6 +22,7 @@ LAYERS = (
     ("reports",),
     ("config", "building", "places", "targets", "value_types", "hydra_guard", "hydra_messages"),
     ("api", "engine", "training", "recipes"),
+    ("variants",),
     ("experiment",),
     ("app",),
     ("cli", "command_line", "doctor", "bench"),

@@ -27,8 +27,7 @@ class AudioFolder(FileSource):
         verify: find unusable files early, see :class:`~treg_exp.data.file_source.FileSource`.
 
     Raises:
-        FieldError: another sample rate, or an unknown rule.
-        FieldError: there is no such folder, or no recording in it, or a value cannot work.
+        FieldError: there is no such folder, no recording in it, another sample rate, or an unknown rule.
         FileError: a file or the manifest cannot be used.
     """
 
