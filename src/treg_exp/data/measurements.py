@@ -9,7 +9,7 @@ from torch import Tensor
 
 from treg_exp.data import arrays, pictures
 from treg_exp.data.file_source import FileSource
-from treg_exp.errors import FieldError
+from treg_exp.errors import FieldError, FileError
 from treg_exp.signals import audio
 
 Colour = Literal["rgb", "grey"]
@@ -62,7 +62,7 @@ class MeasurementFolder(FileSource):
         """The measurement y in the shape of the file: an image is (3, h, w) or (1, h, w) in [-1, 1]."""
         if file.suffix.lower() in audio.EXTENSIONS:
             if self.sample_rate is None:
-                raise FieldError("path", file, "an audio file, and the prior makes no audio")
+                raise FileError(f"{file} is an audio file, and the prior makes no audio")
             return audio.read_audio(file, self.sample_rate)
         if _is_array(file):
             return arrays.read_array(file)
