@@ -187,7 +187,6 @@ class RestorationModule(LightningModule):
             }  # fmt: skip
             row |= (rows[i] if finite else {"error": f"non-finite {watch.describe(i)}"}) | costs
             preview = partial(lambda i: previews()[i], i) if problem.measured else None
-            results.append(
-                Result(item, sample, problem.of_sample(i), preview, signal[i].cpu() if finite else None, row)
-            )
+            restored = signal[i].cpu() if finite else None
+            results.append(Result(item, sample, problem.of_sample(i), preview, restored, row))
         return results
