@@ -13,7 +13,7 @@ PACKAGE = ROOT / "src" / "treg_exp"
 MOST_LINES = 300
 #: Parts of the package from the ground up; a part may import from the parts below it and from itself.
 LAYERS = (
-    ("errors", "noise", "files", "shipped", "numerics", "schedule", "signals"),
+    ("errors", "noise", "files", "run_layout", "shipped", "numerics", "schedule", "signals"),
     ("operators", "priors"),
     ("data", "text"),
     ("tasks",),
@@ -22,6 +22,7 @@ LAYERS = (
     ("reports",),
     ("config", "building", "places", "targets", "value_types", "hydra_guard", "hydra_messages"),
     ("api", "engine", "training", "recipes"),
+    ("variants",),
     ("experiment",),
     ("app",),
     ("cli", "command_line", "doctor", "bench"),

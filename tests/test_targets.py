@@ -224,3 +224,19 @@ def test_what_recipes_and_tasks_need_of_libraries() -> None:
 
     timer = {"_target_": "lightning.pytorch.callbacks.Timer", "duration": "00:00:01:00"}
     assert isinstance(build(timer, "callbacks.timer", Callback), Callback)
+
+
+def test_the_command_line_may_say_more_than_a_file() -> None:
+    override = "+hydra.job.env_set.CUDA_VISIBLE_DEVICES=0"
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        cfg = compose("config", overrides=[override, "+hydra.job.env_set.OTHER=1"], return_hydra_config=True)
+    with pytest.raises(ConfigError, match=r"^hydra\.job\.env_set\.OTHER: not allowed in a file"):
+        check_hydra(cfg.hydra, [override])
+    check_hydra(cfg.hydra, [override, "hydra.job.env_set.OTHER=1"])
+    # Plugins that are not installed here.
+    for key, value in {"launcher.setup": ["touch canary"], "sweeper.custom_search_space": "os.system"}.items():
+        node = OmegaConf.create({"job": {}, "launcher": {}, "sweeper": {}})
+        OmegaConf.update(node, key, value)
+        with pytest.raises(ConfigError, match=rf"^hydra\.{key}: not allowed in a file; say it on the command line$"):
+            check_hydra(node)
+        check_hydra(node, [f"hydra.{key}={value}"])

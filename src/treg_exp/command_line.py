@@ -45,7 +45,7 @@ def exit_code_of(main: Callable[[], object]) -> int:
 
     def start() -> None:
         sys.argv[1:] = prepared_arguments(sys.argv[1:])
-        install_guard()
+        install_guard(sys.argv[1:])
         main()
 
     if threading.current_thread() is threading.main_thread():
@@ -64,8 +64,8 @@ def exit_code_of(main: Callable[[], object]) -> int:
     except BrokenPipeError:  # of `--help | head`: nobody reads on
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else flushing at the end fails again
         return 0
-    except KeyboardInterrupt:
-        return _complain("interrupted; the same command continues with what is missing", 130)
+    except KeyboardInterrupt as error:  # with a text where it was not this process that was interrupted
+        return _complain(str(error) or "interrupted; the same command continues with what is missing", 130)
     except Exception as error:
         if message := explain_plain(error, sys.argv[1:]):
             return _complain(message, 2)

@@ -27,24 +27,24 @@ from treg_exp.config import (
     settings,
     without_steps,
 )
-from treg_exp.data.base import Source, subset, text_table
-from treg_exp.data.prompts import Prompt
+from treg_exp.data.base import Source, subset
+from treg_exp.engine.costs import COSTS, cost_columns
 from treg_exp.engine.mirror import RunMirror
 from treg_exp.engine.run_folder import RunFolder
-from treg_exp.engine.work import Key, Variant, WorkItem, batches, pending, plan, spread
+from treg_exp.engine.work import Variant, WorkItem, batches, pending, plan, spread
 from treg_exp.errors import ConfigError
-from treg_exp.metrics.base import Metric, check_columns
+from treg_exp.metrics.base import Metric, check_metrics, columns_of
+from treg_exp.metrics.column import Columns
 from treg_exp.places import errors_at
 from treg_exp.priors.info import PriorInfo
 from treg_exp.priors.prior import PriorSpec
 from treg_exp.priors.stacked import info_for_signals
+from treg_exp.run_layout import Key
+from treg_exp.signals.media import medium
 from treg_exp.solvers.base import OnStep, Solver
+from treg_exp.targets import target_class
 from treg_exp.tasks.base import Task
-from treg_exp.text.guidance import Guidance
-from treg_exp.text.match import TextMatch
-from treg_exp.text.null_text import NullText
-from treg_exp.text.policy import TextPolicy
-from treg_exp.text.prompt_rule import PromptRule
+from treg_exp.variants import build_variants, check_texts
 
 if TYPE_CHECKING:
     from treg_exp.engine.module import RestorationModule, WorkBatch
@@ -103,11 +103,10 @@ class Experiment:
         with errors_at("prior", _plain(cfg.prior)):
             prior.check()
             info = prior.info
-        places = {name: _places(name, node, cfg) for name, node in _variant_nodes(cfg).items()}
-        variants = {name: _variant(name, node, cfg, places[name]) for name, node in _variant_nodes(cfg).items()}
+        variants, places = build_variants(cfg)
         with errors_at("data", _plain(cfg.data)):
             source = subset(_source(cfg.data, info), data.limit, data.offset)
-        _check_texts(source, variants, places)
+        check_texts(source, variants, places)
         items = plan(source, list(variants.values()), run.draws)
         for name, variant in variants.items():
             texts = [item.texts for item in items if item.variant == name]
@@ -115,8 +114,6 @@ class Experiment:
                 variant.policy.check(info, texts)
         parent, group = _parent(run.run_dir)
         metrics: dict[str, Metric] = {n: build(node, f"metrics.{n}", Metric) for n, node in cfg.metrics.items()}
-        with errors_at("metrics"):
-            check_columns(metrics)
         return cls(
             config=_plain(cfg),
             identity=identity(cfg),
@@ -139,8 +136,13 @@ class Experiment:
         """Pose the problem of the first sample: what does not fit is found now, not after loading a model."""
         if not self.items:
             raise ConfigError("nothing to do: no image has a text for any variant")
+        info = self.prior.info
+        with errors_at("prior"):
+            medium(info.medium, info.sample_rate)
+        with errors_at("metrics"):
+            check_metrics(self.metrics, info.medium, COSTS)
         first = self.source[self.items[0].index]
-        size = {"signal_shape": "data.image_size"}
+        size = {"signal_shape": f"data.{next((name for name in SIZES if name in self.config['data']), 'image_size')}"}
         with errors_at("data", renamed=size):
             self.prior.info.latent_shape(self.signal_shape)
         with errors_at("task", self.config["task"]):
@@ -153,8 +155,14 @@ class Experiment:
     @cached_property
     def signal_shape(self) -> tuple[int, ...]:
         """Native shape of the signals: the prior's, with the size that the data asks for."""
-        native, wished = self.prior.info.signal_shape, self.config["data"].get("image_size")
-        return native if wished is None else (native[0], *[int(wished)] * (len(native) - 1))
+        return _signal_shape(self.config["data"], self.prior.info)
+
+    @cached_property
+    def columns(self) -> Columns:
+        """What the numbers of the run mean."""
+        info = self.prior.info
+        noun = medium(info.medium, info.sample_rate).noun
+        return Columns({**columns_of(self.metrics), **cost_columns(noun)}, info.medium, info.sample_rate)
 
     @cached_property
     def title(self) -> str:
@@ -192,69 +200,25 @@ class Experiment:
         return [WorkBatch(batch, [self.source[item.index] for item in batch]) for batch in first.values()]
 
 
-def _variant_nodes(cfg: DictConfig) -> Mapping[str, Any]:
-    """The nodes of the variants by name; without any, one of the groups above."""
-    nodes: Any = cfg.variants or {"own": None}
-    if not isinstance(nodes, Mapping):
-        raise ConfigError(f"variants={nodes}: must be a mapping of names to variants")
-    return nodes
+SIZES = ("image_size", "length")  # what the data group calls the sides of a signal; null: the prior's
+TOLD = ("image_size", "signal_shape", "sample_rate")  # what a data set is told of the prior's signals, if it asks
 
 
-SLOTS: Mapping[str, type] = {
-    "guidance": Guidance, "null_text": NullText, "prompt_rule": PromptRule, "text_match": TextMatch
-}  # fmt: skip
-
-
-def _places(name: str, node: DictConfig | None, cfg: DictConfig) -> dict[str, str]:
-    """Where the texts and the rules of a variant stand: in itself where it names them, else in the groups above."""
-    allowed = ("prompt", *SLOTS, "texts", "optional")
-    if not isinstance(node, DictConfig | None):
-        raise ConfigError(f"variants.{name}={node}: must be a mapping with any of {', '.join(allowed)}")
-    if unknown := set(node or {}) - set(allowed):
-        raise ConfigError(f"variants.{name}.{sorted(unknown)[0]}: unknown; a variant has {', '.join(allowed)}")
-    node, own = node or OmegaConf.create({}), f"variants.{name}"
-    groups = {group: group if node.get(group) is None else f"{own}.{group}" for group in ("prompt", *SLOTS)}
-    texts = {f"texts.{role}": f"texts.{role}" for role in cfg.texts}
-    return {**groups, **texts, **{f"texts.{role}": f"{own}.texts.{role}" for role in node.get("texts", {})}}
-
-
-def _variant(name: str, node: DictConfig | None, cfg: DictConfig, places: Mapping[str, str]) -> Variant:
-    """A variant: its own prompt, texts and rules where it names them, else those of the groups."""
-
-    def piece(group: str, kind: type) -> Any:
-        own = None if node is None else node.get(group)
-        if own is None:
-            return build(cfg[group], group, kind)
-        if isinstance(own, str):
-            key = f"variants.{name}.{group}"
-            raise ConfigError(f"{key}={own}: a variant gets an option of a group with '+{group}@{key}={own}'")
-        if isinstance(own, DictConfig) and "_target_" not in own:  # some values only: the others are the group's
-            own = OmegaConf.create({**cfg[group], **own})
-        return build(own, places[group], kind)
-
-    optional = node.get("optional", False) if node else False
-    if not isinstance(optional, bool):
-        raise ConfigError(f"variants.{name}.optional={optional}: must be true or false")
-    roles = {**cfg.texts, **(node.get("texts", {}) if node else {})}
-    texts = {role: build(text, places[f"texts.{role}"], Prompt) for role, text in roles.items()}
-    policy = TextPolicy(**{slot: piece(slot, kind) for slot, kind in SLOTS.items()})
-    return Variant(name, {**texts, "prompt": piece("prompt", Prompt)}, policy, optional)
-
-
-def _check_texts(source: Source, variants: Mapping[str, Variant], places: Mapping[str, Mapping[str, str]]) -> None:
-    """Resolve the texts of every variant that must have them all, so that a missing one is named with its prompt."""
-    table = text_table(source)
-    for name, variant in variants.items():
-        for role, prompt in {} if variant.optional else variant.texts.items():
-            with errors_at(places[name]["prompt" if role == "prompt" else f"texts.{role}"]):
-                prompt.resolve(table)
+def _signal_shape(node: Mapping[str, Any], info: PriorInfo) -> tuple[int, ...]:
+    """Native shape of the signals: the prior's, with the size that the data asks for."""
+    native, wished = info.signal_shape, [node[name] for name in SIZES if node.get(name) is not None]
+    return (native[0], *[int(wished[0])] * (len(native) - 1)) if wished else native
 
 
 def _source(node: DictConfig, info: PriorInfo) -> Source:
-    """The data set; ``image_size: null`` becomes the prior's."""
-    own = {k: v for k, v in node.items() if k not in (*(field.name for field in fields(DataSettings)), "image_size")}
-    if takes(node, "data", "image_size"):  # real measurements keep their size
-        own["image_size"] = info.signal_shape[-1] if node.image_size is None else node.image_size
+    """The data set; it is told what it wants to know of the prior's signals."""
+    kind = target_class(node.get("_target_"), "data")
+    if (made := getattr(kind, "medium", None)) not in (None, info.medium):
+        raise ConfigError(f"data={kind.__name__}: gives {made}, and the prior makes {info.medium}; choose other data")
+    shape = _signal_shape(node, info)
+    told = dict(zip(TOLD, (shape[-1], list(shape), info.sample_rate), strict=True))
+    own = {k: v for k, v in node.items() if k not in (*(field.name for field in fields(DataSettings)), *SIZES)}
+    own |= {k: v for k, v in told.items() if takes(node, "data", k)}
     source: Source = build(OmegaConf.create(own), "data", Source)
     return source
 

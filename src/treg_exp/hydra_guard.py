@@ -7,10 +7,10 @@ Hydra builds callbacks, launcher and sweeper, configures Python's logging and se
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from omegaconf import DictConfig, ListConfig
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from treg_exp.errors import ConfigError
@@ -20,14 +20,22 @@ CALLBACKS = ("treg_exp.engine.sweep_folder.SweepFolder", "hydra.experimental.cal
 # Hydra builds these from its own list of installed plugins, so the names of the packages are enough.
 PLUGINS = ("hydra._internal.core_plugins.", "hydra_plugins.")
 SAMPLERS = "optuna.samplers."
+# Settings that run commands, import functions or change what programs are found: from the command line alone.
+COMMAND_LINE_ONLY = (
+    "hydra.job.env_set", "hydra.launcher.setup", "hydra.launcher.python", "hydra.launcher.srun_args",
+    "hydra.launcher.additional_parameters", "hydra.sweeper.custom_search_space",
+)  # fmt: skip
 HANDLERS = ("logging.StreamHandler", "logging.NullHandler")
 STREAMS = ("ext://sys.stdout", "ext://sys.stderr")
 
 
-def install_guard() -> None:
+def install_guard(arguments: Sequence[str]) -> None:
     """Make Hydra check every configuration that it composes in this process.
 
     Hydra has no hook at this place, hence the patch of a private class; a test notices when it no longer works.
+
+    Args:
+        arguments: of the command line.
     """
     from hydra._internal.config_loader_impl import ConfigLoaderImpl
 
@@ -38,21 +46,23 @@ def install_guard() -> None:
     @functools.wraps(load)
     def checked(*args: Any, **kwargs: Any) -> DictConfig:
         cfg = load(*args, **kwargs)
-        check_hydra(cfg.hydra)
+        check_hydra(cfg.hydra, arguments)
         return cfg
 
     ConfigLoaderImpl.load_configuration = checked  # type: ignore[method-assign]
 
 
-def check_hydra(node: DictConfig) -> None:
+def check_hydra(node: DictConfig, arguments: Sequence[str] = ()) -> None:
     """Refuse settings of Hydra that would run or write something else than this program.
 
     Args:
         node: the ``hydra`` node of a composed configuration.
+        arguments: of the command line; what is said there is the user's own word.
 
     Raises:
-        ConfigError: a target, a logging class or an environment variable that is not allowed.
+        ConfigError: a target, a class of logging, or another setting that is not allowed.
     """
+    said = {argument.lstrip("+").partition("=")[0] for argument in arguments}
     for name in ("callbacks", "launcher", "sweeper"):
         for path, key, value in _leaves(node.get(name), f"hydra.{name}"):
             if key == "_target_":
@@ -60,8 +70,11 @@ def check_hydra(node: DictConfig) -> None:
     for name in ("job_logging", "hydra_logging"):
         for path, key, value in _leaves(node.get(name), f"hydra.{name}"):
             _check_logging(path, key, value)
-    if node.job.get("env_set"):
-        raise ConfigError("hydra.job.env_set: not allowed; set the variables in the environment of the command")
+    for setting in COMMAND_LINE_ONLY:
+        given: Any = OmegaConf.select(node, setting.removeprefix("hydra."))
+        inner = [".".join((setting, str(key))) for key in given] if isinstance(given, DictConfig) else [setting]
+        if given and setting not in said and (wrong := [key for key in inner if key not in said]):
+            raise ConfigError(f"{wrong[0]}: not allowed in a file; say it on the command line")
 
 
 def _check_target(path: str, target: str) -> None:

@@ -21,7 +21,7 @@ from treg_exp.priors.folder import prior_path
 from treg_exp.priors.info import read_prior_info
 from treg_exp.priors.latent import LatentDiffusion
 from treg_exp.priors.loading import load_prior
-from treg_exp.reports.rows import read_rows
+from treg_exp.run_layout import read_rows
 from treg_exp.schedule import Point
 from treg_exp.text.null_text import AdaptiveNegation
 from treg_exp.text.policy import TextPolicy

@@ -29,6 +29,7 @@ class FileSource(ABC):
 
     Attributes:
         extensions: endings of the files that are samples, in lower case and with the dot.
+        medium: of the signals, None for any.
         measured: whether :meth:`load` gives the measurement of a sample; else it gives the target.
         files: sample_id -> file.
         verify: as above.
@@ -40,13 +41,14 @@ class FileSource(ABC):
     """
 
     extensions: ClassVar[tuple[str, ...]]
+    medium: ClassVar[str | None] = None
     measured: ClassVar[bool] = False
     not_identity: ClassVar[tuple[str, ...]] = ("verify",)
 
     def __init__(self, path: str | Path, manifest: str | Path | None = None, verify: bool = True) -> None:
         self._root = Path(path).expanduser()
         self.verify = verify
-        self.files = list_files(path, self.extensions)
+        self.files = self.find(path)
         self._ids = list(self.files)
         if verify:
             check_files(self._root, list(self.files.values()), self.problem)
@@ -55,12 +57,16 @@ class FileSource(ABC):
             self._texts = read_manifest(manifest)
             match(self._texts, {sample_id: self._name(sample_id) for sample_id in self._ids}, manifest)
 
+    def find(self, path: str | Path) -> dict[str, Path]:
+        """sample_id -> file below the folder, in order."""
+        return list_files(path, self.extensions)
+
     @abstractmethod
     def load(self, file: Path) -> Tensor:
         """The file as a float32 tensor without a batch axis; all samples of a run have one shape.
 
         Raises:
-            FileError: the file cannot be used; the message names it.
+            FileError: the file cannot be used; the message names it. Any other ValueError counts as one.
         """
 
     def problem(self, file: Path) -> str | None:
@@ -98,7 +104,7 @@ class FileSource(ABC):
         for sample_id in (self._ids[index] for index in indices):
             try:
                 shapes.setdefault(tuple(self.load(self.files[sample_id]).shape), self._name(sample_id))
-            except FileError as error:
+            except ValueError as error:
                 broken[self._name(sample_id)] = str(error)
         if broken:
             (_, first), *others = broken.items()

@@ -19,11 +19,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from treg_exp.files import save_png
 from treg_exp.operators.linear.bicubic import BicubicDownsampling
 from treg_exp.recipes.emoji64.corpus import Corpus, CorpusFolder
 from treg_exp.recipes.emoji64.counterfactuals_chosen import CHOSEN
 from treg_exp.recipes.emoji64.nearest import SAME
+from treg_exp.signals.image import save_png
 
 #: The measurement by which the search goes: `task=sr_x8`, without its noise (sigma 0.01).
 FACTOR = 8

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from treg_exp.files import save_png, write_json, write_text
+from treg_exp.files import write_json, write_text
 from treg_exp.metrics.networks.judge import load_judge
 from treg_exp.priors.image_text.folder_clip import FolderClip
 from treg_exp.priors.small import PREPROCESSOR, training_scheduler
@@ -24,6 +24,7 @@ from treg_exp.recipes.emoji64.retrieval import held_out_hits
 from treg_exp.recipes.emoji64.samples import PAIRS, SHEET_PROMPTS, contact_sheet, draw_samples, sheet_of_pairs
 from treg_exp.recipes.emoji64.trained import TrainedStages
 from treg_exp.shipped import ASSETS, write_hashes
+from treg_exp.signals.image import save_png
 
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
