@@ -197,6 +197,7 @@ def test_a_dry_run_trains_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[
         ({"schedule__decay_fraction": 0.0}, "recipe.schedule.decay_fraction=0.0: must be > 0"),
         ({"callbacks__average__decay": 1.0}, "recipe.callbacks.average.decay=1.0: must be >= 0 and < 1"),
         ({"checkpoint__seconds": -1.0}, "recipe.checkpoint.seconds=-1.0: must be >= 0"),
+        ({"trainer__devices": 2}, "recipe.trainer.devices=2: must be 1"),
         ({"trainer__accelerator": "abacus"}, "recipe.trainer: "),
     ],
 )

@@ -108,6 +108,8 @@ def _trainer(settings: DictConfig, **further: Any) -> Any:
     values: dict[str, Any] = OmegaConf.to_container(settings)  # type: ignore[assignment]
     values["precision"] = _precision(str(values.get("precision", "auto")), str(values.get("accelerator", "auto")))
     with errors_at("recipe.trainer"):
+        if values.get("devices", 1) != 1:
+            raise FieldError("devices", values["devices"], "must be 1: every process would draw the same batches")
         try:
             return L.Trainer(max_epochs=-1, **values, **further)
         except MisconfigurationException as error:

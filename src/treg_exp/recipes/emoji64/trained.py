@@ -6,6 +6,7 @@ import inspect
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -65,14 +66,10 @@ class TrainedStages:
 
     def towers(self) -> TwoTowers:
         """Both averaged encoders; see `autoencoder`."""
-        tokenizer = self.tokenizer()
-
-        def build(**settings: Any) -> TwoTowers:
-            return TwoTowers(tokenizer, **settings)
-
-        build.__signature__ = inspect.signature(TwoTowers)  # type: ignore[attr-defined]
         towers: TwoTowers = self._trained(
-            "clip", build, lambda both: {"text_encoder": both.text_encoder, "image_encoder": both.image_encoder}
+            "clip",
+            partial(TwoTowers, self.tokenizer()),
+            lambda both: {"text_encoder": both.text_encoder, "image_encoder": both.image_encoder},
         )
         return towers
 
