@@ -20,17 +20,17 @@ from tests.conftest import DATA, ROOT
 from tests.e2e.test_run import run
 from tests.priors.backbones import write_backbone
 from tests.test_config import composed
-from tests.tiny import LinearFeatures
+from tests.tiny import LinearFeatures, with_image_text
 from treg_exp.experiment import Experiment
 from treg_exp.noise import KeyedNoise, StreamKey
 from treg_exp.operators.methods import CG, Descent
+from treg_exp.priors.diffusers_folder import DiffusersFolder
+from treg_exp.priors.embedding import TextEmbedding
 from treg_exp.priors.folder import prior_path
-from treg_exp.priors.loading import load_prior
 from treg_exp.solvers.treg import DataSteps, TReg
 from treg_exp.text.guidance import ConstantGuidance
 from treg_exp.text.null_text import AdaptiveNegation, FixedNullText
 from treg_exp.text.policy import TextPolicy
-from treg_exp.tasks.problems import Problem
 
 NAMES = sorted(file.stem for file in (ROOT / "conf/experiment/released").glob("treg_*.yaml"))
 RELEASED = TReg(
@@ -67,31 +67,35 @@ def test_constants(name: str) -> None:
 def test_the_released_null_text_on_every_backbone(kind: str, width: int, columns: slice, tmp_path: Path) -> None:
     """It moves the result, and of the text only the tokens of the encoder that is as wide as the image features."""
     made = Experiment.from_config(composed("experiment=released/treg_sr_x16", "data.limit=1"))
-    prior = load_prior(str(write_backbone(kind, tmp_path)), precision="fp32")
-    prior.clip = LinearFeatures(np.random.default_rng(0).standard_normal((3 * 8 * 8, width)).astype(np.float32))
+    prior = DiffusersFolder(path=str(write_backbone(kind, tmp_path)), precision="fp32").load()
+    matrix = np.random.default_rng(0).standard_normal((3 * 8 * 8, width)).astype(np.float32)
+    prior = with_image_text(prior, LinearFeatures(matrix))
     negation = made.variants["own"].policy
-    measurement = made.task.measure(made.source[0].target[None], ["s"])
+    problem = made.task.measure(made.source[0].target[None], ["s"])
 
-    def restored(policy: TextPolicy) -> tuple[Tensor, Sequence[Tensor]]:
+    def restored(policy: TextPolicy) -> tuple[Tensor, Sequence[TextEmbedding]]:
         """The image, and what the denoiser was told at every step: null text and prompt."""
-        told: list[Tensor] = []
-        predict = prior.predict
+        told: list[TextEmbedding] = []
+        predict = prior.denoiser.predict
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(prior, "predict", lambda z_t, point, text: (told.append(text), predict(z_t, point, text))[1])
-            problem = Problem(measurement, policy.start(prior, ["a red apple"]))
-            solver = replace(made.solver, steps=12)
-            return solver.solve(problem, prior, policy, KeyedNoise([StreamKey(0, "s")])).image, told
+            patch.setattr(
+                prior.denoiser, "predict", lambda z_t, level, text: (told.append(text), predict(z_t, level, text))[1]
+            )
+            text = policy.start(prior, [{"prompt": "a red apple"}])
+            solver, noise = replace(made.solver, steps=12), KeyedNoise([StreamKey(0, "s")])
+            return solver.solve(problem, text, prior, policy, noise).signal, told
 
     image, told = restored(negation)
     fixed, _ = restored(replace(negation, null_text=FixedNullText(NULL_TEXT)))
     assert (image - fixed).abs().max() > 1e-3
-    moved = torch.stack(told) - told[0]  # (12, 2, L, D); data steps are 0, 3, 6 and 9
-    tokens = prior.text_layout.tokens(told[0])
-    of_encoder = moved[:, 0, :tokens, columns].clone()
+    moved = torch.stack([text.tokens for text in told]) - told[0].tokens  # (12, 2, L, D); data steps are 0, 3, 6 and 9
+    of_encoder = moved[:, 0, :, columns].clone()
     torch.testing.assert_close(of_encoder[1].abs(), torch.full_like(of_encoder[1], 10 * 1e-3), rtol=1e-3, atol=0)
     assert of_encoder[-1].abs().mean() > 2 * 10 * 1e-3, "further with every data step"
-    moved[:, 0, :tokens, columns] = 0
+    moved[:, 0, :, columns] = 0
     assert moved.abs().max() == 0
+    if kind == "sdxl":
+        assert all(torch.equal(text.pooled, told[0].pooled) for text in told)
 
 
 @pytest.mark.slow
@@ -132,7 +136,7 @@ def test_the_documented_commands_are_the_figure_as_released(command: str, tmp_pa
     Image.new("RGB", (640, 512)).save(tmp_path / "photos" / "a.png")
 
     made = Experiment.from_config(composed(*shlex.split(command)))
-    assert (made.solver, made.image_size, made.task.operator.keywords) == (RELEASED, 512, {"factor": 16})
+    assert (made.solver, made.signal_shape, made.task.operator.keywords) == (RELEASED, (3, 512, 512), {"factor": 16})
     assert made.config["prior"]["open_clip"]["antialias"] is False
     assert [item.variant for item in made.items] == ["no_text", "own", "negation"]
     policies = {name: (v.policy.guidance.scale, v.policy.null_text) for name, v in made.variants.items()}

@@ -28,7 +28,7 @@ from treg_exp.operators.linear.bicubic import BicubicDownsampling
 from treg_exp.operators.linear.blur import GaussianBlur
 from treg_exp.operators.linear.masking import BoxInpainting, Identity
 from treg_exp.operators.methods import CG, Exact
-from treg_exp.operators.noise.models import GaussianNoise
+from treg_exp.operators.noise.gaussian import GaussianNoise
 from treg_exp.priors.diffusers_folder import DiffusersFolder
 from treg_exp.priors.prior import Prior
 from treg_exp.solvers.base import OnStep, Solver, ignore

@@ -18,10 +18,10 @@ from treg_exp.app import run
 from treg_exp.errors import ConfigError, RunFailedError
 from treg_exp.files import save_png
 from treg_exp.operators.base import Operator
-from treg_exp.operators.nonlinear.base import NonlinearOperator
+from treg_exp.operators.linear.base import LinearOperator
 from treg_exp.reports.rows import read_rows
-from treg_exp.solvers.treg import TReg
 from treg_exp.solvers.base import Restoration
+from treg_exp.solvers.treg import TReg
 
 BASE = [
     f"prior.path={DATA}/parity/tiny_model", "data.image_size=64", "null_text=off", "solver.steps=4", "logger=csv",
@@ -175,7 +175,7 @@ def test_the_preview_is_computed_once_and_named_for_what_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: str, name: str | None
 ) -> None:
     calls = []
-    for kind in (Operator, NonlinearOperator):
+    for kind in (Operator, LinearOperator):
         preview = kind.preview
         monkeypatch.setattr(kind, "preview", lambda self, y, preview=preview: [calls.append(y), preview(self, y)][1])
     rows = go(tmp_path / "r", "data.limit=1", f"task={task}", "solver=unconditional", "metrics=residual")
@@ -190,9 +190,9 @@ def test_a_non_finite_image_fails_alone(tmp_path: Path, monkeypatch: pytest.Monk
     solve = TReg.solve
 
     def broken(self, *args, **kwargs) -> Restoration:
-        image = solve(self, *args, **kwargs).image
-        image[0, 0, 0, 0] = torch.nan
-        return Restoration(image)
+        signal = solve(self, *args, **kwargs).signal
+        signal[0, 0, 0, 0] = torch.nan
+        return Restoration(signal)
 
     monkeypatch.setattr(TReg, "solve", broken)
     with pytest.raises(RunFailedError, match="1 of 3 restorations failed"):

@@ -11,7 +11,7 @@ from tests.engine.test_app import BASE
 from tests.test_config import composed
 from treg_exp.engine.estimate import Estimate, estimate
 from treg_exp.experiment import Experiment
-from treg_exp.priors.latent import LatentDiffusion
+from treg_exp.priors.denoisers.unet import UNetDenoiser
 
 
 class Machine:
@@ -19,20 +19,20 @@ class Machine:
 
     Attributes:
         seconds: the time.
-        full_at: step at which the memory is needed.
+        full_at: step of ten at which the memory is needed.
     """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, fits: int, full_at: int = 0) -> None:
         self.seconds = 0
-        predict = LatentDiffusion.predict
+        predict = UNetDenoiser.predict
 
-        def predict_within_memory(prior, z_t, point, text):
+        def predict_within_memory(prior, z_t, level, text):
             self.seconds += len(z_t)
-            if len(z_t) > 2 * fits and point.index == full_at:
+            if len(z_t) > 2 * fits and level.t == 901 - 100 * full_at:  # of ten steps
                 raise torch.OutOfMemoryError("CUDA out of memory")
-            return predict(prior, z_t, point, text)
+            return predict(prior, z_t, level, text)
 
-        monkeypatch.setattr(LatentDiffusion, "predict", predict_within_memory)
+        monkeypatch.setattr(UNetDenoiser, "predict", predict_within_memory)
         monkeypatch.setattr("treg_exp.engine.estimate.time", SimpleNamespace(perf_counter=lambda: self.seconds))
 
 

@@ -17,7 +17,9 @@ from tests.conftest import DATA
 from tests.engine.test_app import go, picture
 from treg_exp.engine.recovery import MicroBatches, is_out_of_memory
 from treg_exp.errors import RunFailedError
-from treg_exp.priors.latent import LatentDiffusion
+from treg_exp.priors.codecs.autoencoder_kl import AutoencoderCodec
+from treg_exp.priors.denoisers.unet import UNetDenoiser
+from treg_exp.schedule.levels import Prediction
 
 ONE = ["experiment=single", "data.limit=3"]
 
@@ -48,14 +50,14 @@ def test_what_overflows_in_float16_is_restored_in_float32(tmp_path: Path, capsys
 
 def test_the_step_that_is_named_is_the_one_that_broke(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A decoder that overflows in a data step leaves this step's estimate finite; the next step's no longer is."""
-    decode, calls = LatentDiffusion.decode, []
+    decode, calls = AutoencoderCodec.decode, []
 
     def overflowing(self, z):
         calls.append(len(z))
-        overflows = self.in_half_precision and len(calls) == 3  # data steps are 0, 3, 6, 9
+        overflows = self.network.half is not None and len(calls) == 3  # data steps are 0, 3, 6, 9
         return torch.full_like(decode(self, z), math.inf) if overflows else decode(self, z)
 
-    monkeypatch.setattr(LatentDiffusion, "decode", overflowing)
+    monkeypatch.setattr(AutoencoderCodec, "decode", overflowing)
     rows = go(tmp_path / "r", *ONE, "data.limit=1", "prior.precision=bf16", "solver.steps=10", "null_text=off")
     (row,) = rows.values()
     assert row["recovered"] == "float32: non-finite at step 6 in half precision"
@@ -64,7 +66,7 @@ def test_the_step_that_is_named_is_the_one_that_broke(tmp_path: Path, monkeypatc
 def test_what_is_broken_in_float32_too_is_put_aside_and_the_rest_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    decode, seen = LatentDiffusion.decode, []
+    decode, seen = AutoencoderCodec.decode, []
 
     def broken(self, z):
         """One sample's latent, recognised by its noise, cannot be decoded."""
@@ -74,7 +76,7 @@ def test_what_is_broken_in_float32_too_is_put_aside_and_the_rest_goes_on(
         bad = (z[:, 0, 0, 0] - seen[0]).abs() < 0.05
         return torch.where(bad.view(-1, 1, 1, 1), math.nan, x)
 
-    monkeypatch.setattr(LatentDiffusion, "decode", broken)
+    monkeypatch.setattr(AutoencoderCodec, "decode", broken)
     with pytest.raises(RunFailedError, match="1 of 3 restorations failed"):
         go(tmp_path / "r", *ONE, "prior.precision=bf16", "solver=unconditional", "data.batch_size=3")
     (failure,) = [json.loads(line) for line in (tmp_path / "r" / "failures" / "rank-0.jsonl").open()]
@@ -85,12 +87,13 @@ def test_what_is_broken_in_float32_too_is_put_aside_and_the_rest_goes_on(
 
 def test_what_fails_in_float32_is_named(tmp_path: Path, monkeypatch, capsys: pytest.CaptureFixture[str]) -> None:
     """There is no second try that would say so, and the run goes on."""
-    predict = LatentDiffusion.predict
+    predict = UNetDenoiser.predict
 
-    def broken(self, z_t, point, text):
-        return predict(self, z_t, point, text) * (math.nan if point.index == 2 else 1.0)
+    def broken(self, z_t, level, text):
+        at = predict(self, z_t, level, text)
+        return Prediction(at.z_0 * (math.nan if level.t == 251 else 1.0), at.eps)  # of 751, 501, 251, 1
 
-    monkeypatch.setattr(LatentDiffusion, "predict", broken)
+    monkeypatch.setattr(UNetDenoiser, "predict", broken)
     with pytest.raises(RunFailedError, match="2 of 2 restorations failed"):
         go(tmp_path / "r", *ONE, "data.limit=1", "draws=2", "prior.precision=fp32")
     failures = [json.loads(line) for line in (tmp_path / "r" / "failures" / "rank-0.jsonl").open()]
@@ -101,14 +104,14 @@ def test_what_fails_in_float32_is_named(tmp_path: Path, monkeypatch, capsys: pyt
 
 def test_a_second_try_that_does_not_fit_into_memory_stays_a_failure(tmp_path: Path, monkeypatch) -> None:
     prior = _with_first_layer(tmp_path / "loud", 1e5)
-    predict = LatentDiffusion.predict
+    predict = UNetDenoiser.predict
 
-    def predict_within_memory(self, z_t, point, text):
-        if not self.in_half_precision:
+    def predict_within_memory(self, z_t, level, text):
+        if self.network.half is None:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return predict(self, z_t, point, text)
+        return predict(self, z_t, level, text)
 
-    monkeypatch.setattr(LatentDiffusion, "predict", predict_within_memory)
+    monkeypatch.setattr(UNetDenoiser, "predict", predict_within_memory)
     with pytest.raises(RunFailedError, match="3 of 3 restorations failed"):
         go(tmp_path / "r", *ONE, prior, "prior.precision=fp16")
     failures = [json.loads(line) for line in (tmp_path / "r" / "failures" / "rank-0.jsonl").open()]
@@ -119,17 +122,17 @@ def test_a_second_try_that_does_not_fit_into_memory_stays_a_failure(tmp_path: Pa
 def test_batches_shrink_until_they_fit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], fits: int
 ) -> None:
-    predict, sizes = LatentDiffusion.predict, []
+    predict, sizes = UNetDenoiser.predict, []
 
-    def predict_within_memory(self, z_t, point, text):
+    def predict_within_memory(self, z_t, level, text):
         sizes.append(len(z_t))
         if len(z_t) > 2 * fits:  # prompt and null text are asked together
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return predict(self, z_t, point, text)
+        return predict(self, z_t, level, text)
 
     expected = go(tmp_path / "whole", *ONE, "data.limit=5", "data.batch_size=5")
     capsys.readouterr()
-    monkeypatch.setattr(LatentDiffusion, "predict", predict_within_memory)
+    monkeypatch.setattr(UNetDenoiser, "predict", predict_within_memory)
     rows = go(tmp_path / "parts", *ONE, "data.limit=5", "data.batch_size=5")
     assert rows.keys() == expected.keys()
     for key, row in rows.items():

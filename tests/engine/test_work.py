@@ -12,7 +12,10 @@ from treg_exp.text.policy import TextPolicy
 
 def items(samples: int, variants: int, draws: int = 1) -> list[WorkItem]:
     return [
-        WorkItem(i, f"s{i}", f"v{v}", d, "", {}) for i in range(samples) for v in range(variants) for d in range(draws)
+        WorkItem(i, f"s{i}", f"v{v}", d, {"prompt": ""}, {})
+        for i in range(samples)
+        for v in range(variants)
+        for d in range(draws)
     ]
 
 
@@ -62,7 +65,7 @@ def test_without_a_caption_alignment_compares_with_the_first_text_of_a_variant()
     policy = TextPolicy(ConstantGuidance(), FixedNullText())
 
     def captions(*prompts: Prompt) -> dict[str, set[str | None]]:
-        variants = [Variant(f"v{i}", prompt, policy) for i, prompt in enumerate(prompts)]
+        variants = [Variant(f"v{i}", {"prompt": prompt}, policy) for i, prompt in enumerate(prompts)]
         found: dict[str, set[str | None]] = {}
         for item in plan(Texts(), variants, draws=2):  # type: ignore[arg-type]
             found.setdefault(item.sample_id, set()).add(item.captions.get("caption"))
@@ -72,3 +75,14 @@ def test_without_a_caption_alignment_compares_with_the_first_text_of_a_variant()
     assert captions(FixedPrompt(""), *fixed) == {"with": {"a leopard"}, "without": {"a cat"}}
     assert captions(PromptFromCaption("counterfactual")) == {"with": {"a leopard"}, "without": {"a tiger"}}
     assert captions(FixedPrompt("")) == {"with": {"a leopard"}, "without": {None}}
+
+
+def test_a_variant_may_set_a_text_in_any_role() -> None:
+    policy = TextPolicy(ConstantGuidance(), FixedNullText())
+    texts = {
+        "prompt": PromptFromCaption("counterfactual"),
+        "source": PromptFromCaption(),
+        "null": FixedPrompt("blurry"),
+    }
+    (item,) = plan(Texts(), [Variant("edit", texts, policy, optional=True)], draws=1)  # type: ignore[arg-type]
+    assert (item.sample_id, item.texts) == ("with", {"prompt": "a tiger", "source": "a leopard", "null": "blurry"})

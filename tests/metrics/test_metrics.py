@@ -19,7 +19,7 @@ from treg_exp.metrics.fidelity import PSNR, SSIM, psnr, ssim
 from treg_exp.metrics.perceptual import LPIPS
 from treg_exp.metrics.residual.residual import Residual, residual
 from treg_exp.operators.linear.masking import BoxInpainting
-from treg_exp.operators.noise.models import GaussianNoise
+from treg_exp.operators.noise.gaussian import GaussianNoise
 from treg_exp.tasks.inverse import InverseTask
 from treg_exp.tasks.problems import Measurement
 

@@ -1,85 +1,182 @@
-"""What every solver in conf/solver has to fulfil; a new YAML enters by itself."""
+"""What every solver in conf/solver has to fulfil, on every kind of prior and operator; a new YAML enters by itself."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hydra.utils import instantiate
 
 from tests.conftest import ROOT
+from tests.priors.backbones import write_backbone
+from tests.priors.folders import write_pixel, write_sd3
 from tests.test_config import composed
+from tests.tiny import LinearFeatures, with_image_text
+from treg_exp.errors import FieldError
 from treg_exp.noise import KeyedNoise, StreamKey
+from treg_exp.operators.base import Operator
 from treg_exp.operators.linear.bicubic import BicubicDownsampling
-from treg_exp.solvers.base import Solver
+from treg_exp.operators.nonlinear.intensity import GammaCorrection
+from treg_exp.priors.diffusers_folder import DiffusersFolder
+from treg_exp.priors.prior import Prior
+from treg_exp.solvers.base import Restoration, Solver
+from treg_exp.solvers.treg import TReg
+from treg_exp.tasks.problems import EditProblem, InverseProblem, Problem
 from treg_exp.text.guidance import ConstantGuidance
 from treg_exp.text.null_text import AdaptiveNegation
 from treg_exp.text.policy import TextPolicy
-from treg_exp.tasks.problems import Measurement, Problem
 
 NAMES = sorted(p.stem for p in (ROOT / "conf" / "solver").glob("*.yaml"))
+SLOTS = {
+    slot: sorted(p.stem for p in (ROOT / "conf" / slot).glob("*.yaml"))
+    for slot in ("guidance", "null_text", "prompt_rule", "text_match")
+}
+PRIORS = ("eps", "v", "flow", "pixel")
 IDS = ["apple", "bear", "crab"]
 PROMPTS = ["a red apple", "a bear", "a crab"]
 STEPS = 7
 POLICY = TextPolicy(ConstantGuidance(3.0), AdaptiveNegation())
 
 
+def loaded(folder: Path, width: int | None) -> Prior:
+    """The prior of a folder in float32, with a linear stand-in for CLIP of its text's width."""
+    prior = DiffusersFolder(path=str(folder), precision="fp32").load()
+    if width is None:
+        return prior
+    matrix = np.random.default_rng(0).standard_normal((3 * 8 * 8, width)).astype(np.float32)
+    return with_image_text(prior, LinearFeatures(matrix))
+
+
+@pytest.fixture(scope="module")
+def priors(tmp_path_factory: pytest.TempPathFactory, tiny_prior: Prior) -> dict[str, Prior]:
+    folder = tmp_path_factory.mktemp("priors")
+    made = {"eps": tiny_prior, "v": loaded(write_backbone("sd21", folder / "v"), 32)}
+    flow = DiffusersFolder(path=str(write_sd3(folder / "flow")), precision="fp32")
+    made["flow"] = loaded(folder / "flow", next(s.width for s in flow.info.text_layout.spans if s.contrastive))
+    made["pixel"] = loaded(write_pixel(folder / "pixel"), None)
+    return made
+
+
+@pytest.fixture(params=PRIORS)
+def prior(request: pytest.FixtureRequest, priors: dict[str, Prior]) -> Prior:
+    return priors[request.param]
+
+
 @pytest.fixture(params=NAMES)
-def solver(request) -> Solver:
+def solver(request: pytest.FixtureRequest) -> Solver:
     made = instantiate(composed(f"solver={request.param}").solver, _convert_="all")
     return replace(made, steps=STEPS) if made.steps else made
 
 
-@pytest.fixture(scope="module")
-def x() -> torch.Tensor:
-    return torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+@pytest.fixture(params=["linear", "nonlinear"])
+def kind(request: pytest.FixtureRequest) -> str:
+    return request.param
 
 
-def problem(prior, x: torch.Tensor, prompts: list[str]) -> Problem:
-    operator = BicubicDownsampling(factor=8, signal_shape=(3, 64, 64))
-    return Problem(Measurement(operator.A(x), operator, 0.01, 1e-4), POLICY.start(prior, prompts))
+def operator_of(kind: str, prior: Prior) -> Operator:
+    """A linear or a non-linear operator for the native signals of a prior."""
+    shape = prior.info.signal_shape
+    return BicubicDownsampling(factor=8, signal_shape=shape) if kind == "linear" else GammaCorrection(2.2, shape)
 
 
-def solve(solver: Solver, prior, x, prompts=PROMPTS, ids=IDS, seed=0, **kwargs) -> torch.Tensor:
-    noise = KeyedNoise([StreamKey(seed, i) for i in ids])
-    return solver.solve(problem(prior, x, prompts), prior, POLICY, noise, **kwargs).image
+def refusal(solver: Solver, prior: Prior, problem: Problem) -> str | None:
+    """The field that a solver names where it refuses a problem, None where it takes it."""
+    try:
+        solver.check(problem, prior.info)
+    except FieldError as error:
+        return error.field
+    return None
 
 
-def test_batches_do_not_matter(solver, tiny_prior, x) -> None:
+def problem_of(solver: Solver, prior: Prior, kind: str) -> Problem:
+    """A problem of the kind that the solver solves."""
+    x = torch.rand(3, *prior.info.signal_shape, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    if InverseProblem not in solver.problems:
+        return EditProblem(x)
+    operator = operator_of(kind, prior)
+    return InverseProblem(operator.A(x), operator, 0.01, 1e-4)
+
+
+def solve(
+    solver: Solver, prior: Prior, problem: Any, prompts: Sequence[str] = PROMPTS, policy: TextPolicy = POLICY,
+    ids: Sequence[str] = IDS, seed: int = 0, **more: Any,
+) -> Restoration:  # fmt: skip
+    text = policy.start(prior, [{"prompt": prompt} for prompt in prompts])
+    return solver.solve(problem, text, prior, policy, KeyedNoise([StreamKey(seed, i) for i in ids]), **more)
+
+
+def test_batches_do_not_matter(solver: Solver, prior: Prior, kind: str) -> None:
     """Results of a batch of 3 equal those of single runs in another order, within 1e-4 (signs are taken)."""
-    together = solve(solver, tiny_prior, x)
-    assert together.shape == x.shape
+    problem = problem_of(solver, prior, kind)
+    if field := refusal(solver, prior, problem):
+        assert (field, kind) in (("operator", "nonlinear"), ("prox", "nonlinear")) or field == "alpha_shift"
+        return
+    together = solve(solver, prior, problem).signal
+    assert together.shape == (3, *prior.info.signal_shape)
     assert together.dtype == torch.float32
     assert together.isfinite().all()
     for i in (2, 0):
-        alone = solve(solver, tiny_prior, x[i : i + 1], PROMPTS[i : i + 1], IDS[i : i + 1])
+        alone = solve(solver, prior, problem[i], PROMPTS[i : i + 1], ids=IDS[i : i + 1]).signal
         torch.testing.assert_close(alone[0], together[i], rtol=0, atol=1e-4)
 
 
-def test_inputs_stay_as_they_are(solver, tiny_prior, x) -> None:
-    given = problem(tiny_prior, x, PROMPTS)
-    copies = [t.clone() for t in (given.y, given.text.prompt, given.text.null)]
-    solver.solve(given, tiny_prior, POLICY, KeyedNoise([StreamKey(0, i) for i in IDS]))
-    for before, after in zip(copies, (given.y, given.text.prompt, given.text.null), strict=True):
-        assert torch.equal(before, after)
+def test_inputs_stay_as_they_are(solver: Solver, tiny_prior: Prior) -> None:
+    problem = problem_of(solver, tiny_prior, "linear")
+    text = POLICY.start(tiny_prior, [{"prompt": prompt} for prompt in PROMPTS])
+    given = problem.y if isinstance(problem, InverseProblem) else problem.source
+    tensors = [given, text.prompt.tokens, text.null.tokens]
+    copies = [tensor.clone() for tensor in tensors]
+    solver.solve(problem, text, tiny_prior, POLICY, KeyedNoise([StreamKey(0, i) for i in IDS]))
+    assert all(torch.equal(before, after) for before, after in zip(copies, tensors, strict=True))
 
 
-def test_steps_are_reported(solver, tiny_prior, x) -> None:
+def test_steps_are_reported(solver: Solver, tiny_prior: Prior) -> None:
     seen = []
-    solve(solver, tiny_prior, x, on_step=seen.append)
-    assert [info.step.index for info in seen] == list(range(solver.steps))
+    solve(solver, tiny_prior, problem_of(solver, tiny_prior, "linear"), on_step=seen.append)
+    assert [info.move.index for info in seen] == list(range(solver.steps))
     assert all(info.total == solver.steps for info in seen)
 
 
-def test_seed_and_text_matter_where_they_should(solver, tiny_prior, x) -> None:
-    first = solve(solver, tiny_prior, x)
-    assert torch.equal(first, solve(solver, tiny_prior, x))
-    moved_by_text = (first - solve(solver, tiny_prior, x, prompts=["a dog"] * 3)).abs().max()
-    moved_by_seed = (first - solve(solver, tiny_prior, x, seed=1)).abs().max()
-    if solver.uses_text:
-        assert moved_by_text > 1e-3
-        assert moved_by_seed > 1e-2
-    else:
-        assert moved_by_text == 0
-        assert moved_by_seed == 0
+def test_seed_and_text_matter_where_they_should(solver: Solver, tiny_prior: Prior) -> None:
+    problem = problem_of(solver, tiny_prior, "linear")
+    first = solve(solver, tiny_prior, problem).signal
+    assert torch.equal(first, solve(solver, tiny_prior, problem).signal)
+    moved_by_text = (first - solve(solver, tiny_prior, problem, ["a dog"] * 3).signal).abs().max()
+    moved_by_seed = (first - solve(solver, tiny_prior, problem, seed=1).signal).abs().max()
+    assert (moved_by_text > 1e-3) == solver.uses_text
+    assert (moved_by_seed > 1e-2) == solver.uses_noise
+
+
+@pytest.mark.parametrize(("slot", "option"), [(slot, option) for slot, names in SLOTS.items() for option in names])
+def test_every_rule_of_every_slot_runs(slot: str, option: str, prior: Prior, kind: str) -> None:
+    """Over every prior and kind of operator: samples stay apart, and a prior without what a rule needs is refused."""
+    rule = instantiate(composed(f"{slot}={option}")[slot], _convert_="all")
+    policy = replace(TextPolicy(ConstantGuidance(3.0)), **{slot: rule})
+    solver = TReg(steps=4)
+    if prior.text is None:
+        if slot == "null_text" and isinstance(rule, AdaptiveNegation):
+            with pytest.raises(FieldError, match="needs image features"):
+                policy.check(prior.info)
+            return
+        assert policy.start(prior, [{"prompt": ""}] * 3) is None
+    policy.check(prior.info, [{"prompt": prompt if prior.text else ""} for prompt in PROMPTS])
+    problem = problem_of(solver, prior, kind)
+    together = solve(solver, prior, problem, policy=policy).signal
+    assert together.isfinite().all()
+    alone = solve(solver, prior, problem[1], PROMPTS[1:2], policy, IDS[1:2]).signal
+    torch.testing.assert_close(alone[0], together[1], rtol=0, atol=1e-4)
+
+
+def test_a_solver_refuses_what_it_does_not_solve(solver: Solver, tiny_prior: Prior) -> None:
+    x = torch.zeros(1, 3, 64, 64)
+    operator = operator_of("linear", tiny_prior)
+    problems = (InverseProblem(operator.A(x), operator, 0.01, 1e-4), EditProblem(x))
+    for problem in problems:
+        if not isinstance(problem, solver.problems):
+            with pytest.raises(FieldError, match=f"task={type(problem).__name__}: {type(solver).__name__} solves a"):
+                solver.check(problem, tiny_prior.info)

@@ -1,19 +1,20 @@
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import astuple, replace
 
 import pytest
 import torch
 
+from treg_exp.errors import FieldError
 from treg_exp.noise import KeyedNoise, StreamKey
 from treg_exp.operators.linear.bicubic import BicubicDownsampling
 from treg_exp.operators.methods import CG, Exact
-from treg_exp.priors.base import Counted
+from treg_exp.priors.counting import counted
 from treg_exp.solvers.treg import DataSteps, TReg
+from treg_exp.tasks.problems import InverseProblem
 from treg_exp.text.guidance import ConstantGuidance
 from treg_exp.text.null_text import FixedNullText
 from treg_exp.text.policy import TextPolicy
-from treg_exp.tasks.problems import Measurement, Problem
 
 POLICY = TextPolicy(ConstantGuidance(3.0), FixedNullText())
 
@@ -21,10 +22,11 @@ POLICY = TextPolicy(ConstantGuidance(3.0), FixedNullText())
 def run(prior, solver: TReg, sigma: float = 0.0, lam: float = 0.0, policy: TextPolicy = POLICY):
     operator = BicubicDownsampling(factor=8, signal_shape=(3, 64, 64))
     x = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    counted = Counted(prior)
-    problem = Problem(Measurement(operator.A(x), operator, sigma, lam), policy.start(prior, ["a cat"]))
-    image = solver.solve(problem, counted, policy, KeyedNoise([StreamKey(0, "a")])).image
-    return image, problem, counted.evaluations
+    watched, calls = counted(prior)
+    problem = InverseProblem(operator.A(x), operator, sigma, lam)
+    text = policy.start(prior, [{"prompt": "a cat"}])
+    image = solver.solve(problem, text, watched, policy, KeyedNoise([StreamKey(0, "a")])).signal
+    return image, problem, calls
 
 
 def test_released_window_has_57_of_200_steps() -> None:
@@ -75,10 +77,10 @@ def test_the_last_projection_fits_better_where_it_knows_the_range(tiny_prior) ->
     assert misfit(20) < 0.5 * misfit(0)
 
 
-@pytest.mark.parametrize("changed", [{"final_iterations": -1}, {"final_penalty": 0.0}])
-def test_a_last_projection_that_cannot_be(changed: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match=r"final_iterations=.*must be >= 0 and > 0"):
-        TReg(**changed)
+@pytest.mark.parametrize(("field", "value"), [("final_iterations", -1), ("final_penalty", 0.0)])
+def test_a_last_projection_that_cannot_be(field: str, value: float) -> None:
+    with pytest.raises(FieldError, match=rf"{field}={value}: must be >"):
+        TReg(**{field: value})
 
 
 def test_steps_against_the_gradient_alone() -> None:
@@ -86,12 +88,12 @@ def test_steps_against_the_gradient_alone() -> None:
         TReg(dps_scale=-1.0)
 
 
-def test_network_evaluations(tiny_prior) -> None:
-    assert run(tiny_prior, TReg(steps=6))[2] == 12
+def test_what_a_restoration_costs(tiny_prior) -> None:
+    assert astuple(run(tiny_prior, TReg(steps=6))[2]) == (12, 0, 2, 3)  # two data steps, and the last decoding
     conditional = TextPolicy(ConstantGuidance(1.0), FixedNullText())
-    assert run(tiny_prior, TReg(steps=6), policy=conditional)[2] == 6
-    # dps steps ask for the null text alone: data steps 0 and 3 cost two evaluations, the other four one
-    assert run(tiny_prior, TReg(steps=6, off_window="dps"))[2] == 8
+    assert run(tiny_prior, TReg(steps=6), policy=conditional)[2].forward == 6
+    # dps steps ask for the null text alone: data steps 0 and 3 cost two evaluations, the other four one, and a gradient
+    assert astuple(run(tiny_prior, TReg(steps=6, off_window="dps"))[2]) == (8, 4, 2, 7)
 
 
 @pytest.mark.parametrize(

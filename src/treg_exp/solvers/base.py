@@ -66,6 +66,7 @@ class Solver(ABC):
         steps: number of times ``on_step`` is called per batch (progress bars and time estimates rely on it).
         problems: kinds of problems that it solves.
         uses_text: False for solvers that never look at a text.
+        uses_noise: False for solvers that draw no random numbers.
         needs_linear: True for solvers that take an adjoint or a pseudo-inverse.
         needs_gradient: True for solvers that take a proximal step or a gradient of the data term.
     """
@@ -73,6 +74,7 @@ class Solver(ABC):
     steps: int
     problems: ClassVar[tuple[type, ...]] = (InverseProblem,)
     uses_text: ClassVar[bool] = True
+    uses_noise: ClassVar[bool] = True
     needs_linear: ClassVar[bool] = False
     needs_gradient: ClassVar[bool] = False
 

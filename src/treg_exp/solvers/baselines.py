@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from treg_exp.noise import Noise
+from treg_exp.operators.linear.base import LinearOperator
 from treg_exp.priors.prior import Prior
 from treg_exp.solvers.base import OnStep, Restoration, Solver, ignore
 from treg_exp.tasks.problems import InverseProblem
@@ -17,6 +18,7 @@ class PseudoInverse(Solver):
 
     steps = 0
     uses_text = False
+    uses_noise = False
     needs_linear = True
 
     @torch.no_grad()
@@ -25,6 +27,7 @@ class PseudoInverse(Solver):
         on_step: OnStep = ignore,
     ) -> Restoration:  # fmt: skip
         """See :class:`Solver`."""
+        assert isinstance(problem.operator, LinearOperator), "check() refuses others"
         return Restoration(problem.operator.pinv(problem.y))
 
 
@@ -33,6 +36,7 @@ class Adjoint(Solver):
 
     steps = 0
     uses_text = False
+    uses_noise = False
     needs_linear = True
 
     @torch.no_grad()
@@ -41,4 +45,5 @@ class Adjoint(Solver):
         on_step: OnStep = ignore,
     ) -> Restoration:  # fmt: skip
         """See :class:`Solver`."""
-        return Restoration(problem.operator.adjoint(problem.y) / problem.operator.norm_sq)
+        assert isinstance(problem.operator, LinearOperator), "check() refuses others"
+        return Restoration(problem.operator.adjoint(problem.y) / (problem.operator.norm_sq or 1.0))  # 0: nothing measured

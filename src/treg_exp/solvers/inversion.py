@@ -27,6 +27,7 @@ class Inversion(Solver):
 
     steps: int = 50
     problems = (EditProblem,)
+    uses_noise = False
 
     def __post_init__(self) -> None:
         check_steps(self.steps)

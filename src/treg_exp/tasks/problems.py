@@ -21,7 +21,7 @@ class InverseProblem:
         y: (B, *measurement_shape) in the units of the operator's output.
         operator: the frozen forward operator that made y.
         sigma: standard deviation of n, in the units of y (signals in [-1, 1]).
-        lam: weight of the proximal term, matched to sigma and to the operator's norm (see ``tasks/task.py``).
+        lam: weight of the proximal term, matched to sigma and to the operator's norm (see ``tasks/inverse.py``).
     """
 
     name: ClassVar[str] = "a measurement"

@@ -68,9 +68,9 @@ def test_boxes_that_make_no_sense(box: tuple[float, ...], message: str) -> None:
 @pytest.mark.parametrize(
     ("mask", "message"),
     [
-        (torch.zeros(1, 1, 4, 4), "mask: measures nothing"),
-        (torch.full((1, 1, 4, 4), 0.5), "mask: values must be 0 or 1"),
-        (torch.ones(1, 3, 4, 4), "mask: shape"),
+        (torch.zeros(1, 1, 4, 4), r"mask=\(1, 1, 4, 4\): measures nothing"),
+        (torch.full((1, 1, 4, 4), 0.5), r"mask=\(1, 1, 4, 4\): values must be 0 or 1"),
+        (torch.ones(1, 3, 4, 4), r"mask=\(1, 3, 4, 4\): shape must be"),
     ],
 )
 def test_masks_that_make_no_sense(mask: torch.Tensor, message: str) -> None:

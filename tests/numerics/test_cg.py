@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from treg_exp.operators.methods import CG
 from treg_exp.numerics.cg import conjugate_gradients, damped_least_squares, largest_eigenvalue
+from treg_exp.operators.methods import CG
 
 
 def dense(samples: int = 3, rows: int = 5, columns: int = 8) -> torch.Tensor:

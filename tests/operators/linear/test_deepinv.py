@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,14 +12,15 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from tests.operators.tasks import PRESETS
-from treg_exp.operators.linear.blur import GaussianBlur
-from treg_exp.operators.linear.deepinv_adapter import DeepinvOperator, deepinv_task
+from treg_exp.errors import FieldError
+from treg_exp.numerics.cg import dot
+from treg_exp.operators.linear.blur import GaussianBlur, gaussian_kernel
+from treg_exp.operators.linear.deepinv_adapter import DeepinvOperator
 from treg_exp.operators.linear.kernel_blur import KernelBlur
 from treg_exp.operators.linear.masking import Masking
 from treg_exp.operators.linear.mri import FourierLines
-from treg_exp.operators.noise.models import GaussianNoise
-from treg_exp.operators.linear.blur import gaussian_kernel
-from treg_exp.numerics.cg import dot
+from treg_exp.operators.noise.gaussian import GaussianNoise
+from treg_exp.tasks.deepinv import DeepinvTask
 
 SHAPE = (3, 16, 16)
 GAUSSIAN = {"_target_": "deepinv.physics.functional.gaussian_blur", "psf_size": [9, 9], "sigma": 1.5}
@@ -139,7 +141,7 @@ def test_an_instance_is_copied() -> None:
 
     physics = Inpainting(img_size=SHAPE, mask=0.5)
     noise_model = physics.noise_model
-    operator = deepinv_task(physics, GaussianNoise(0.1)).build(SHAPE, ["a"])
+    operator = DeepinvTask(physics, GaussianNoise(0.1)).build(SHAPE, ["a"])
     before = operator.fingerprint()
     physics.mask.zero_()
     assert operator.norm_sq == pytest.approx(1.0, rel=1e-3)
@@ -151,10 +153,11 @@ def test_mistakes_are_named() -> None:
     from deepinv.physics import MRI
 
     noise = GaussianNoise(0.1)
-    with pytest.raises(ValueError, match="physics=Conv2d: must be a deepinv LinearPhysics"):
-        deepinv_task(torch.nn.Conv2d(3, 3, 1), noise).build(SHAPE, ["a"])
-    with pytest.raises(ValueError, match=r"physics=MRI: fails for an image of shape \(3, 16, 16\)"):
-        deepinv_task(MRI, noise).build(SHAPE, ["a"])
+    for wrong in (torch.nn.Conv2d(3, 3, 1), torch.nn.Conv2d, partial(torch.nn.Conv2d, 3), partial(print)):
+        with pytest.raises(FieldError, match=r"^physics=\w+: must be a deepinv LinearPhysics"):
+            DeepinvTask(wrong, noise)
+    with pytest.raises(FieldError, match=r"^operator\.physics=MRI: fails for a signal of shape \(3, 16, 16\)"):
+        DeepinvTask(MRI, noise).build(SHAPE, ["a"])
 
 
 def test_a_wrong_adjoint_is_found() -> None:

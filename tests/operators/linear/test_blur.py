@@ -6,8 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from treg_exp.operators.linear.blur import GaussianBlur
-from treg_exp.operators.linear.blur import gaussian_kernel
+from treg_exp.operators.linear.blur import GaussianBlur, gaussian_kernel
 
 PADDING = {"zero": "constant", "reflect": "reflect", "symmetric": None, "circular": "circular"}
 
@@ -69,7 +68,7 @@ def test_the_papers_blur_keeps_87_of_512_modes_when_truncated() -> None:
         ({"sigma": 0.0}, "sigma=0.0: width of the blur must be > 0"),
         ({"kernel_size": 4}, "kernel_size=4: must be an odd integer >= 1"),
         ({"kernel_size": 33}, "kernel_size=33: is larger than the 32x32 image"),
-        ({"boundary": "wrap"}, "boundary='wrap': must be one of zero, reflect, symmetric, circular"),
+        ({"boundary": "wrap"}, "boundary=wrap: must be one of zero, reflect, symmetric, circular"),
         ({"truncation": -0.1}, "truncation=-0.1: must be >= 0"),
         ({"truncation": 2.0}, "truncation=2.0: removes the whole operator"),
     ],

@@ -10,12 +10,11 @@ import torch
 from torch import Tensor
 
 from treg_exp.operators.base import Operator
-from treg_exp.operators.composition import Composition
 from treg_exp.operators.linear.average import AveragePooling
-from treg_exp.operators.linear.blur import GaussianBlur
+from treg_exp.operators.linear.blur import GaussianBlur, gaussian_kernel
+from treg_exp.operators.linear.composition import Composition
 from treg_exp.operators.linear.kernel_blur import KernelBlur
 from treg_exp.operators.linear.radon import SparseViewCT
-from treg_exp.operators.linear.blur import gaussian_kernel
 
 SHAPE = (3, 12, 16)
 LINE = gaussian_kernel(0.6, 3).float()

@@ -9,8 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from treg_exp.operators.linear.bicubic import BicubicDownsampling
-from treg_exp.operators.linear.bicubic import bicubic_axis, bicubic_matrix
+from treg_exp.operators.linear.bicubic import BicubicDownsampling, bicubic_axis, bicubic_matrix
 
 
 def keys(t: float) -> float:

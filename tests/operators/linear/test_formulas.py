@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from functools import partial
 
 import pytest
@@ -10,21 +11,20 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from treg_exp.errors import FieldError
 from treg_exp.operators.base import Operator
-from treg_exp.operators.composition import Composition
-from treg_exp.operators.linear.anisotropic import AnisotropicGaussianBlur
+from treg_exp.operators.linear.anisotropic import AnisotropicGaussianBlur, anisotropic_kernel
 from treg_exp.operators.linear.average import AveragePooling
 from treg_exp.operators.linear.blur import GaussianBlur
 from treg_exp.operators.linear.colour import BayerMosaic, Greyscale
+from treg_exp.operators.linear.composition import Composition
 from treg_exp.operators.linear.compressed import CompressedSensing
 from treg_exp.operators.linear.kernel_blur import KernelBlur
 from treg_exp.operators.linear.masking import BoxInpainting, Outpainting, RandomInpainting
-from treg_exp.operators.linear.motion import MotionBlur
+from treg_exp.operators.linear.motion import MotionBlur, motion_kernel
 from treg_exp.operators.linear.mri import FourierLines
 from treg_exp.operators.linear.radon import SparseViewCT
 from treg_exp.operators.linear.random_masks import RandomBoxInpainting, StrokeInpainting
-from treg_exp.operators.linear.anisotropic import anisotropic_kernel
-from treg_exp.operators.linear.motion import motion_kernel
 
 SHAPE = (3, 32, 48)
 
@@ -175,6 +175,18 @@ def test_masks() -> None:
     assert (1 - boxes.mask).flatten(1).sum(1).tolist() == [8 * 12, 8 * 12]
 
 
+def test_the_part_of_a_composition_that_is_wrong_is_named() -> None:
+    pair = partial(Composition, partial(AveragePooling, 2), partial(AveragePooling, 5))
+    for first, second, message in (
+        (partial(GaussianBlur, 0.0, 5), partial(AveragePooling, 2), "first.sigma=0.0: width of the blur"),
+        (partial(GaussianBlur, 1.0, 5), partial(AveragePooling, 5), "second.factor=5: must divide both sides"),
+        (partial(GaussianBlur, 1.0, 5), pair, "second.second.factor=5: must divide both sides"),
+        (partial(GaussianBlur, 1.0, 5), AveragePooling(2, SHAPE), "second=AveragePooling: must be callable"),
+    ):
+        with pytest.raises(FieldError, match=f"^{re.escape(message)}"):
+            Composition(first, second, SHAPE, ["a"])
+
+
 @pytest.mark.parametrize(
     ("name", "settings", "ours"),
     [
@@ -203,21 +215,24 @@ def test_equals_deepinv(name: str, settings: dict[str, object], ours: Operator) 
         (lambda: AveragePooling(5, SHAPE), "factor=5: must divide both sides of the image, which is 32x48"),
         (lambda: KernelBlur(skew(33), SHAPE), "kernel_size=33: is larger than the 32x48 image"),
         (lambda: KernelBlur(skew(4), SHAPE), "kernel_size=4: must be an odd integer"),
-        (lambda: KernelBlur(skew(5), SHAPE, "wrap"), "boundary='wrap': must be one of zero, reflect"),
-        (lambda: KernelBlur(0 * skew(5), SHAPE), "kernel: is zero, nothing would be measured"),
-        (lambda: KernelBlur(torch.cat([skew(5), 2 * skew(5)]), SHAPE), r"sum of \|k\| differs .*, \[1.0, 2.0\]"),
+        (lambda: KernelBlur(skew(5), SHAPE, "wrap"), "boundary=wrap: must be one of zero, reflect"),
+        (lambda: KernelBlur(0 * skew(5), SHAPE), r"kernel=\(1, 1, 5, 5\): is zero, nothing would be measured"),
+        (lambda: KernelBlur(torch.cat([skew(5), 2 * skew(5)]), SHAPE), r"kernel=\[1.0, 2.0\]: sum of \|k\| differs"),
         (lambda: MotionBlur(5, 2.0, SHAPE, ["a"]), r"intensity=2.0: must be in \[0, 1\]"),
         (lambda: AnisotropicGaussianBlur((1.0, 0.0), 0, 5, SHAPE), r"sigma=\(1.0, 0.0\): must be two widths"),
         (lambda: AnisotropicGaussianBlur((1.0, math.nan), 0, 5, SHAPE), r"sigma=\(1.0, nan\): must be two widths"),
         (lambda: AnisotropicGaussianBlur((1.0, 1.0), math.nan, 5, SHAPE), "angle=nan: must be a finite number"),
-        (lambda: KernelBlur(skew(5) * math.nan, SHAPE), "kernel: has entries that are not finite"),
-        (lambda: Greyscale("red", SHAPE), "weights='red': must be one of mean, luma"),
+        (lambda: KernelBlur(skew(5) * math.nan, SHAPE), r"kernel=\(1, 1, 5, 5\): has entries that are not finite"),
+        (lambda: Greyscale("red", SHAPE), "weights=red: must be one of mean, luma"),
         (lambda: CompressedSensing(0, SHAPE, ["a"]), r"fraction=0: must be in \(0, 1\]"),
         (lambda: FourierLines(0.5, 0.08, SHAPE, ["a"]), "acceleration=0.5: must be >= 1"),
         (lambda: FourierLines(8, 0.5, SHAPE, ["a"]), "centre=0.5: has 24 lines, but acceleration=8 allows 6"),
         (lambda: SparseViewCT(0, SHAPE), "angles=0: must be an integer >= 1"),
         (lambda: Outpainting((0.5, 0.001), SHAPE), "no pixel of a 32x48 image, nothing would be measured"),
-        (lambda: StrokeInpainting(9, 9, 1.0, (3.0, 3.0), 90.0, SHAPE, ["a"]), "mask: measures nothing"),
+        (
+            lambda: StrokeInpainting(9, 9, 1.0, (3.0, 3.0), 90.0, SHAPE, ["a"]),
+            r"mask=\(1, 1, 32, 48\): measures nothing",
+        ),
         (lambda: StrokeInpainting(1, 1, 0.1, (0.1, 0.1), math.nan, SHAPE, ["a"]), "max_turn=nan: must be a finite"),
         (lambda: RandomBoxInpainting((0.5, 0.5), math.nan, SHAPE, ["a"]), "margin=nan: must be >= 0"),
         (lambda: RandomBoxInpainting((0.9, 0.9), 0.1, SHAPE, ["a"]), "margin=0.1: must be >= 0 and leave room"),
@@ -229,7 +244,7 @@ def test_equals_deepinv(name: str, settings: dict[str, object], ours: Operator) 
                 SHAPE,
                 ["a"],
             ),
-            r"second: cannot follow first, whose measurements are \(1, 32, 48\)",
+            r"^second=\(1, 32, 48\): cannot follow first, whose measurements have that shape: must be \(3, H, W\)",
         ),
     ],
 )
