@@ -36,9 +36,7 @@ CLIP_WIDTHS = (16, 24)  # of the hidden states of CLIP-L and CLIP-G
 T5_WIDTH = 48
 
 
-def write_waveform(
-    folder: Path, *, length: int = 4096, channels: int = 1, scheduler: Any = None, **unet: Any
-) -> Path:
+def write_waveform(folder: Path, *, length: int = 4096, channels: int = 1, scheduler: Any = None, **unet: Any) -> Path:
     """A ``UNet1DModel`` of (channels, length) waveforms, with `ddim` unless a scheduler is given.
 
     ``unet`` overrides settings of the network.

@@ -28,7 +28,8 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def _pipeline(folder: Path, prior: Prior) -> FluxPipeline:
     pipe = FluxPipeline(
         transformer=prior.denoiser.network.module, vae=prior.codec.network.module, text_encoder=prior.text.clip,
-        tokenizer=prior.text.tokenizer, text_encoder_2=prior.text.t5.network.module, tokenizer_2=prior.text.t5.tokenizer,
+        tokenizer=prior.text.tokenizer, text_encoder_2=prior.text.t5.network.module,
+        tokenizer_2=prior.text.t5.tokenizer,
         scheduler=FlowMatchEulerDiscreteScheduler.from_pretrained(folder / "scheduler"),
     )  # fmt: skip
     pipe.set_progress_bar_config(disable=True)

@@ -18,8 +18,8 @@ from tests.priors.sampling import load
 from tests.test_config import composed
 from treg_exp.app import run
 from treg_exp.priors import tiny
-from treg_exp.priors.folder import prior_path
 from treg_exp.priors.diffusers_folder import DiffusersFolder
+from treg_exp.priors.folder import prior_path
 from treg_exp.priors.prior import Prior
 from treg_exp.reports.rows import read_rows
 from treg_exp.schedule.levels import Level
@@ -150,7 +150,8 @@ def test_signals_keep_their_size_and_text_and_pictures_matter(prior: Prior) -> N
 @pytest.mark.parametrize("solver", sorted(p.stem for p in (ROOT / "conf" / "solver").glob("*.yaml")))
 def test_every_solver_runs_with_negation_and_all_metrics(solver: str, tmp_path: Path) -> None:
     steps = ["solver.steps=4"] if "steps" in OmegaConf.load(ROOT / "conf" / "solver" / f"{solver}.yaml") else []
-    chosen = ["prior=tiny_random", f"solver={solver}", *steps, "null_text=negation", "metrics=default"]
+    task = ["task=edit"] if solver == "inversion" else []
+    chosen = ["prior=tiny_random", f"solver={solver}", *task, *steps, "null_text=negation", "metrics=default"]
     run(composed(*chosen, "data.limit=1", "logger=csv", f"run_dir={tmp_path}/r"))
     rows = read_rows(tmp_path / "r")
     assert {row["variant"] for row in rows} == {"own", "no_text", "counterfactual"}
