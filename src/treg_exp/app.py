@@ -8,12 +8,14 @@ import signal
 import sys
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from omegaconf import DictConfig, OmegaConf
 
 from treg_exp.errors import ConfigError, RunFailedError
 from treg_exp.experiment import Experiment
+from treg_exp.run_layout import RECONSTRUCTION, Key, RunLayout, key_of, picture, read_rows
 
 
 def run(cfg: DictConfig) -> float | None:
@@ -53,10 +55,12 @@ def run(cfg: DictConfig) -> float | None:
         rows, summary = conclude(experiment)
         failed = len(experiment.items) - len(rows)
         folder.write_status("failed" if failed else "finished", _keys(experiment))
-        grid = "grid.png, " if rows else ""  # where every restoration has failed there is none
-        print(f"results: {folder.path}  ({grid}results.csv, summary.json, samples/)", flush=True)
+        layout = folder.layout
+        made = [layout.grid, layout.results, layout.summary]
+        made = made if rows else made[1:]  # where every restoration has failed there is no picture
+        print(f"results: {folder.path}  ({', '.join(file.name for file in made)}, {layout.samples.name}/)", flush=True)
         for logger in experiment.loggers:
-            logger.finish(rows, summary, lambda key: folder.reconstruction(key, experiment.settings.draws))
+            logger.finish(rows, summary, lambda key: picture(layout.found(key), RECONSTRUCTION))
             logger.close(exit_code=1 if failed else 0)
     except BaseException as error:
         _write_end(experiment, error)
@@ -66,7 +70,7 @@ def run(cfg: DictConfig) -> float | None:
     finally:
         folder.close()
     if failed:
-        raise RunFailedError(f"{failed} of {len(experiment.items)} restorations failed, see {folder.path}/failures")
+        raise RunFailedError(f"{failed} of {len(experiment.items)} restorations failed, see {folder.layout.failures}")
     values = [row["psnr"] for row in rows if row.get("psnr") is not None]
     return sum(values) / len(values) if values else None
 
@@ -95,9 +99,10 @@ def restore(experiment: Experiment, devices: int | None = None) -> None:
     world = devices * settings.num_nodes
     loggers = experiment.loggers if first else []
     progress = StepProgress(experiment.solver.steps, -(-len(batches) // world))
-    writer = RunWriter(folder, _keys(experiment), experiment.settings.draws)
+    writer = RunWriter(folder, _keys(experiment), experiment.settings.draws, experiment.columns.medium)
     trainer = _trainer(experiment, devices, [writer, progress, OwnSigterm(), *loggers])
     if first:
+        folder.write_columns(experiment.columns)
         folder.write_environment(experiment.prior.number_format(trainer.strategy.root_device))
         folder.write_status("running", _keys(experiment))
     for logger in loggers:
@@ -121,7 +126,7 @@ def join(run_dir: str, devices: int) -> None:
 
     end_with_parent()
     quiet()
-    cfg = OmegaConf.load(f"{run_dir}/config.yaml")
+    cfg = OmegaConf.load(RunLayout(Path(run_dir)).config)
     assert isinstance(cfg, DictConfig)
     cfg.run_dir = run_dir
     if "verify" in cfg.data:
@@ -136,25 +141,27 @@ def conclude(experiment: Experiment) -> tuple[list[dict[str, Any]], dict[str, An
         All rows of the run in the order of the work items, and the summary.
     """
     from treg_exp.files import write_json
+    from treg_exp.reports.columns import read_columns
     from treg_exp.reports.grid import write_grid
     from treg_exp.reports.posterior import write_posterior, write_posterior_grid
-    from treg_exp.reports.rows import read_rows, write_results
+    from treg_exp.reports.rows import write_results
     from treg_exp.reports.summary import summarise
     from treg_exp.reports.table import render
 
-    path = experiment.folder.path
+    path, layout = experiment.folder.path, experiment.folder.layout
     wanted = {item.key: position for position, item in enumerate(experiment.items)}
-    rows = [r for r in read_rows(path) if (r["sample_id"], r["variant"], r["draw"]) in wanted]
-    rows.sort(key=lambda r: wanted[r["sample_id"], r["variant"], r["draw"]])
+    rows = [row for row in read_rows(path) if key_of(row) in wanted]
+    rows.sort(key=lambda row: wanted[key_of(row)])
+    experiment.folder.write_columns(experiment.columns)  # of a finished run that is older than this file
     posterior = write_posterior(path, rows)
-    summary = summarise(rows, posterior)
-    write_results(rows, path / "results.csv")
-    write_json(path / "summary.json", summary)
+    summary = summarise(rows, experiment.columns.known, posterior)
+    write_results(rows, experiment.columns.known, layout.results)
+    write_json(layout.summary, summary)
     if rows:
-        write_grid(path, list(experiment.variants), path / "grid.png", title=experiment.title, rows=rows)
+        write_grid(path, list(experiment.variants), layout.grid, title=experiment.title, rows=rows)
         if posterior:
-            write_posterior_grid(path, posterior, path / "posterior.png")
-        print(render(summary, experiment.title), flush=True)
+            write_posterior_grid(path, posterior, layout.posterior_grid)
+        print(render(summary, read_columns(path), experiment.title), flush=True)
     return rows, summary
 
 
@@ -213,7 +220,7 @@ def _trainer(experiment: Experiment, devices: int, callbacks: Sequence[Any] = ()
         raise ConfigError(f"trainer: {' '.join(str(error).split())}") from None
 
 
-def _keys(experiment: Experiment) -> frozenset[tuple[str, str, int]]:
+def _keys(experiment: Experiment) -> frozenset[Key]:
     return frozenset(item.key for item in experiment.items)
 
 
@@ -225,14 +232,13 @@ def _announce(experiment: Experiment) -> None:
     """
     from treg_exp.engine.run_folder import git_revision
     from treg_exp.files import read_json
-    from treg_exp.reports.rows import read_rows
 
     items, path = {item.key: item for item in experiment.items}, experiment.folder.path
-    done = [row for row in read_rows(path) if (row["sample_id"], row["variant"], row["draw"]) in items]
+    done = [row for row in read_rows(path) if key_of(row) in items]
     if not done:
         return
     for row in done:
-        prompt = items[row["sample_id"], row["variant"], row["draw"]].texts["prompt"]
+        prompt = items[key_of(row)].texts["prompt"]
         if row["prompt"] != prompt:
             raise ConfigError(
                 f"run_dir={path} holds {row['sample_id']} with the text {row['prompt']!r}, now it is {prompt!r}; "
@@ -242,7 +248,7 @@ def _announce(experiment: Experiment) -> None:
         print(f"continuing {path}: {len(done)} of {len(items)} restorations are there", flush=True)
     else:
         print(f"nothing to do: {path} holds all {len(items)} restorations; another run_dir makes them anew", flush=True)
-    made, now = read_json(path / "environment.json").get("git"), git_revision()
+    made, now = read_json(experiment.folder.layout.environment).get("git"), git_revision()
     if made != now:
         print(f"note: they were made by revision {made}, this is {now}", flush=True)
 

@@ -31,13 +31,17 @@ from treg_exp.config import (
 )
 from treg_exp.data.base import Source, subset
 from treg_exp.data.prompts import Prompt
+from treg_exp.engine.costs import COSTS, cost_columns
 from treg_exp.engine.run_folder import RunFolder
-from treg_exp.engine.work import Key, Variant, WorkItem, batches, pending, plan, spread
-from treg_exp.errors import ConfigError
-from treg_exp.metrics.base import Metric
+from treg_exp.engine.work import Variant, WorkItem, batches, pending, plan, spread
+from treg_exp.errors import ConfigError, FieldError
+from treg_exp.metrics.base import Metric, check_metrics, columns_of
+from treg_exp.metrics.column import Columns
 from treg_exp.priors.info import PriorInfo
 from treg_exp.priors.prior import PriorSpec
 from treg_exp.priors.stacked import info_for_signals
+from treg_exp.run_layout import Key
+from treg_exp.signals.media import medium
 from treg_exp.solvers.base import OnStep, Solver
 from treg_exp.tasks.base import Task
 from treg_exp.text.guidance import Guidance
@@ -131,6 +135,9 @@ class Experiment:
         """Pose the problem of the first sample: what does not fit is found now, not after loading a model."""
         if not self.items:
             raise ConfigError("nothing to do: no image has a text for any variant")
+        info = self.prior.info
+        _named_error("prior", lambda: medium(info.medium, info.sample_rate))
+        _named_error("metrics", lambda: check_metrics(self.metrics, info.medium, COSTS))
         first = self.source[self.items[0].index]
         _named_error("data.image_size", lambda: self.prior.info.latent_shape(self.signal_shape))
         problem = _named_error(
@@ -144,8 +151,14 @@ class Experiment:
     @cached_property
     def signal_shape(self) -> tuple[int, ...]:
         """Native shape of the signals: the prior's, with the size that the data asks for."""
-        native, wished = self.prior.info.signal_shape, self.config["data"].get("image_size")
-        return native if wished is None else (native[0], *[int(wished)] * (len(native) - 1))
+        return _signal_shape(self.config["data"], self.prior.info)
+
+    @cached_property
+    def columns(self) -> Columns:
+        """What the numbers of the run mean."""
+        info = self.prior.info
+        noun = medium(info.medium, info.sample_rate).noun
+        return Columns({**columns_of(self.metrics), **cost_columns(noun)}, info.medium, info.sample_rate)
 
     @cached_property
     def title(self) -> str:
@@ -224,11 +237,25 @@ def _variant(name: str, node: DictConfig | None, cfg: DictConfig) -> Variant:
     return Variant(name, {**texts, "prompt": piece("prompt", Prompt)}, policy, optional)
 
 
+SIZES = ("image_size", "length")  # what the data group calls the sides of a signal; null: the prior's
+TOLD = ("image_size", "signal_shape", "sample_rate")  # what a data set is told of the prior's signals, if it asks
+
+
+def _signal_shape(node: Mapping[str, Any], info: PriorInfo) -> tuple[int, ...]:
+    """Native shape of the signals: the prior's, with the size that the data asks for."""
+    native, wished = info.signal_shape, [node[name] for name in SIZES if node.get(name) is not None]
+    return (native[0], *[int(wished[0])] * (len(native) - 1)) if wished else native
+
+
 def _source(node: DictConfig, info: PriorInfo) -> Source:
-    """The data set; ``image_size: null`` becomes the prior's."""
-    own = {k: v for k, v in node.items() if k not in ("limit", "offset", "batch_size", "image_size")}
-    if "image_size" in inspect.signature(get_object(node._target_)).parameters:  # real measurements keep their size
-        own["image_size"] = info.signal_shape[-1] if node.image_size is None else node.image_size
+    """The data set; it is told what it wants to know of the prior's signals."""
+    kind = get_object(node._target_)
+    if (made := getattr(kind, "medium", None)) not in (None, info.medium):
+        raise FieldError("data", node._target_, f"gives {made}, and the prior makes {info.medium}; choose other data")
+    shape = _signal_shape(node, info)
+    told = dict(zip(TOLD, (shape[-1], list(shape), info.sample_rate), strict=True))
+    own = {k: v for k, v in node.items() if k not in ("limit", "offset", "batch_size", *SIZES)}
+    own |= {k: v for k, v in told.items() if k in inspect.signature(kind).parameters}
     source: Source = build(OmegaConf.create(own), "data", Source)
     return source
 

@@ -19,7 +19,7 @@ from PIL import Image
 from tests.conftest import DATA, ROOT
 from tests.e2e import wandb_file
 from treg_exp.engine.run_folder import RunFolder
-from treg_exp.reports.rows import read_rows
+from treg_exp.run_layout import read_rows
 
 SMALL = ["solver.steps=4", "data.limit=2"]
 SINGLE = ["experiment=single", "logger=csv", "metrics=residual"]

@@ -16,10 +16,10 @@ from tests.conftest import DATA
 from tests.test_config import composed
 from treg_exp.app import run
 from treg_exp.errors import ConfigError, RunFailedError
-from treg_exp.files import save_png
 from treg_exp.operators.base import Operator
 from treg_exp.operators.linear.base import LinearOperator
-from treg_exp.reports.rows import read_rows
+from treg_exp.run_layout import read_rows
+from treg_exp.signals.image import save_png
 from treg_exp.solvers.base import Restoration
 from treg_exp.solvers.treg import TReg
 

@@ -21,7 +21,7 @@ from treg_exp.priors import tiny
 from treg_exp.priors.diffusers_folder import DiffusersFolder
 from treg_exp.priors.folder import prior_path
 from treg_exp.priors.prior import Prior
-from treg_exp.reports.rows import read_rows
+from treg_exp.run_layout import read_rows
 from treg_exp.schedule.levels import Level
 from treg_exp.text.null_text import AdaptiveNegation
 from treg_exp.text.policy import TextPolicy

@@ -29,6 +29,7 @@ class FileSource(ABC):
 
     Attributes:
         extensions: endings of the files that are samples, in lower case and with the dot.
+        medium: of the signals, None for any.
         measured: whether :meth:`load` gives the measurement of a sample; else it gives the target.
         files: sample_id -> file.
         verify: as above.
@@ -38,12 +39,13 @@ class FileSource(ABC):
     """
 
     extensions: ClassVar[tuple[str, ...]]
+    medium: ClassVar[str | None] = None
     measured: ClassVar[bool] = False
 
     def __init__(self, path: str | Path, manifest: str | Path | None = None, verify: bool = True) -> None:
         self._root = Path(path).expanduser()
         self.verify = verify
-        self.files = list_files(path, self.extensions)
+        self.files = self.find(path)
         self._ids = list(self.files)
         if verify:
             check_files(self._root, list(self.files.values()), self.problem)
@@ -52,12 +54,16 @@ class FileSource(ABC):
             self._texts = read_manifest(manifest)
             match(self._texts, {sample_id: self._name(sample_id) for sample_id in self._ids}, manifest)
 
+    def find(self, path: str | Path) -> dict[str, Path]:
+        """sample_id -> file below the folder, in order."""
+        return list_files(path, self.extensions)
+
     @abstractmethod
     def load(self, file: Path) -> Tensor:
         """The file as a float32 tensor without a batch axis; all samples of a run have one shape.
 
         Raises:
-            ConfigError: the file cannot be used; the message names it.
+            ValueError: the file cannot be used; the message names it.
         """
 
     def problem(self, file: Path) -> str | None:
@@ -95,7 +101,7 @@ class FileSource(ABC):
         for sample_id in (self._ids[index] for index in indices):
             try:
                 shapes.setdefault(tuple(self.load(self.files[sample_id]).shape), self._name(sample_id))
-            except ConfigError as error:
+            except ValueError as error:
                 broken[self._name(sample_id)] = str(error)
         if broken:
             (_, first), *others = broken.items()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -36,6 +37,7 @@ class ImageFolder(FileSource):
     """
 
     extensions = EXTENSIONS
+    medium: ClassVar[str] = "image"
 
     def __init__(
         self,

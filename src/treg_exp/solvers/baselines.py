@@ -46,4 +46,5 @@ class Adjoint(Solver):
     ) -> Restoration:  # fmt: skip
         """See :class:`Solver`."""
         assert isinstance(problem.operator, LinearOperator), "check() refuses others"
-        return Restoration(problem.operator.adjoint(problem.y) / (problem.operator.norm_sq or 1.0))  # 0: nothing measured
+        scale = problem.operator.norm_sq or 1.0  # 0 where nothing is measured
+        return Restoration(problem.operator.adjoint(problem.y) / scale)

@@ -93,8 +93,8 @@ class AdaptiveNegation:
         if layout is None or layout.comparable(width) is None:
             widths = " + ".join(map(str, layout.widths)) if layout else "none"
             raise FieldError(
-                "null_text", name, f"compares image features with null-text embeddings, but their widths differ: {width} "
-                f"and {widths}; use a fixed null text"
+                "null_text", name, "compares image features with null-text embeddings, but their widths differ: "
+                f"{width} and {widths}; use a fixed null text"
             )  # fmt: skip
 
     @torch.no_grad()
