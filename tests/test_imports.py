@@ -11,8 +11,8 @@ from tests.test_structure import modules
 
 #: Parts of the package that anybody may import without a framework.
 LIBRARY = (
-    "errors", "noise", "files", "numerics", "schedule", "signals", "operators", "priors", "data", "text", "tasks", "solvers",
-    "metrics", "reports", "api",
+    "errors", "noise", "files", "numerics", "schedule", "signals", "operators", "priors", "data", "text", "tasks",
+    "solvers", "metrics", "reports", "api",
 )  # fmt: skip
 HEAVY = ("hydra", "lightning", "wandb", "diffusers", "transformers", "open_clip", "matplotlib", "deepinv")
 

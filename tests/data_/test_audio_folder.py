@@ -13,7 +13,7 @@ from treg_exp.data.audio_folder import AudioFolder
 from treg_exp.data.base import subset
 from treg_exp.data.measurements import MeasurementFolder
 from treg_exp.data.stems import StemFolder
-from treg_exp.errors import ConfigError, FieldError
+from treg_exp.errors import FieldError, FileError
 
 RATE, SHAPE = 8000, (1, 16)
 
@@ -42,7 +42,7 @@ def test_rules_of_length(tmp_path: Path) -> None:
     assert first(AudioFolder(tmp_path / "short", SHAPE, RATE)) == ramp(12) + [0] * 4
     for folder, rule, told in (("long", {"longer": "refuse"}, 20), ("short", {"shorter": "refuse"}, 12)):
         source = AudioFolder(tmp_path / folder, SHAPE, RATE, **rule)  # type: ignore[arg-type]
-        with pytest.raises(ConfigError, match=f"has {told} samples, and signals have 16"):
+        with pytest.raises(FileError, match=f"has {told} samples, and signals have 16"):
             subset(source)
     with pytest.raises(FieldError, match="longer=middle: must be one of start, centre, refuse"):
         AudioFolder(tmp_path / "long", SHAPE, RATE, longer="middle")  # type: ignore[arg-type]
@@ -53,19 +53,19 @@ def test_rules_of_channels(tmp_path: Path) -> None:
     assert first(AudioFolder(tmp_path, SHAPE, RATE)) == [x / 2 for x in ramp(16)]
     assert first(AudioFolder(tmp_path, SHAPE, RATE, channels="first")) == ramp(16)
     assert AudioFolder(tmp_path, (2, 16), RATE)[0].target.shape == (2, 16)  # type: ignore[union-attr]
-    with pytest.raises(ConfigError, match="has 2 channels, and signals have 1"):
+    with pytest.raises(FileError, match="has 2 channels, and signals have 1"):
         subset(AudioFolder(tmp_path, SHAPE, RATE, channels="refuse"))
-    with pytest.raises(ConfigError, match="has 2 channels, and signals have 3"):
+    with pytest.raises(FileError, match="has 2 channels, and signals have 3"):
         subset(AudioFolder(tmp_path, (3, 16), RATE))
 
 
 def test_unusable_files_are_named_before_a_run(tmp_path: Path) -> None:
     write(tmp_path / "a.wav", ramp(16))
     write(tmp_path / "b.wav", [2.0] * 16)
-    with pytest.raises(ConfigError, match=r"b\.wav has values up to 2; signals are in \[-1, 1\]"):
+    with pytest.raises(FileError, match=r"b\.wav has values up to 2; signals are in \[-1, 1\]"):
         subset(AudioFolder(tmp_path, SHAPE, RATE))
     (tmp_path / "b.wav").write_text("no audio")
-    with pytest.raises(ConfigError, match=r"1 of 2 files .* cannot be used: b\.wav"):
+    with pytest.raises(FileError, match=r"1 of 2 files .* cannot be used: b\.wav"):
         AudioFolder(tmp_path, SHAPE, RATE)
     write(tmp_path / "b.wav", ramp(16), rate=44100)
     with pytest.raises(FieldError, match=r"sample_rate=44100: .*resample it"):
@@ -106,5 +106,5 @@ def test_real_measurements(tmp_path: Path) -> None:
     y = MeasurementFolder(tmp_path, sample_rate=RATE)[0].measurement
     assert y is not None
     assert y.tolist() == [[1.5] * 12]  # a mixture may leave [-1, 1]
-    with pytest.raises(ConfigError, match="an audio file, and the prior makes no audio"):
+    with pytest.raises(FileError, match="an audio file, and the prior makes no audio"):
         subset(MeasurementFolder(tmp_path))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,11 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
+from treg_exp.config import DataSettings
 from treg_exp.experiment import SIZES, TOLD
 
 CONF = Path(__file__).parents[2] / "conf"
-APP_FIELDS = {"limit", "offset", "batch_size"}  # the application takes these out before it builds the data
+APP_FIELDS = {field.name for field in fields(DataSettings)}  # the application takes these out before it builds the data
 FILES = sorted(path for group in ("data", "prompt", "metrics") for path in (CONF / group).glob("*.yaml"))
 
 

@@ -102,7 +102,8 @@ def test_a_folder_that_nobody_may_write(tmp_path: Path) -> None:
 
 
 def test_a_folder_of_a_version_that_noted_more_is_continued(tmp_path: Path) -> None:
-    (tmp_path / "identity.json").write_text('{"seed": 0, "data": {"verify": true}, "trainer": {}}')
+    data = {"_target_": "treg_exp.data.folder.ImageFolder"}
+    (tmp_path / "identity.json").write_text(json.dumps({"seed": 0, "data": {**data, "verify": True}, "trainer": {}}))
     folder = RunFolder(tmp_path)
-    folder.open({}, {"seed": 0, "data": {}})
+    folder.open({}, {"seed": 0, "data": data})
     folder.close()

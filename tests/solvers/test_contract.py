@@ -200,5 +200,5 @@ def test_a_solver_refuses_what_it_does_not_solve(solver: Solver, tiny_prior: Pri
     problems = (InverseProblem(operator.A(x), operator, 0.01, 1e-4), EditProblem(x))
     for problem in problems:
         if not isinstance(problem, solver.problems):
-            with pytest.raises(FieldError, match=f"task={type(problem).__name__}: {type(solver).__name__} solves a"):
+            with pytest.raises(FieldError, match=f"problem={type(problem).__name__}: {type(solver).__name__} solves a"):
                 solver.check(problem, tiny_prior.info)

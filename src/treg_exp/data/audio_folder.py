@@ -27,8 +27,8 @@ class AudioFolder(FileSource):
         verify: find unusable files early, see :class:`~treg_exp.data.file_source.FileSource`.
 
     Raises:
-        FieldError: another sample rate, or an unknown rule.
-        ConfigError: folder or manifest do not exist, or there are no, unusable or unlisted files.
+        FieldError: there is no such folder, no recording in it, another sample rate, or an unknown rule.
+        FileError: a file or the manifest cannot be used.
     """
 
     extensions = EXTENSIONS

@@ -33,7 +33,8 @@ class ImageFolder(FileSource):
         verify: find unusable files early, see :class:`~treg_exp.data.file_source.FileSource`.
 
     Raises:
-        ConfigError: folder or manifest do not exist, or there are no, unusable or unlisted images.
+        FieldError: there is no such folder, or no image in it, or a value is unknown.
+        FileError: an image or the manifest cannot be used.
     """
 
     extensions = EXTENSIONS

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from treg_exp.data import arrays, pictures
 from treg_exp.data.file_source import FileSource
-from treg_exp.errors import ConfigError, FieldError
+from treg_exp.errors import FieldError, FileError
 from treg_exp.signals import audio
 
 Colour = Literal["rgb", "grey"]
@@ -31,7 +31,8 @@ class MeasurementFolder(FileSource):
         sample_rate: of the prior's signals, in Hz; None refuses audio files.
 
     Raises:
-        ConfigError: folder or manifest do not exist, or there are no, unusable or unlisted files.
+        FieldError: there is no such folder, or no measurement in it.
+        FileError: a file or the manifest cannot be used.
     """
 
     extensions = pictures.EXTENSIONS + arrays.EXTENSIONS + audio.EXTENSIONS
@@ -46,7 +47,7 @@ class MeasurementFolder(FileSource):
         sample_rate: int | None = None,
     ) -> None:
         if colour not in get_args(Colour):
-            raise ConfigError(f"data.colour={colour!r} is unknown; choose one of: {', '.join(get_args(Colour))}")
+            raise FieldError("colour", colour, f"unknown; choose one of: {', '.join(get_args(Colour))}")
         self.colour = colour
         self.sample_rate = sample_rate
         super().__init__(path, manifest, verify)
@@ -61,7 +62,7 @@ class MeasurementFolder(FileSource):
         """The measurement y in the shape of the file: an image is (3, h, w) or (1, h, w) in [-1, 1]."""
         if file.suffix.lower() in audio.EXTENSIONS:
             if self.sample_rate is None:
-                raise FieldError("path", file, "an audio file, and the prior makes no audio")
+                raise FileError(f"{file} is an audio file, and the prior makes no audio")
             return audio.read_audio(file, self.sample_rate)
         if _is_array(file):
             return arrays.read_array(file)

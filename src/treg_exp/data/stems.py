@@ -32,7 +32,7 @@ class StemFolder(AudioFolder):
 
     Raises:
         FieldError: a sample lacks a stem, or there are fewer than two.
-        ConfigError: as there.
+        FileError: as there.
     """
 
     def __init__(

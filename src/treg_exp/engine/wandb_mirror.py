@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeVar
 
 from lightning.pytorch.callbacks import Callback
 
+from treg_exp.errors import FieldError
 from treg_exp.run_layout import Key, RunLayout, key_of
 
 log = logging.getLogger(__name__)
@@ -70,7 +71,7 @@ class WandbMirror(Callback):
         thumbnails: int = 64,
     ) -> None:  # fmt: skip
         if mode not in ("offline", "online"):
-            raise ValueError(f"mode={mode}: allowed are offline, online")
+            raise FieldError("mode", mode, "allowed are offline, online")
         self.mode, self.project, self.entity, self.group = mode, project, entity, group
         self.job_type, self.name, self.tags, self.thumbnails = job_type, name, list(tags), thumbnails
         self.broken = False

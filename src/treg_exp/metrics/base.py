@@ -40,10 +40,13 @@ class MetricInput:
 
     def __post_init__(self) -> None:
         if self.target is not None and self.target.shape != self.signal.shape:
-            shapes = f"{tuple(self.signal.shape)} and {tuple(self.target.shape)}"
-            raise ValueError(f"restored signals and targets differ in shape: {shapes}")
+            raise FieldError(
+                "target", tuple(self.target.shape), f"restored signals have the shape {tuple(self.signal.shape)}"
+            )
         if len(self.texts) != len(self.signal):
-            raise ValueError(f"{len(self.texts)} texts for {len(self.signal)} signals")
+            raise FieldError(
+                "texts", len(self.texts), f"must be one mapping for each of the {len(self.signal)} signals"
+            )
 
     @property
     def stacked(self) -> bool:
@@ -88,16 +91,18 @@ def check_metrics(metrics: Mapping[str, Metric], medium: str, taken: Collection[
         taken: columns that are filled by others.
 
     Raises:
-        FieldError: the name of the metric is its value.
+        FieldError: the field is the name of the metric.
     """
     filled = dict.fromkeys(taken, "the run itself")
     for name, metric in metrics.items():
         if metric.media is not None and medium not in metric.media:
             judged = " and ".join(metric.media)
-            raise FieldError("metrics", name, f"judges {judged}, and the prior makes {medium}; choose others")
+            kind = type(metric).__name__
+            raise FieldError(name, kind, f"judges {judged}, and the prior makes {medium}; choose others")
         for column in metric.columns:
             if column in filled:
-                raise FieldError("metrics", name, f"fills a column that {filled[column]} has filled: {column}")
+                kind, other = type(metric).__name__, filled[column]
+                raise FieldError(name, kind, f"fills the column {column}, which {other} fills already")
             filled[column] = name
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 
@@ -37,8 +38,10 @@ class DiffusersFolder(Options):
             which need less memory and differ a little at their seams.
         gradient_checkpointing: steps that take gradients through the networks compute activations twice instead of
             keeping them.
+        not_identity: fields that change no restoration.
     """
 
+    not_identity: ClassVar[tuple[str, ...]] = ("vae_slicing", "gradient_checkpointing")
     path: str = "emoji64"
 
     @property

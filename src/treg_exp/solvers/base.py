@@ -15,7 +15,7 @@ from treg_exp.operators.base import Operator
 from treg_exp.priors.info import PriorInfo
 from treg_exp.priors.prior import Prior
 from treg_exp.schedule.levels import Move
-from treg_exp.tasks.problems import EditProblem, InverseProblem, Problem
+from treg_exp.tasks.problems import InverseProblem, Problem
 from treg_exp.text.condition import TextCondition
 from treg_exp.text.policy import TextPolicy
 
@@ -72,7 +72,7 @@ class Solver(ABC):
     """
 
     steps: int
-    problems: ClassVar[tuple[type[InverseProblem] | type[EditProblem], ...]] = (InverseProblem,)
+    problems: ClassVar[tuple[type[Problem], ...]] = (InverseProblem,)
     uses_text: ClassVar[bool] = True
     uses_noise: ClassVar[bool] = True
     needs_linear: ClassVar[bool] = False
@@ -86,7 +86,9 @@ class Solver(ABC):
         """
         if not isinstance(problem, self.problems):
             able = " or ".join(kind.name for kind in self.problems)
-            raise FieldError("task", type(problem).__name__, f"{type(self).__name__} solves {able}, not {problem.name}")
+            raise FieldError(
+                "problem", type(problem).__name__, f"{type(self).__name__} solves {able}, not {problem.name}"
+            )
         if isinstance(problem, InverseProblem):
             self.check_operator(problem.operator)
         if self.steps:
