@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
+import torch
 from safetensors.torch import load_file
 
 from tests.e2e.test_run import run
@@ -18,9 +18,9 @@ def test_inversion_comes_back_and_another_text_changes_the_picture(tmp_path: Pat
     for (sample_id, variant), row in rows.items():
         assert row["residual"] is None, "nothing is measured"
         assert (row["nfe"], row["encodes"], row["decodes"]) == (100, 1, 1)
-        stored = load_file(tmp_path / "r" / "samples" / sample_id / variant / "latents.safetensors")
-        assert stored["inverted"].std() == pytest.approx(1.0, abs=0.3), "inversion ends near standard normal numbers"
         assert row["psnr"] > 25 if variant == "round_trip" else row["psnr"] < 22
     for sample_id in {sample_id for sample_id, _ in rows}:
-        edit, back = rows[sample_id, "edit"], rows[sample_id, "round_trip"]
-        assert edit["align_counterfactual"] > back["align_counterfactual"]
+        folder = tmp_path / "r" / "samples" / sample_id
+        back, edit = (load_file(folder / name / "latents.safetensors")["inverted"] for name in ("round_trip", "edit"))
+        assert torch.equal(back, edit), "the way up knows the source text alone"
+        assert 0.6 < back.std() < 1.1, "near standard normal numbers"

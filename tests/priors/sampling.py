@@ -13,11 +13,11 @@ from torch import Tensor
 from treg_exp.api import measure, restore
 from treg_exp.noise import KeyedNoise, StreamKey
 from treg_exp.operators.linear.bicubic import BicubicDownsampling
-from treg_exp.operators.linear.masking import Identity
 from treg_exp.priors.diffusers_folder import DiffusersFolder
 from treg_exp.priors.prior import Prior
 from treg_exp.solvers.treg import TReg
 from treg_exp.solvers.unconditional import Unconditional
+from treg_exp.tasks.problems import EditProblem
 from treg_exp.text.guidance import ConstantGuidance
 from treg_exp.text.null_text import FixedNullText
 from treg_exp.text.policy import TextPolicy
@@ -37,9 +37,8 @@ def sample(
     """Two samples of our solver, one per prompt, and the standard normal numbers that they were made from."""
     shape = tuple(shape or prior.info.signal_shape)
     policy = TextPolicy(ConstantGuidance(guidance), FixedNullText(null))
-    problem = measure(Identity(shape), torch.zeros(2, *shape))
     text = policy.start(prior, [{"prompt": prompt} for prompt in PROMPTS])
-    x = Unconditional(steps).solve(problem, text, prior, policy, NOISE).signal
+    x = Unconditional(steps).solve(EditProblem(torch.zeros(2, *shape)), text, prior, policy, NOISE).signal
     return x, NOISE.normal("start", like=prior.empty_latent(x))
 
 

@@ -31,7 +31,13 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     ("kind", "file", "key", "value", "message"),
     [
         ("sd15", "unet/config.json", "in_channels", 9, "takes 9 channels and the autoencoder makes 4"),
-        ("sd15", "unet/config.json", "_class_name", "UNet3DConditionModel", "of a UNet3DConditionModel; supported are "),
+        (
+            "sd15",
+            "unet/config.json",
+            "_class_name",
+            "UNet3DConditionModel",
+            "of a UNet3DConditionModel; supported are ",
+        ),
         ("sd15", "vae/config.json", "latents_mean", [0.1, 0, 0, 0], "latents_mean"),
         ("sd15", SCHEDULER, "prediction_type", "score", "prediction_type=score: allowed are epsilon"),
         ("sd15", SCHEDULER, "beta_schedule", None, "no beta_schedule"),

@@ -9,8 +9,8 @@ import torch
 
 from tests.priors.backbones import write_backbone
 from tests.priors.sampling import PROMPTS, load
-from treg_exp.priors.stacked import for_signals
 from treg_exp.priors.counting import counted
+from treg_exp.priors.stacked import for_signals
 from treg_exp.schedule.levels import Level
 
 LEVEL = Level(300, 0.7, 0.7)

@@ -31,11 +31,10 @@ def test_levels_are_those_of_diffusers(settings: dict[str, Any], steps: int, tmp
     assert {move.now.alpha for move in moves} == {1.0}
 
 
-@pytest.mark.parametrize("prediction", range(3))
-def test_prediction_and_move_agree_with_a_step_of_diffusers(prediction: int) -> None:
+def test_prediction_and_move_agree_with_a_step_of_diffusers() -> None:
     scheduler = EDMEulerScheduler()
     scheduler.set_timesteps(6)
-    z, output = torch.randn(2, 2, 3, 8, 8, generator=torch.Generator().manual_seed(prediction))
+    z, output = torch.randn(2, 2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     z = z * 80
     for move, t in zip(Karras().moves(6), scheduler.timesteps, strict=True):
         scheduler.scale_model_input(z, t)

@@ -49,7 +49,7 @@ class CountedDenoiser:
     def _watched(self, tensor: Tensor) -> Tensor:
         """The same values; counts when a gradient arrives, which happens once per backward pass."""
         watched = tensor.view_as(tensor)
-        watched.register_hook(self._count)
+        watched.register_hook(self._count)  # type: ignore[no-untyped-call]
         return watched
 
     def _count(self, gradient: Tensor) -> None:

@@ -31,8 +31,8 @@ class DiffusersFolder(Options):
         timestep_spacing: which timesteps a sampler visits, see ``VariancePreserving``; None: what the folder says.
         embedded_guidance: scale that a distilled model is told with its timestep; None is the default of diffusers'
             pipeline: 8.5 for latent consistency models, 3.5 for Flux. Without effect on others.
-        t5_tokens: length of a text for T5, which is padded or cut to it; None is the default of diffusers' pipeline: 256
-            for Stable Diffusion 3, 512 for Flux. Without effect on others.
+        t5_tokens: tokens of a text for T5, which is padded or cut; None is the default of diffusers' pipeline: 256 for
+            Stable Diffusion 3, 512 for Flux. Without effect on others.
         vae_slicing: the autoencoder takes one image of a batch after the other.
         vae_tiling: it takes an image in overlapping tiles, half as high and wide as the images that it was trained on,
             which need less memory and differ a little at their seams.

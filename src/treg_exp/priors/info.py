@@ -44,8 +44,8 @@ class PriorInfo:
         """Shape of the latent of one signal, (c, h, w) or (c, t).
 
         Raises:
-            FieldError: another number of channels or axes, or a side that is too long or that the networks cannot halve as
-                often as they do.
+            FieldError: another number of channels or axes, a side that is too long, or one that the networks cannot
+                halve as often as they do.
         """
         channels, *sides = signal_shape
         native = self.signal_shape
@@ -66,7 +66,7 @@ class PriorInfo:
         """The moves of a sampler for signals of this shape, checked.
 
         Raises:
-            FieldError: the schedule has no such steps, or nothing is left of the signal where a noise estimate is asked.
+            FieldError: the schedule has no such steps, or no signal is left where a noise estimate is asked.
         """
         moves = self.schedule.moves(steps, self.latent_shape(signal_shape))
         check_moves(moves, self.kind)

@@ -44,7 +44,7 @@ class TextEncoder(Protocol):
         ...
 
     def embed(self, prompts: Sequence[str]) -> TextEmbedding:
-        """Embeddings of B prompts, float32. Longer texts are cut at the encoder's window, as everywhere in the field."""
+        """Embeddings of B prompts, float32. Longer texts are cut at the encoder's window, as is usual."""
         ...
 
 

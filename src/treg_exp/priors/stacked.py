@@ -68,4 +68,5 @@ def for_signals(prior: Prior, signal_shape: Sequence[int]) -> Prior:
 
 def _unfolded(each: Callable[[Tensor], Tensor], sources: Tensor) -> Tensor:
     """``each`` on (B K, ...), back as (B, K, ...)."""
-    return each(sources.flatten(0, 1)).unflatten(0, sources.shape[:2])
+    results = each(sources.flatten(0, 1))
+    return results.reshape(*sources.shape[:2], *results.shape[1:])

@@ -55,13 +55,14 @@ class FluxDenoiser:
 
 def packed(z: Tensor) -> Tensor:
     """(B, c, h, w) -> (B, h/2 * w/2, 4 c): the channels of a square's four places one after the other."""
-    squares = z.unflatten(3, (-1, PATCH)).unflatten(2, (-1, PATCH))  # (B, c, h/2, 2, w/2, 2)
+    batch, channels, height, width = z.shape
+    squares = z.reshape(batch, channels, height // PATCH, PATCH, width // PATCH, PATCH)
     return squares.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)
 
 
 def unpacked(tokens: Tensor, height: int, width: int) -> Tensor:
     """The inverse of `packed`, for ``height`` x ``width`` tokens."""
-    squares = tokens.unflatten(2, (-1, PATCH, PATCH)).unflatten(1, (height, width))  # (B, h/2, w/2, c, 2, 2)
+    squares = tokens.reshape(len(tokens), height, width, -1, PATCH, PATCH)
     return squares.permute(0, 3, 1, 4, 2, 5).flatten(4).flatten(2, 3)
 
 

@@ -93,6 +93,6 @@ def _check_texts(folder: Path, width: int, pooled: int) -> None:
     for (part, field, wanted), own in found.items():
         if own != wanted:
             raise FieldError(
-                "path", folder, f"{part} gives {own} numbers, and transformer/config.json wants {field}={wanted}: these "
-                "parts are of two models"
+                "path", folder, f"{part} gives {own} numbers, and transformer/config.json wants {field}={wanted}: "
+                "these parts are of two models"
             )  # fmt: skip

@@ -37,7 +37,7 @@ def feature_width_of(folder: Path, options: Options) -> int | None:
 def load_image_text(
     folder: Path, options: Options, text_encoder: Any, tokenizer: Any, device: torch.device
 ) -> ImageText | None:
-    """The open_clip model that is asked for, or the image tower of the folder beside the given text tower, or nothing."""
+    """The open_clip model that is asked for, or the folder's image tower beside the given text tower, or nothing."""
     if options.open_clip is not None:
         return load_open_clip(options, device)
     tower = folder / "image_encoder"

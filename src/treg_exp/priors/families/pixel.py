@@ -72,11 +72,11 @@ def load(folder: Path, options: Options, device: torch.device) -> Prior:
 
 def _check_network(folder: Path, unet: Mapping[str, Any]) -> None:
     if unet.get("class_embed_type") or unet.get("num_class_embeds"):
-        raise FieldError("path", folder, "the denoiser is told a class, which is not supported; take one without classes")
+        raise FieldError("path", folder, "the denoiser is told a class, which is not supported; take one without")
     if not unet.get("sample_size"):
         raise FieldError("path", folder, "unet/config.json has no sample_size, which is the size of the images")
     if (unet["in_channels"], unet["out_channels"]) != (RGB, RGB):
         raise FieldError(
-            "path", folder, f"the denoiser takes {unet['in_channels']} channels and gives {unet['out_channels']}; only RGB "
-            "images are supported, and no learned variance"
+            "path", folder, f"the denoiser takes {unet['in_channels']} channels and gives {unet['out_channels']}; only "
+            "RGB images are supported, and no learned variance"
         )  # fmt: skip

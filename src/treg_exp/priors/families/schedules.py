@@ -59,9 +59,7 @@ def variance_preserving(folder: Path, spacing: Spacing | None = None) -> tuple[V
     return schedule, check_kind(scheduler.config.prediction_type)
 
 
-def flow(
-    folder: Path, spacing: Spacing | None = None, patch: int = 2, ends_at_step: bool = False
-) -> tuple[Flow, Kind]:
+def flow(folder: Path, spacing: Spacing | None = None, patch: int = 2, ends_at_step: bool = False) -> tuple[Flow, Kind]:
     """The schedule of a rectified flow.
 
     Args:
@@ -115,11 +113,16 @@ def karras(folder: Path, spacing: Spacing | None = None) -> tuple[Karras, Kind]:
     config = read_scheduler(folder)
     settings = EDMEulerScheduler.from_config(config).config
     supported = {
-        "sigma_data": EDM_DATA_STD, "sigma_schedule": "karras", "prediction_type": "epsilon", "final_sigmas_type": "zero"
-    }  # fmt: skip
+        "sigma_data": EDM_DATA_STD,
+        "sigma_schedule": "karras",
+        "prediction_type": "epsilon",
+        "final_sigmas_type": "zero",
+    }
     for name, value in supported.items():
         if settings[name] != value:
-            raise FieldError(FILE, f"{name} {settings[name]}", f"only {value} is supported with {config['_class_name']}")
+            raise FieldError(
+                FILE, f"{name} {settings[name]}", f"only {value} is supported with {config['_class_name']}"
+            )
     _no_spacing(spacing)
     return Karras(settings.sigma_min, settings.sigma_max, settings.rho), "edm"
 

@@ -95,8 +95,8 @@ def _check_texts(folder: Path, width: int) -> tuple[list[int], int, int | None]:
     wide = "transformer/config.json wants joint_attention_dim"
     if sum(widths) > width:
         raise FieldError(
-            "path", folder, f"the CLIP encoders give {' + '.join(map(str, widths))} numbers per token, and {wide}={width}: "
-            "these parts are of two models"
+            "path", folder, f"the CLIP encoders give {' + '.join(map(str, widths))} numbers per token, and {wide}="
+            f"{width}: these parts are of two models"
         )  # fmt: skip
     if not has_t5(folder):
         return widths, clips[0]["max_position_embeddings"], None

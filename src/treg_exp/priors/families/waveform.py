@@ -65,7 +65,8 @@ def _halvings(unet: Mapping[str, Any]) -> int:
     halving = {"DownBlock1D": 1, "AttnDownBlock1D": 1, "UNetMidBlock1D": 1}
     kinds = [*unet["down_block_types"], unet["mid_block_type"]]
     whole = sum(halving.get(kind, 0) for kind in kinds)
-    return whole + sum(kind == "DownResnetBlock1D" for kind in kinds[:-2])  # the last one does not
+    resnets = kinds[:-2].count("DownResnetBlock1D")  # the last one does not
+    return whole + resnets
 
 
 def _check(folder: Path, unet: Mapping[str, Any], options: Options) -> None:
@@ -73,10 +74,10 @@ def _check(folder: Path, unet: Mapping[str, Any], options: Options) -> None:
         raise FieldError("path", folder, "unet/config.json has no sample_rate; write that of the training data there")
     if unet["in_channels"] != unet["out_channels"]:
         raise FieldError(
-            "path", folder, f"the denoiser takes {unet['in_channels']} channels and gives {unet['out_channels']}; they must "
-            "be the channels of a waveform"
+            "path", folder, f"the denoiser takes {unet['in_channels']} channels and gives {unet['out_channels']}; they "
+            "must be the channels of a waveform"
         )  # fmt: skip
     if options.open_clip is not None:
-        raise FieldError("open_clip", options.open_clip.model, "sees images, and this prior makes waveforms; leave it null")
+        raise FieldError("open_clip", options.open_clip.model, "sees images, not waveforms; leave it null")
     if options.gradient_checkpointing:
         raise FieldError("gradient_checkpointing", True, "this kind of network has none; leave it false")
