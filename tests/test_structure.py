@@ -24,6 +24,7 @@ LAYERS = (
     ("api", "engine", "training", "recipes"),
     ("experiment",),
     ("app",),
+    ("worker",),
     ("cli", "doctor", "bench"),
 )
 

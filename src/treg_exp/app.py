@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
-import sys
 import warnings
-from collections.abc import Sequence
-from typing import Any, NoReturn
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from treg_exp.engine.processes import (
+    Place,
+    ProcessLostError,
+    Workers,
+    check_devices,
+    check_launch,
+    device,
+    launched,
+    meeting,
+)
+from treg_exp.engine.work import WorkItem
 from treg_exp.errors import ConfigError, RunFailedError
 from treg_exp.experiment import Experiment
+from treg_exp.solvers.base import StepInfo
 
 
 def run(cfg: DictConfig) -> float | None:
@@ -31,15 +41,14 @@ def run(cfg: DictConfig) -> float | None:
     """
     quiet()
     experiment = Experiment.from_config(cfg)
-    from treg_exp.engine.processes import check_launch, is_first
-
+    place = launched()
     if experiment.settings.dry_run:
-        if is_first():  # of several processes that a launcher has started
+        if place.rank == 0:  # of several processes that a launcher has started
             dry_run(experiment)
         return None
-    check_launch(experiment.trainer.num_nodes)
-    if not is_first():
-        restore(experiment)
+    check_launch(place, experiment.trainer.devices, experiment.trainer.num_nodes)
+    if place.rank > 0:
+        restore(experiment, place)
         return None
     folder = experiment.folder
     experiment.open_folder()
@@ -49,7 +58,7 @@ def run(cfg: DictConfig) -> float | None:
         folder.close()
         raise
     try:
-        restore(experiment)
+        restore(experiment, place)
         rows, summary = conclude(experiment)
         failed = len(experiment.items) - len(rows)
         folder.write_status("failed" if failed else "finished", _keys(experiment))
@@ -71,62 +80,96 @@ def run(cfg: DictConfig) -> float | None:
     return sum(values) / len(values) if values else None
 
 
-def restore(experiment: Experiment, devices: int | None = None) -> None:
-    """Do what is still to be done, with Lightning's predict loop, in one process or several.
+def restore(experiment: Experiment, place: Place) -> None:
+    """Do what is still to be done, in one process or several.
 
     Args:
         experiment: its folder is open.
-        devices: processes per machine, for a process that ``LocalProcesses`` started; None decides it here.
+        place: of this process among those that a launcher has started; alone, it starts further ones as needed.
+
+    Raises:
+        ConfigError: this machine does not have such devices.
+        ProcessLostError: another process has ended with an error.
     """
-    batches = experiment.pending_batches()
+    from treg_exp.engine.loading import batches_file, write_batches
+
+    batches, folder = experiment.pending_batches(), experiment.folder.path
     if not batches:
         return
-    from treg_exp.engine.loading import WorkData
-    from treg_exp.engine.processes import LocalProcesses, OwnSigterm, is_first, launched_outside, leave_group
-    from treg_exp.engine.progress import StepProgress
-    from treg_exp.engine.writer import RunWriter
-
-    settings, folder, first = experiment.trainer, experiment.folder, is_first()
-    outside, count = devices is None and launched_outside(), 1  # count: this process and those that it starts
-    if devices is None:
-        devices = settings.devices
-        if not outside:  # more processes than batches would only load the model in vain
-            devices = count = max(1, min(devices, len(batches) // settings.num_nodes))
-    world = devices * settings.num_nodes
-    loggers = experiment.loggers if first else []
-    progress = StepProgress(experiment.solver.steps, -(-len(batches) // world))
-    writer = RunWriter(folder, _keys(experiment), experiment.settings.draws)
-    trainer = _trainer(experiment, devices, [writer, progress, OwnSigterm(), *loggers])
-    if first:
-        folder.write_environment(experiment.prior.number_format(trainer.strategy.root_device))
-        folder.write_status("running", _keys(experiment))
-    for logger in loggers:
-        logger.start(folder.path, experiment.config, experiment.group)
-    command = [sys.executable, "-m", "treg_exp.app", str(folder.path), str(devices)]
-    with LocalProcesses(command, count, lambda number, code: _lost(experiment, number, code)) as others:
-        try:
-            module = experiment.module(progress.on_step)
-            trainer.predict(module, WorkData(experiment.source, batches), return_predictions=False)
-        except SystemExit as error:  # Lightning turns Ctrl-C into an exit
-            raise KeyboardInterrupt from error
-        others.wait()
-    if outside and world > 1:
-        trainer.strategy.barrier("all rows are written")
-    leave_group()
+    if place.world > 1:
+        with meeting(place):
+            _work(experiment, place, batches)
+        return
+    world = min(experiment.trainer.devices, len(batches))  # more would only load the model in vain
+    check_devices(experiment.trainer.accelerator, world)
+    commands = [("-m", "treg_exp.worker", str(folder), str(r), str(world), str(os.getpid())) for r in range(1, world)]
+    if commands:
+        write_batches(folder, batches, experiment.items)
+    try:
+        with Workers(commands) as workers:
+            _work(experiment, Place(world=world), batches, workers.check)
+            workers.wait()
+    except ProcessLostError as error:
+        if error.interrupted:
+            raise KeyboardInterrupt(str(error)) from None
+        raise
+    finally:
+        batches_file(folder).unlink(missing_ok=True)
 
 
-def join(run_dir: str, devices: int) -> None:
-    """Be one more process of a run: restore its share. The configuration is the one in the run folder."""
-    from treg_exp.engine.processes import end_with_parent
+def join(run_dir: str, rank: int, world: int, check: Callable[[], None]) -> None:
+    """Be one more process of a run: restore its share. The configuration is the one in the run folder.
 
-    end_with_parent()
+    Args:
+        run_dir: the run folder.
+        rank: number of this process, from 1.
+        world: number of processes.
+        check: called after every step of the solver.
+    """
+    from treg_exp.engine.loading import read_batches
+
     quiet()
     cfg = OmegaConf.load(f"{run_dir}/config.yaml")
     assert isinstance(cfg, DictConfig)
     cfg.run_dir = run_dir
     if "verify" in cfg.data:
         cfg.data.verify = False  # the first process has looked into every file
-    restore(Experiment.from_config(cfg), devices)
+    experiment = Experiment.from_config(cfg)
+    _work(experiment, Place(rank, world, rank), read_batches(experiment.folder.path, experiment.items), check)
+
+
+def _work(
+    experiment: Experiment,
+    place: Place,
+    batches: Sequence[Sequence[WorkItem]],
+    check: Callable[[], None] = lambda: None,
+) -> None:
+    """Restore this process's share of the batches, with Lightning's predict loop; ``check`` is called at every step."""
+    from treg_exp.engine.loading import work_loader
+    from treg_exp.engine.progress import StepProgress
+    from treg_exp.engine.watch import Watch
+    from treg_exp.engine.writer import RunWriter
+
+    share, folder, first = batches[place.rank :: place.world], experiment.folder, place.rank == 0
+    loggers = experiment.loggers if first else []
+    progress = StepProgress(experiment.solver.steps, len(share), shown=first)
+    writer = RunWriter(folder, _keys(experiment), experiment.settings.draws, place.rank)
+    trainer = _trainer(experiment, place, [writer, progress, Watch(check), *loggers])
+    if first:
+        folder.write_environment(experiment.prior.number_format(trainer.strategy.root_device))
+        folder.write_status("running", _keys(experiment))
+    for logger in loggers:
+        logger.start(folder.path, experiment.config, experiment.group)
+
+    def on_step(info: StepInfo) -> None:
+        progress.on_step(info)
+        check()
+
+    try:
+        if share:  # a launcher may have started more processes than there is work
+            trainer.predict(experiment.module(on_step), work_loader(experiment.source, share), return_predictions=False)
+    except SystemExit as error:  # Lightning turns Ctrl-C into an exit
+        raise KeyboardInterrupt from error
 
 
 def conclude(experiment: Experiment) -> tuple[list[dict[str, Any]], dict[str, Any]]:
@@ -166,7 +209,7 @@ def dry_run(experiment: Experiment) -> None:
     probes = experiment.probes()
     counts = [sum(item.variant == batch.items[0].variant for item in experiment.items) for batch in probes]
     module = experiment.module(lambda info: None)
-    module.to(_trainer(experiment, devices=1).strategy.root_device)
+    module.to(_trainer(experiment, Place()).strategy.root_device)
     module.on_predict_start()
     cost = estimate(module, probes, counts)
     total = len(experiment.items)
@@ -189,8 +232,8 @@ def quiet() -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
 
 
-def _trainer(experiment: Experiment, devices: int, callbacks: Sequence[Any] = ()) -> Any:
-    """A Lightning trainer that only predicts.
+def _trainer(experiment: Experiment, place: Place, callbacks: Sequence[Any] = ()) -> Any:
+    """A Lightning trainer that only predicts, on the device of this process.
 
     Raises:
         ConfigError: this machine does not have such devices.
@@ -200,12 +243,10 @@ def _trainer(experiment: Experiment, devices: int, callbacks: Sequence[Any] = ()
 
     for name in ("lightning.pytorch", "lightning.fabric"):  # importing it has set the level
         logging.getLogger(name).setLevel(logging.ERROR)
-    settings = experiment.trainer
-    several = devices * settings.num_nodes > 1
+    accelerator = experiment.trainer.accelerator
     try:
         return Trainer(
-            accelerator=settings.accelerator, devices=devices, num_nodes=settings.num_nodes if several else 1,
-            strategy="ddp" if several else "auto", inference_mode=False, use_distributed_sampler=False, logger=False,
+            accelerator=accelerator, devices=device(accelerator, place.local_rank), inference_mode=False, logger=False,
             enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
             callbacks=list(callbacks),
         )  # fmt: skip
@@ -253,17 +294,3 @@ def _write_end(experiment: Experiment, error: BaseException) -> None:
         experiment.folder.write_status("interrupted", _keys(experiment))
     else:
         experiment.folder.write_status("failed", _keys(experiment), error=f"{type(error).__name__}: {error}")
-
-
-def _lost(experiment: Experiment, number: int, code: int) -> NoReturn:
-    """A process of this run has ended with an error: end this one, which may be waiting for it for ever."""
-    message = f"process {number} of the run ended with code {code}"
-    interrupted = code in (-signal.SIGTERM, -signal.SIGINT)
-    _write_end(experiment, KeyboardInterrupt() if interrupted else RuntimeError(message))
-    print(f"error: {message}; the same command continues with what is missing", file=sys.stderr, flush=True)
-    sys.stdout.flush()
-    os._exit(130 if interrupted else 1)
-
-
-if __name__ == "__main__":
-    join(sys.argv[1], int(sys.argv[2]))

@@ -92,8 +92,8 @@ def report_errors(main: Callable[[], object]) -> int:
     except BrokenPipeError:  # of `--help | head`: nobody reads on
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else flushing at the end fails again
         return 0
-    except KeyboardInterrupt:
-        return _complain("interrupted; the same command continues with what is missing", 130)
+    except KeyboardInterrupt as error:  # with a text where it was not this process that was interrupted
+        return _complain(str(error) or "interrupted; the same command continues with what is missing", 130)
     except Exception as error:
         if str(error).startswith("Only one of --run, --multirun, --cfg"):
             return _complain("-m (--multirun), --cfg and --info exclude each other: `--cfg job` shows a single job", 2)

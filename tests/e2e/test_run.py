@@ -51,6 +51,10 @@ def lines(folder: Path) -> int:
     return sum(len(file.read_text().splitlines()) for file in (folder / "rows").glob("*.jsonl"))
 
 
+def children(process: subprocess.Popen) -> list[int]:
+    return [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+
+
 def wait_for_rows(process: subprocess.Popen, folder: Path, count: int) -> None:
     while len(read_rows(folder) if folder.is_dir() else []) < count:
         assert process.poll() is None, process.communicate()
@@ -170,8 +174,8 @@ def test_an_outside_launcher_may_start_more_processes_than_there_is_work(tmp_pat
     [
         (signal.SIGINT, 1, 130, "interrupted"),
         (signal.SIGINT, 2, 130, "interrupted"),
-        (signal.SIGTERM, 1, 130, "interrupted"),
-        (signal.SIGKILL, 1, -signal.SIGKILL, "running"),
+        (signal.SIGTERM, 2, 130, "interrupted"),
+        (signal.SIGKILL, 2, -signal.SIGKILL, "running"),
     ],
 )
 def test_a_stopped_run_continues(tmp_path: Path, stop: signal.Signals, processes: int, code: int, state: str) -> None:
@@ -179,10 +183,13 @@ def test_a_stopped_run_continues(tmp_path: Path, stop: signal.Signals, processes
     command = [*TINY, "solver.steps=60", "data.limit=4", "data.batch_size=1", f"run_dir={folder}"]
     process = start(*command, f"trainer.devices={processes}", "trainer.accelerator=cpu")
     wait_for_rows(process, folder, 2)
+    workers = children(process)
+    assert len(workers) == processes - 1
     os.kill(process.pid, stop)
     _, err = process.communicate(timeout=600)
     assert process.returncode == code
     assert "Traceback" not in err
+    assert not any(Path(f"/proc/{worker}").exists() for worker in workers)
     before, written = read_rows(folder), status(folder)
     assert 2 <= len(before) < 12
     assert (written["state"], written["expected"], written["failed"]) == (state, 12, 0)
@@ -198,17 +205,21 @@ def test_a_stopped_run_continues(tmp_path: Path, stop: signal.Signals, processes
     assert not list(folder.rglob("*.tmp"))
 
 
-def test_a_lost_process_ends_the_run_and_says_so(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("stop", "code", "state"), [(signal.SIGKILL, 1, "failed"), (signal.SIGTERM, 130, "interrupted")]
+)
+def test_a_lost_process_ends_the_run_and_says_so(tmp_path: Path, stop: signal.Signals, code: int, state: str) -> None:
     folder = tmp_path / "r"
     command = [*TINY, "solver.steps=60", "data.limit=4", "data.batch_size=1", f"run_dir={folder}"]
     process = start(*command, "trainer.devices=2", "trainer.accelerator=cpu")
-    wait_for_rows(process, folder, 2)
-    (child,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    os.kill(int(child), signal.SIGKILL)
+    wait_for_rows(process, folder, 1)
+    (worker,) = children(process)
+    os.kill(worker, stop)
     _, err = process.communicate(timeout=600)
-    assert process.returncode == 1
-    assert "error: process 1 of the run ended with code -9; the same command continues" in err
-    assert status(folder)["state"] == "failed"
+    assert process.returncode == code
+    assert f"error: process 1 of the run ended with code -{stop.value}; the same command continues" in err
+    assert "Traceback" not in err
+    assert status(folder)["state"] == state
     assert status(folder)["finished"] == lines(folder) < 12
 
 
@@ -293,7 +304,7 @@ def test_the_configuration_of_a_multirun_is_refused_in_one_line() -> None:
             "'+null_text@variants.own.null_text=<option>'\n",
         ),
         (["task.noise.sigma=-1"], "error: task.noise.sigma=-1: noise level must be >= 0"),
-        (["trainer.num_nodes=2"], "error: trainer.num_nodes=2: start one process per node, with srun or torchrun"),
+        (["trainer.num_nodes=2"], "error: trainer.num_nodes=2: start one process per device, with srun or torchrun"),
         (["prior=diffusers_dir"], "error: prior.path has no value: add prior.path=... to the command"),
     ],
 )

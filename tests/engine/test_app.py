@@ -15,6 +15,7 @@ from PIL import Image
 from tests.conftest import DATA
 from tests.test_config import composed
 from treg_exp.app import run
+from treg_exp.engine.processes import Place
 from treg_exp.errors import ConfigError, RunFailedError
 from treg_exp.files import save_png
 from treg_exp.operators.base import Operator
@@ -258,7 +259,7 @@ def test_dry_run_computes_nothing(tmp_path: Path, capsys) -> None:
 
 
 def test_dry_run_is_printed_by_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
-    monkeypatch.setattr("treg_exp.engine.processes.is_first", lambda: False)
+    monkeypatch.setattr("treg_exp.app.launched", lambda: Place(rank=1, world=2))
     run(composed(*BASE, f"run_dir={tmp_path}/r", "data.limit=1", "dry_run=true"))
     assert capsys.readouterr().out == ""
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 
-from lightning import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
 
 from treg_exp.data.base import Source
 from treg_exp.engine.module import WorkBatch
 from treg_exp.engine.work import WorkItem
+from treg_exp.files import TEMPORARY_SUFFIX, write_json
 
 
 class BatchList(Dataset[WorkBatch]):
@@ -26,20 +28,26 @@ class BatchList(Dataset[WorkBatch]):
         return WorkBatch(items, [self.source[item.index] for item in items])
 
 
-class WorkData(LightningDataModule):
-    """Every process takes every n-th batch.
+def work_loader(source: Source, batches: Sequence[Sequence[WorkItem]]) -> DataLoader[WorkBatch]:
+    """Batches of work items, one by one, with their samples."""
+    return DataLoader(BatchList(source, batches), batch_size=None)
 
-    Args:
-        source: the samples.
-        batches: batches of work items, the same list in every process.
+
+def batches_file(run_dir: Path) -> Path:
+    """What is still to be done, for the further processes of a run.
+
+    They cannot find out by themselves: they start later, when the first may have written rows. Named as a temporary
+    file: whoever opens the folder next deletes it, should this run be killed.
     """
+    return run_dir / f".batches{TEMPORARY_SUFFIX}"
 
-    def __init__(self, source: Source, batches: Sequence[Sequence[WorkItem]]) -> None:
-        super().__init__()
-        self.source, self.batches = source, batches
-        self.allow_zero_length_dataloader_with_multiple_devices = True  # srun may have started too many processes
 
-    def predict_dataloader(self) -> DataLoader[WorkBatch]:
-        """This process's share."""
-        rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        return DataLoader(BatchList(self.source, self.batches[rank::world]), batch_size=None)
+def write_batches(run_dir: Path, batches: Sequence[Sequence[WorkItem]], items: Sequence[WorkItem]) -> None:
+    """Write the batches, as positions in the list of all work items."""
+    position = {item.key: i for i, item in enumerate(items)}
+    write_json(batches_file(run_dir), [[position[item.key] for item in batch] for batch in batches])
+
+
+def read_batches(run_dir: Path, items: Sequence[WorkItem]) -> list[list[WorkItem]]:
+    """The batches that `write_batches` wrote for the same work items."""
+    return [[items[i] for i in batch] for batch in json.loads(batches_file(run_dir).read_text())]

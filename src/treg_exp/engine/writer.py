@@ -24,10 +24,11 @@ class RunWriter(Callback):
         folder: the run folder.
         wanted: the work items of the whole run.
         draws: draws per sample and variant (they decide the path).
+        rank: number of this process; the first one writes the status.
     """
 
-    def __init__(self, folder: RunFolder, wanted: Collection[Key], draws: int) -> None:
-        self.folder, self.wanted, self.draws = folder, wanted, draws
+    def __init__(self, folder: RunFolder, wanted: Collection[Key], draws: int, rank: int) -> None:
+        self.folder, self.wanted, self.draws, self.rank = folder, wanted, draws, rank
 
     def on_predict_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int,
@@ -37,9 +38,9 @@ class RunWriter(Callback):
         results: Sequence[Result] = outputs
         for result in results:
             self._pictures(result)
-        self.folder.append("rows", trainer.global_rank, [r.row for r in results if r.signal is not None])
-        self.folder.append("failures", trainer.global_rank, [r.row for r in results if r.signal is None])
-        if trainer.is_global_zero:
+        self.folder.append("rows", self.rank, [r.row for r in results if r.signal is not None])
+        self.folder.append("failures", self.rank, [r.row for r in results if r.signal is None])
+        if self.rank == 0:
             self.folder.write_status("running", self.wanted)
 
     def _pictures(self, result: Result) -> None:
