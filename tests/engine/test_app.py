@@ -15,7 +15,7 @@ from PIL import Image
 from tests.conftest import DATA
 from tests.test_config import composed
 from treg_exp.app import run
-from treg_exp.engine.processes import Place
+from treg_exp.engine.processes import Place, ProcessLostError, Workers
 from treg_exp.errors import ConfigError, RunFailedError
 from treg_exp.files import save_png
 from treg_exp.operators.base import Operator
@@ -216,6 +216,24 @@ def test_an_exception_leaves_its_name_in_the_status(tmp_path: Path, monkeypatch:
     status = json.loads((tmp_path / "r" / "status.json").read_text())
     assert status["state"] == "failed"
     assert "out of luck" in status["error"]
+
+
+@pytest.mark.parametrize(
+    ("number", "error", "state"), [(9, ProcessLostError, "failed"), (15, KeyboardInterrupt, "interrupted")]
+)
+def test_a_lost_process_ends_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, error: type[BaseException], state: str
+) -> None:
+    command = ("-c", f"import os; os.kill(os.getpid(), {number})")
+    monkeypatch.setattr("treg_exp.app.Workers", lambda commands: Workers([command for _ in commands]))
+    with pytest.raises(error, match=f"process 1 of the run ended with code -{number}; the same command continues"):
+        go(tmp_path / "r", "data.limit=2", "experiment=single", "data.batch_size=1", "trainer.devices=2",
+           "trainer.accelerator=cpu")  # fmt: skip
+    status = json.loads((tmp_path / "r" / "status.json").read_text())
+    assert status["state"] == state
+    assert status["finished"] < 2
+    assert not list((tmp_path / "r").rglob("*.tmp"))
+    assert len(go(tmp_path / "r", "data.limit=2", "experiment=single")) == 2
 
 
 def test_a_broken_wandb_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog) -> None:

@@ -12,24 +12,20 @@ from pathlib import Path
 
 import pytest
 
+from tests.proc import alive, gone
 from treg_exp.engine.processes import (
     Place,
     ProcessLostError,
     Workers,
+    check_devices,
     check_launch,
+    device,
     launched,
     meeting,
 )
 from treg_exp.errors import ConfigError
 
 SLEEP = ("-c", "import time; time.sleep(600)")
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 def check_until_lost(workers: Workers) -> None:
@@ -121,8 +117,8 @@ def test_no_process_outlives_the_first_one(moment: str) -> None:
     pid = int(first.stdout.readline())
     assert first.stdout.readline() == "ready\n"
     first.kill()
-    first.communicate(timeout=30)  # the other one has the same stdout: this waits for its end, too
-    assert not alive(pid)
+    first.wait()
+    assert gone(pid)
 
 
 LAUNCHERS = {
@@ -218,3 +214,16 @@ def test_a_process_that_waits_for_the_others_can_be_stopped() -> None:
 def test_a_single_process_meets_nobody() -> None:
     with meeting(Place()):
         pass
+
+
+def test_each_process_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    assert device("auto", 1) == device("gpu", 1) == [1]
+    assert device("cpu", 1) == 1
+    check_devices("auto", 2)
+    check_devices("cpu", 3)
+    with pytest.raises(ConfigError, match=r"trainer\.devices=3: this machine has 2 GPUs"):
+        check_devices("auto", 3)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    assert device("auto", 1) == 1
+    check_devices("auto", 3)

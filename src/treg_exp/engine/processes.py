@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import count
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 0.1
 LONGEST_WAIT = timedelta(days=7)  # of processes that are done for those that are not
+_meetings = count()  # of the jobs of a multirun, which all processes walk through alike
 # The launcher puts its own handlers in place of these.
 SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT") if hasattr(signal, name)]
 
@@ -107,15 +109,15 @@ def device(accelerator: str, local_rank: int) -> int | list[int]:
     return [local_rank] if _gpus(accelerator) else 1
 
 
-def check_devices(accelerator: str, count: int) -> None:
+def check_devices(accelerator: str, devices: int) -> None:
     """Find out before processes are started whether each gets a GPU.
 
     Raises:
         ConfigError: there are fewer.
     """
     gpus = _gpus(accelerator)
-    if gpus and count > gpus:
-        raise ConfigError(f"trainer.devices={count}: this machine has {gpus} GPU{'s' * (gpus > 1)}")
+    if gpus and devices > gpus:
+        raise ConfigError(f"trainer.devices={devices}: this machine has {gpus} GPU{'s' * (gpus > 1)}")
 
 
 def _gpus(accelerator: str) -> int:
@@ -210,10 +212,12 @@ def meeting(place: Place) -> Iterator[None]:
         yield
         return
     from torch import distributed
+    from torch.distributed.distributed_c10d import PrefixStore
     from torch.distributed.rendezvous import rendezvous
 
     with _default_signals():  # no handler in Python would run before the last process has come
         store, _, _ = next(rendezvous(place.meeting, place.rank, place.world))
+        store = PrefixStore(f"meeting {next(_meetings)}", store)  # torchrun's keeps what earlier ones wrote
         distributed.init_process_group(
             "gloo", store=store, rank=place.rank, world_size=place.world, timeout=LONGEST_WAIT
         )
