@@ -5,7 +5,7 @@ import sys
 import hydra
 from omegaconf import DictConfig
 
-from treg_exp.errors import job, report_errors
+from treg_exp.command_line import exit_code_of, run_job
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
@@ -13,8 +13,8 @@ def main(cfg: DictConfig) -> float | None:
     """Run one experiment; returns the mean PSNR for sweepers."""
     from treg_exp.app import run
 
-    return job(run, cfg)
+    return run_job(run, cfg)
 
 
 if __name__ == "__main__":
-    sys.exit(report_errors(main))
+    sys.exit(exit_code_of(main))

@@ -18,7 +18,7 @@ from treg_exp.api import BicubicDownsampling, TReg, measure, restore
 
 def readme_example() -> str:
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
-    (example,) = [b for b in blocks if "load_prior" in b and "restore" in b]
+    (example,) = [b for b in blocks if "restore(" in b]
     return example
 
 

@@ -9,12 +9,12 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from treg_exp import config
 from treg_exp.config import config_hash, identity
 from treg_exp.errors import ConfigError
 from treg_exp.experiment import Experiment
 from treg_exp.operators.methods import CG
 from treg_exp.solvers.treg import DataSteps, TReg
+from treg_exp.targets import target_class
 
 from .conftest import DATA, ROOT
 
@@ -35,7 +35,7 @@ def never_load_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*args, **kwargs):
         raise AssertionError("a model was loaded before the configuration was checked")
 
-    monkeypatch.setattr("treg_exp.priors.loading.load_clip", refuse)
+    monkeypatch.setattr("treg_exp.priors.diffusers_folder.DiffusersFolder.load", refuse)
     monkeypatch.setattr("diffusers.UNet2DConditionModel.from_pretrained", refuse)
 
 
@@ -50,19 +50,24 @@ WRONG = {
     "guidance.scale=-2": r"guidance\.scale=-2.*must be >= 0",
     "data.batch_size=0": r"data\.batch_size=0: must be >= 1",
     "data.limit=0": r"data\.limit=0: must be >= 1",
-    "data.image_size=60": r"^data\.image_size: images of 60x60 do not fit the prior: .* multiples of 16$",
-    "data.image_size=0": r"image_size=0",
+    "data.image_size=60": r"^data\.image_size=60x60: does not fit the prior: .* of 16; null is the prior's own size$",
+    "data.image_size=0": r"^data\.image_size=0: must be at least 1 pixel; null is the prior's own size$",
     "draws=0": r"draws=0: must be >= 1",
     "trainer.devices=0": r"trainer\.devices=0: must be >= 1",
     "trainer.accelerator=tpu": r"trainer\.accelerator=tpu: allowed are auto, cpu, gpu",
-    "prior.path=nowhere": r"path=nowhere: no such folder",
-    "prior.precision=fp8": r"prior.*precision=fp8: allowed are auto, fp32, bf16, fp16",
+    "prior.path=nowhere": r"^prior\.path=nowhere: no such folder",
+    "prior.precision=fp8": r"^prior\.precision=fp8: allowed are auto, fp32, bf16, fp16",
     "prompt=fixed": r"prompt\.text has no value: add prompt\.text=",
-    "data.path=nowhere": r"nowhere",
-    "solver._target_=os.system": r"solver\._target_=os\.system: not allowed",
-    "solver._target_=treg_exp.solvers.Treg": r"cannot be imported",
+    "data.path=nowhere": r"^data\.path=nowhere: does not exist \(looked at /",
+    "data.fit=zoom": r"^data\.fit=zoom: unknown; choose one of: crop, pad, stretch$",
+    "data.manifest=nowhere.csv": r"^data: prompt manifest nowhere\.csv does not exist",
+    "prompt.role=title": r"^prompt\.role=title: the data has no such text for 8 of 8 samples: .*prompt=fixed",
+    "prompt.template=x": r"^prompt\.template=x: must contain \{text\}",
+    "solver._target_=os.system": r"^solver\._target_=os\.system: not allowed; .*--packages",
+    "solver._target_=treg_exp.solvers.treg.Treg": r"treg_exp\.solvers\.treg has no class Treg; did you mean TReg\?$",
+    "solver._target_=treg_exp.solvers.tregg.TReg": r"there is no module treg_exp\.solvers\.tregg$",
     "+solver.stepps=3": r"solver\.stepps: .* takes no such value; did you mean steps\?",
-    "null_text=negation": r"needs image features, and .* no image_encoder/, or prior\.image_encoder is false",
+    "null_text=negation": r"^null_text=AdaptiveNegation: needs image features, .*; null_text=fixed and null_",
     "+variants.own.promt=x": r"variants\.own\.promt: unknown",
     "task.operator.factor=[2]": r"^task\.operator\.factor=\[2\]: must be an integer$",
     "solver.prox=cg": r"^solver\.prox=cg: must be a mapping with _target_, as CG or Descent or Exact; .* solver/prox=",
@@ -71,23 +76,32 @@ WRONG = {
     "task.noise=null": r"^task\.noise=null: must be a value$",
     "metrics.psnr=null": r"^metrics\.psnr=null: must be a mapping with _target_; to leave it out: '~metrics\.psnr'$",
     "+logger.x=null": r"^logger\.x=null: must be a mapping with _target_",
-    "solver=prox/cg": r"^solver\._target_=treg_exp\.operators\.CG: makes no Solver",
-    "task=../solver/pseudo_inverse": r"^task\._target_=treg_exp\.solvers\.PseudoInverse: makes no Task",
+    "solver=prox/cg": r"^solver\._target_=treg_exp\.operators\.methods\.CG: makes no Solver",
+    "task=../solver/pseudo_inverse": r"^task\._target_=treg_exp\.solvers\.baselines\.PseudoInverse: makes no Task",
     "guidance.scale=nan": r"^guidance\.scale=nan: must be a finite number$",
     "solver.lam=inf": r"^solver\.lam=inf: must be a finite number$",
     "+solver.some=[1.0,nan]": r"^solver\.some\.1=nan: must be a finite number$",
     "variants=foo": r"^variants=foo: must be a mapping of names",
-    "+variants.foo=bar": r"^variants\.foo=bar: must be a mapping with prompt, guidance",
+    "+variants.foo=bar": r"^variants\.foo=bar: must be a mapping with any of prompt, guidance",
     "+variants.foo.optional=5": r"^variants\.foo\.optional=5: must be true or false$",
     "+variants.foo.prompt=bar": r"^variants\.foo\.prompt=bar: .* with '\+prompt@variants\.foo\.prompt=bar'$",
     "+variants.foo.null_text=off": r"^variants\.foo\.null_text=off: .* '\+null_text@variants\.foo\.null_text=off'$",
+    "task.operator._partial_=false": r"^task\.operator\._target_=.*BicubicDownsampling: needs _partial_: true, ",
+    "+task.noise._partial_=true": r"^task\.noise\._target_=.*GaussianNoise: must not have _partial_: true, ",
+    "+task.noise._partial_=3": r"^task\.noise\._partial_=3: must be true or false$",
+    "~task.noise.sigma": r"^task\.noise\.sigma has no value, and GaussianNoise needs one: \+task\.noise\.sigma=\.\.\.$",
+    "~solver._target_": r"^solver=.*: must be a mapping with _target_",
+    "solver=prox/descent": r"^solver\._target_=treg_exp\.operators\.methods\.Descent: makes no Solver",
+    "+metrics.again._target_=treg_exp.metrics.fidelity.PSNR": r"^metrics\.again=PSNR: fills the column psnr",
     "logger.wandb.mode=cloud": r"logger\.wandb\.mode=cloud: allowed are offline, online",
 }
 
 
 @pytest.mark.parametrize("override", WRONG)
 def test_wrong_values_are_named_in_one_line(override: str) -> None:
-    more = ["data=folder", "data.image_size=64"] if override.startswith("data.path") else []
+    path = override.partition("=")[0]
+    folder = ["data=folder", "data.image_size=64", f"data.path={ROOT}/src/treg_exp/assets/emoji_test/images"]
+    more = folder if path in ("data.path", "data.fit", "data.manifest") else []
     with pytest.raises(ConfigError, match=WRONG[override]) as caught:
         experiment(*more, override)
     assert "\n" not in str(caught.value)
@@ -106,13 +120,29 @@ def test_wrong_values_of_an_operator_that_is_made_late(task: str, wrong: str, me
         experiment(f"task={task}", wrong)
 
 
+def test_a_late_error_of_a_nested_operator_is_found_by_its_name() -> None:
+    with pytest.raises(ConfigError, match=r"^task\.operator\.second\.quality=0: must be "):
+        experiment("task=blurred_sr_jpeg", "task.operator.second.quality=0")
+    with pytest.raises(ConfigError, match=r"^task\.operator\.first\.second\.factor=7: "):
+        experiment("task=blurred_sr_jpeg", "task.operator.first.second.factor=7")
+
+
+def test_errors_of_a_variant_name_where_its_value_stands() -> None:
+    with pytest.raises(ConfigError, match=r"^variants\.counterfactual\.prompt\.role=title: the data has no such text"):
+        experiment("variants.counterfactual.prompt.role=title", "variants.counterfactual.optional=false")
+    with pytest.raises(ConfigError, match=r"^variants\.bare\.null_text=AdaptiveNegation: needs image features"):
+        experiment("experiment=single", "+null_text@variants.bare.null_text=negation")
+    with pytest.raises(ConfigError, match=r"^texts\.source\.role=title: the data has no such text"):
+        experiment("experiment=single", "+prompt@texts.source=caption", "texts.source.role=title")
+
+
 def test_an_image_without_a_row_in_the_manifest(tmp_path: Path) -> None:
     from PIL import Image
 
     for name in ("a", "b"):
         Image.new("RGB", (64, 64)).save(tmp_path / f"{name}.png")
     (tmp_path / "prompts.csv").write_text("sample_id,caption\na,a cat\n")
-    with pytest.raises(ConfigError, match=r"prompts\.csv misses 1 of 2 images: b"):
+    with pytest.raises(ConfigError, match=r"^prompt: prompt manifest prompts\.csv misses 1 of 2 images: b"):
         experiment("data=folder", f"data.path={tmp_path}", "prompt=manifest", f"prompt.path={tmp_path}/prompts.csv")
 
 
@@ -120,7 +150,9 @@ def test_images_without_captions_ask_for_a_prompt(tmp_path: Path) -> None:
     from PIL import Image
 
     Image.new("RGB", (64, 64)).save(tmp_path / "a.png")
-    with pytest.raises(ConfigError, match=r"no text 'caption' for 1 of 1 samples: a; .*prompt=fixed"):
+    with pytest.raises(
+        ConfigError, match=r"^prompt\.role=caption: the data has no such text for 1 of 1 samples: a; .*prompt=fixed"
+    ):
         experiment("data=folder", f"data.path={tmp_path}")
 
 
@@ -134,7 +166,7 @@ def test_measurements_of_another_shape(tmp_path: Path) -> None:
     from PIL import Image
 
     Image.new("RGB", (10, 10)).save(tmp_path / "a.png")
-    with pytest.raises(ConfigError, match=r"\(3, 10, 10\).*\(3, 8, 8\)"):
+    with pytest.raises(ConfigError, match=r"^task: y=\(3, 10, 10\): .*\(3, 8, 8\)"):
         Experiment.from_config(
             composed(
                 TINY[0], TINY[2], "data=measurements", f"data.path={tmp_path}", "prompt=empty", "data.image_size=64"
@@ -142,20 +174,31 @@ def test_measurements_of_another_shape(tmp_path: Path) -> None:
         )
 
 
-#: Folders that are groups of their own, not further options of the group that they lie in.
-NESTED = "prox/"
+OPTIONS = sorted((ROOT / "conf").rglob("*/*.yaml"))
 
 
 @pytest.mark.parametrize("group", [p.name for p in sorted((ROOT / "conf").iterdir()) if p.is_dir()])
 def test_every_option_of_every_group_composes(group: str) -> None:
-    path = f"prior.path={DATA}/parity/tiny_model"
-    given = {"prior=diffusers_dir": [path], "prior=stable_diffusion": [path, "prior.open_clip.weights=any"]}
     folder = ROOT / "conf" / group
-    for option in sorted(p.relative_to(folder).with_suffix("").as_posix() for p in folder.rglob("*.yaml")):
-        nested = f"{group}/{option}".rpartition("/") if option.startswith(NESTED) else (group, "", option)
-        override = f"{nested[0]}={nested[2]}"
-        cfg = composed(override, *given.get(override, []))
-        assert cfg.solver.get("_target_", "").startswith(config.ALLOWED_TARGETS)
+    named = "".join(file.read_text() for file in folder.glob("*.yaml"))
+    for file in folder.rglob("*.yaml"):
+        parts = file.relative_to(folder).with_suffix("").parts
+        own = (
+            len(parts) > 1 and f"- {parts[0]}:" in named
+        )  # a defaults list names it: a group of its own, as solver/prox
+        option = "/".join(parts[1:] if own else parts)
+        assert composed(f"{group}/{parts[0]}={option}" if own else f"{group}={option}")
+
+
+@pytest.mark.parametrize("file", OPTIONS, ids=lambda file: file.relative_to(ROOT / "conf").with_suffix("").as_posix())
+def test_every_target_of_every_option_may_be_built(file: Path) -> None:
+    def check(node: object) -> None:
+        for child in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+            check(child)
+        if isinstance(node, dict) and "_target_" in node:
+            assert isinstance(target_class(node["_target_"], "x"), type)
+
+    check(OmegaConf.to_container(OmegaConf.load(file), resolve=False))
 
 
 def test_a_variant_of_some_values_takes_the_others_from_the_group() -> None:
@@ -173,7 +216,7 @@ def test_variants_of_the_quickstart() -> None:
     own, plain, other = (made.variants[name].policy for name in ("own", "no_text", "counterfactual"))
     assert (own.guidance.scale, plain.guidance.scale, other.guidance.scale) == (3, 1, 3)
     assert (own.null_text.text, plain.null_text.text, other.null_text.text) == ("blurry", "", "blurry")
-    prompts = {item.variant: item.prompt for item in made.items if item.index == 0}
+    prompts = {item.variant: item.texts["prompt"] for item in made.items if item.index == 0}
     assert prompts["no_text"] == ""
     assert prompts["own"] != prompts["counterfactual"]
     assert len(made.items) == 9

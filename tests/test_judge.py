@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from treg_exp.errors import ConfigError
+from treg_exp.errors import FileError
 from treg_exp.metrics.networks.judge import Judge, load_judge, split_text
 
 
@@ -58,5 +58,5 @@ def test_saved_and_loaded_it_says_the_same(judge: Judge, tmp_path: Path) -> None
 
 
 def test_a_missing_judge_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"no judge in .*config\.json and model\.safetensors missing"):
+    with pytest.raises(FileError, match=r"no judge in .*config\.json and model\.safetensors missing"):
         load_judge(tmp_path)

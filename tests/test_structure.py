@@ -13,19 +13,20 @@ PACKAGE = ROOT / "src" / "treg_exp"
 MOST_LINES = 300
 #: Parts of the package from the ground up; a part may import from the parts below it and from itself.
 LAYERS = (
-    ("errors", "noise", "files", "value_types", "numerics", "schedule", "signals"),
+    ("errors", "noise", "files", "run_layout", "numerics", "schedule", "signals"),
     ("operators", "priors"),
     ("data", "text"),
     ("tasks",),
     ("solvers",),
     ("metrics",),
     ("reports",),
-    ("config",),
+    ("config", "building", "places", "targets", "value_types", "hydra_guard", "hydra_messages"),
     ("api", "engine", "training", "recipes"),
+    ("variants",),
     ("experiment",),
+    ("restoring",),
     ("app",),
-    ("worker",),
-    ("cli", "doctor", "bench"),
+    ("cli", "command_line", "doctor", "bench", "worker"),
 )
 
 

@@ -21,16 +21,16 @@ from torch import Tensor
 
 from treg_exp.data.pictures import read_rgb, resize, to_tensor
 from treg_exp.errors import FieldError
-from treg_exp.files import save_png
 from treg_exp.noise import KeyedNoise, StreamKey
 from treg_exp.operators.base import Operator
 from treg_exp.operators.linear.bicubic import BicubicDownsampling
 from treg_exp.operators.linear.blur import GaussianBlur
 from treg_exp.operators.linear.masking import BoxInpainting, Identity
 from treg_exp.operators.methods import CG, Exact
-from treg_exp.operators.noise.models import GaussianNoise
+from treg_exp.operators.noise.gaussian import GaussianNoise
 from treg_exp.priors.diffusers_folder import DiffusersFolder
 from treg_exp.priors.prior import Prior
+from treg_exp.signals.image import save_png
 from treg_exp.solvers.base import OnStep, Solver, ignore
 from treg_exp.solvers.treg import DataSteps, TReg
 from treg_exp.solvers.unconditional import Unconditional

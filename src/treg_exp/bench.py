@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from treg_exp.operators.base import Operator
 from treg_exp.operators.linear.average import AveragePooling
+from treg_exp.operators.linear.base import LinearOperator
 from treg_exp.operators.linear.bicubic import BicubicDownsampling
 from treg_exp.operators.linear.blur import GaussianBlur
 from treg_exp.operators.linear.colour import Greyscale
@@ -34,7 +34,7 @@ class Pair:
     """One of our operators and the deepinv physics of the same map."""
 
     name: str
-    ours: Operator
+    ours: LinearOperator
     theirs: Any
 
 
@@ -82,7 +82,7 @@ def pairs(side: int, only: Sequence[str] | None = None) -> Iterator[Pair]:
     circular, reflect = (KernelBlur(_kernel(taps), shape, boundary) for boundary in ("circular", "reflect"))
     mask = RandomInpainting(0.3, shape, ["bench"])
     kernel = _kernel(taps)
-    makers: dict[str, Callable[[], tuple[Operator, Any]]] = {
+    makers: dict[str, Callable[[], tuple[LinearOperator, Any]]] = {
         "bicubic x4": lambda: (BicubicDownsampling(4, shape), physics.DownsamplingMatlab(factor=4)),
         "bicubic x16": lambda: (BicubicDownsampling(16, shape), physics.DownsamplingMatlab(factor=16)),
         "average x4": lambda: (AveragePooling(4, shape), _mean_blocks(shape, 4)),

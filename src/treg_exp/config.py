@@ -1,31 +1,27 @@
-"""From a composed configuration to checked objects: schema, the ``_target_`` allow-list, one-line errors."""
+"""A composed configuration: plain settings, checks of the whole, and the part that makes a run's identity."""
 
 from __future__ import annotations
 
 import copy
 import hashlib
-import inspect
 import json
 import math
-import re
 from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
-from hydra.errors import HydraException
-from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from treg_exp.errors import ConfigError, nearest
+from treg_exp.building import takes
+from treg_exp.errors import ConfigError, FieldError
+from treg_exp.places import errors_at, one_line
+from treg_exp.targets import target_class
 from treg_exp.value_types import check_types
 
 T = TypeVar("T")
-ALLOWED_TARGETS = ("treg_exp.", "torch.", "lightning.", "torchmetrics.", "deepinv.")
-# What changes no restoration: not part of a run's identity, free to differ when a run is continued.
-WITHOUT_IDENTITY = (
-    "run_dir", "dry_run", "trainer", "logger", "data.batch_size", "data.verify", "prior.vae_slicing",
-    "prior.gradient_checkpointing",
-)  # fmt: skip
+# What changes no restoration: not part of a run's identity, free to differ when a run is continued. A class names such
+# values of its own in `not_identity`.
+NOT_IDENTITY = ("run_dir", "dry_run", "trainer", "logger", "data.batch_size")
 
 
 @dataclass(frozen=True)
@@ -46,7 +42,7 @@ class RunSettings:
 
     def __post_init__(self) -> None:
         if self.draws < 1:
-            raise ValueError(f"draws={self.draws}: must be >= 1")
+            raise FieldError("draws", self.draws, "must be >= 1")
 
 
 @dataclass(frozen=True)
@@ -65,11 +61,11 @@ class DataSettings:
 
     def __post_init__(self) -> None:
         if self.limit is not None and self.limit < 1:
-            raise ValueError(f"data.limit={self.limit}: must be >= 1, or null for all images")
+            raise FieldError("limit", self.limit, "must be >= 1")
         if self.offset < 0:
-            raise ValueError(f"data.offset={self.offset}: must be >= 0")
+            raise FieldError("offset", self.offset, "must be >= 0")
         if self.batch_size < 1:
-            raise ValueError(f"data.batch_size={self.batch_size}: must be >= 1")
+            raise FieldError("batch_size", self.batch_size, "must be >= 1")
 
 
 @dataclass(frozen=True)
@@ -88,20 +84,18 @@ class TrainerSettings:
 
     def __post_init__(self) -> None:
         if self.accelerator not in ("auto", "cpu", "gpu"):
-            raise ValueError(f"trainer.accelerator={self.accelerator}: allowed are auto, cpu, gpu")
+            raise FieldError("accelerator", self.accelerator, "allowed are auto, cpu, gpu")
         for name in ("devices", "num_nodes"):
             if getattr(self, name) < 1:
-                raise ValueError(f"trainer.{name}={getattr(self, name)}: must be >= 1")
+                raise FieldError(name, getattr(self, name), "must be >= 1")
 
 
 def settings(kind: type[T], node: DictConfig, section: str = "") -> T:
     """The values of ``node`` that belong to a schema dataclass, with types and ranges checked."""
     values = {f.name: node[f.name] for f in fields(kind) if f.name in node}  # type: ignore[arg-type]
     check_types(kind, values, section)
-    try:
+    with errors_at(section):
         return kind(**values)
-    except ValueError as error:
-        raise ConfigError(_named(section, str(error))) from None
 
 
 def check_finite(node: Any, name: str = "") -> None:
@@ -123,80 +117,10 @@ def check_complete(cfg: DictConfig) -> None:
 def without_steps(solver: DictConfig) -> DictConfig:
     """``solver`` without ``steps``, which debug=default gives to every solver, where it takes none."""
     try:
-        parameters = inspect.signature(get_object(solver._target_)).parameters
-    except (HydraException, OmegaConfBaseException, ImportError, AttributeError, TypeError, ValueError):
+        keep = takes(solver, "solver", "steps")
+    except ConfigError:
         return solver  # `build` says what is wrong with it
-    return solver if "steps" in parameters else OmegaConf.masked_copy(solver, [str(k) for k in solver if k != "steps"])
-
-
-def build(node: DictConfig | None, section: str, kind: type | None = None, **extra: Any) -> Any:
-    """The object that a ``_target_`` node describes.
-
-    Args:
-        node: configuration node; nested targets are built first.
-        section: its dotted name, for messages.
-        kind: class that the object must have, None for any.
-        extra: further constructor arguments.
-
-    Raises:
-        ConfigError: a target outside the allow-list, a value of the wrong type, or whatever the constructor refuses.
-    """
-    if not isinstance(node, DictConfig) or "_target_" not in node:
-        given = "null" if node is None else node
-        raise ConfigError(f"{section}={given}: must be a mapping with _target_; to leave it out: '~{section}'")
-    _check_targets(OmegaConf.to_container(node, resolve=True), section)
-    try:
-        made = instantiate(node, _convert_="all", **extra)
-    except HydraException as error:
-        cause = error.__cause__ or error
-        if not isinstance(cause, ValueError | TypeError | OSError | ImportError):
-            raise
-        found = re.search(r"full_key: (\S+)", str(error))
-        raise ConfigError(_named(found.group(1) if found else section, str(cause))) from None
-    if kind is not None and not _is_a(made, kind):
-        raise ConfigError(f"{section}._target_={node._target_}: makes no {kind.__name__}; choose another option")
-    return made
-
-
-def _is_a(made: Any, kind: type) -> bool:
-    """Whether an object is of a class, or has all that a protocol names."""
-    if not getattr(kind, "_is_protocol", False):
-        return isinstance(made, kind)
-    names = {*vars(kind), *kind.__annotations__}
-    return all(hasattr(made, name) for name in names if not name.startswith("_"))
-
-
-def _named(section: str, message: str) -> str:
-    """``message`` with the dotted name of the offending value in front."""
-    top = section.split(".")[0]
-    if not section or message.startswith((f"{top}.", f"{top}=")):
-        return message
-    return f"{section}.{message}" if re.match(r"[a-z_.]+=", message) else f"{section}: {message}"
-
-
-def _check_targets(node: Any, section: str) -> None:
-    """Every nested target is allowed, exists, takes the given keys, and gets values of the annotated types."""
-    if not isinstance(node, dict):
-        return
-    for name, child in node.items():
-        _check_targets(child, f"{section}.{name}")
-    target = node.get("_target_")
-    if target is None:
-        return
-    if not str(target).startswith(ALLOWED_TARGETS):
-        allowed = ", ".join(a.rstrip(".") for a in ALLOWED_TARGETS)
-        raise ConfigError(f"{section}._target_={target}: not allowed; targets must come from {allowed}")
-    try:
-        callee = get_object(target)
-    except (HydraException, ImportError, AttributeError, ValueError):
-        raise ConfigError(f"{section}._target_={target}: cannot be imported") from None
-    values = {name: value for name, value in node.items() if not name.startswith("_")}
-    parameters = inspect.signature(callee).parameters
-    if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-        for name in values:
-            if name not in parameters:
-                raise ConfigError(f"{section}.{name}: {target} takes no such value{nearest(name, parameters)}")
-    check_types(callee, values, section)
+    return solver if keep else OmegaConf.masked_copy(solver, [str(k) for k in solver if k != "steps"])
 
 
 def identity(cfg: DictConfig) -> dict[str, Any]:
@@ -206,14 +130,33 @@ def identity(cfg: DictConfig) -> dict[str, Any]:
 
 def decisive(values: dict[str, Any]) -> dict[str, Any]:
     """``values`` of a configuration without those that change no restoration."""
-    values = copy.deepcopy(values)
-    for key in WITHOUT_IDENTITY:
+    kept = copy.deepcopy(values)
+    for key in NOT_IDENTITY:
         *parents, leaf = key.split(".")
-        node = values
+        node = kept
         for parent in parents:
             node = node.get(parent) or {}
         node.pop(leaf, None)
-    return values
+    result: dict[str, Any] = _decisive(kept)
+    return result
+
+
+def _decisive(node: Any) -> Any:
+    """A copy of a node without what its class, or a nested one's, leaves out of the identity."""
+    if isinstance(node, list):
+        return [_decisive(child) for child in node]
+    if not isinstance(node, dict):
+        return node
+    left_out = _not_identity(node.get("_target_"))
+    return {name: _decisive(child) for name, child in node.items() if name not in left_out}
+
+
+def _not_identity(target: object) -> tuple[str, ...]:
+    """The values that a class leaves out of the identity; none where there is no such class."""
+    try:
+        return tuple(getattr(target_class(target, ""), "not_identity", ()))
+    except ConfigError:
+        return ()
 
 
 def config_hash(cfg: DictConfig) -> str:
@@ -227,6 +170,6 @@ def resolved(cfg: DictConfig) -> DictConfig:
     try:
         values = OmegaConf.to_container(cfg, resolve=True)
     except OmegaConfBaseException as error:
-        raise ConfigError(" ".join(str(error).split())) from None
+        raise ConfigError(one_line(error)) from None
     check_finite(values)
     return OmegaConf.create(values)  # type: ignore[return-value]

@@ -1,12 +1,11 @@
 """Atomic file writing: a reader sees the old file or the new one, never half of one.
 
-``write_*`` and ``save_*`` write a hidden temporary file next to the target and rename it. The rename is
+``write_*`` functions write a hidden temporary file next to the target and rename it. The rename is
 atomic because both names are on the same file system; a process killed before it leaves only the hidden file.
 """
 
 from __future__ import annotations
 
-import io
 import json
 import math
 import os
@@ -14,10 +13,6 @@ import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-from torch import Tensor
-
-from treg_exp.signals.ranges import to_uint8
 
 TEMPORARY_SUFFIX = ".tmp"
 
@@ -82,24 +77,3 @@ def finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [finite(item) for item in value]
     return value
-
-
-def save_png(x: Tensor, path: str | Path) -> Path:
-    """Save one image as an 8-bit PNG; see :func:`write_bytes`.
-
-    Args:
-        x: (3, H, W) RGB or (1, H, W) grey, in [-1, 1]; values outside are clamped, nothing is rescaled.
-        path: file to write, usually ``*.png``.
-
-    Raises:
-        ValueError: the tensor does not have the shape of an image.
-    """
-    from PIL import Image
-
-    if x.ndim != 3 or x.shape[0] not in (1, 3):
-        raise ValueError(f"a PNG needs a (3, H, W) or (1, H, W) tensor, got {tuple(x.shape)} for {path}")
-    pixels = to_uint8(x.detach().float()).cpu().permute(1, 2, 0).contiguous().numpy()
-    image = Image.fromarray(pixels[:, :, 0] if x.shape[0] == 1 else pixels)
-    buffer = io.BytesIO()
-    image.save(buffer, format="PNG")
-    return write_bytes(path, buffer.getvalue())

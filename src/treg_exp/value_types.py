@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import os
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Literal, get_args, get_origin
 
 from treg_exp.errors import ConfigError
@@ -13,6 +14,17 @@ from treg_exp.errors import ConfigError
 _WORDS: dict[type, str] = {
     bool: "true or false", int: "an integer", float: "a number", str: "text", list: "a list", type(None): "null"
 }  # fmt: skip
+
+
+def parameter_hints(callee: Any) -> dict[str, Any]:
+    """The annotations of a class's or a function's parameters by name; empty where they cannot be resolved."""
+    # The generated constructor of a dataclass lacks the names that its base classes were annotated with.
+    for annotated in (callee.__init__, callee) if inspect.isclass(callee) else (callee,):
+        try:
+            return typing.get_type_hints(annotated)
+        except (NameError, TypeError, AttributeError):
+            continue
+    return {}
 
 
 def check_types(callee: Any, values: Mapping[str, Any], section: str) -> None:
@@ -26,11 +38,7 @@ def check_types(callee: Any, values: Mapping[str, Any], section: str) -> None:
     Raises:
         ConfigError: one has not; the message says what is expected.
     """
-    try:
-        hints = typing.get_type_hints(callee.__init__ if inspect.isclass(callee) else callee)
-    except (NameError, TypeError, AttributeError):
-        return
-    parameters = inspect.signature(callee).parameters
+    hints, parameters = parameter_hints(callee), inspect.signature(callee).parameters
     for name, value in values.items():
         if value is None and name in parameters and parameters[name].default is None:
             continue  # in libraries often without a word in the annotation
@@ -48,6 +56,35 @@ def check_types(callee: Any, values: Mapping[str, Any], section: str) -> None:
             expected = " or ".join(_WORDS.get(kind, "a value") for kind in kinds)
             given = "null" if value is None else value
             raise ConfigError(f"{key}={given}: must be {expected}")
+
+
+def object_kinds(hint: Any, late: bool = False) -> tuple[type, ...]:
+    """The classes that an annotation asks an object to be of; none where it names none.
+
+    Args:
+        hint: annotation.
+        late: of the objects that are made by calling what is handed over, as ``Callable[..., Operator]`` says.
+    """
+    origin = get_origin(hint)
+    if origin in (typing.Union, types.UnionType):
+        return tuple(kind for part in get_args(hint) for kind in object_kinds(part, late))
+    if origin is Callable:
+        return object_kinds(get_args(hint)[-1]) if late else ()
+    kind = origin or hint
+    return (kind,) if not late and isinstance(kind, type) and kind is not Any and not _is_plain(kind) else ()
+
+
+def element_hint(hint: Any) -> Any:
+    """The annotation of the elements of a sequence or of the values of a mapping."""
+    origin, parts = get_origin(hint), [part for part in get_args(hint) if part is not Ellipsis]
+    if origin in (typing.Union, types.UnionType):
+        return typing.Union[tuple(element_hint(part) for part in parts)]  # noqa: UP007  # made while running
+    return parts[-1] if parts and isinstance(origin, type) and issubclass(origin, Collection) else Any
+
+
+def _is_plain(kind: type) -> bool:
+    """Whether values of a type stand in a configuration as they are."""
+    return kind in (object, Callable) or issubclass(kind, (*_WORDS, tuple, Mapping, Sequence, os.PathLike))
 
 
 def _fits(value: Any, kinds: set[type]) -> bool:

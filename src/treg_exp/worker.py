@@ -27,8 +27,8 @@ def main(folder: str, rank: int, world: int, parent: int) -> int:
     """
     end_with(parent)
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # ends as by SIGTERM: at once, and the first process says so
-    from treg_exp.app import join
     from treg_exp.errors import ConfigError
+    from treg_exp.restoring import join
 
     try:
         join(folder, rank, world, partial(end_without, parent))

@@ -14,7 +14,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from torch import Tensor
 
 from treg_exp.data.arrays import read_array
-from treg_exp.errors import ConfigError
+from treg_exp.errors import FileError
 
 FLOATS = ["<f2", "<f4", "<f8", ">f4", ">f8", np.dtype(np.longdouble).str]
 halves = st.floats(-2, 2, width=16)  # every type above holds them exactly
@@ -57,7 +57,7 @@ def test_a_parameter_loses_its_gradient(tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("error")
 def test_arrays_that_are_no_measurement(tmp_path: Path, stored: np.ndarray, message: str) -> None:
     np.save(tmp_path / "a.npy", stored)
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(FileError, match=message):
         read_array(tmp_path / "a.npy")
 
 
@@ -75,7 +75,7 @@ def test_arrays_that_are_no_measurement(tmp_path: Path, stored: np.ndarray, mess
 )
 def test_torch_files_that_are_no_measurement(tmp_path: Path, stored: Tensor | object, message: str) -> None:
     torch.save(stored, tmp_path / "a.pt")
-    with pytest.raises(ConfigError, match=message) as caught:
+    with pytest.raises(FileError, match=message) as caught:
         read_array(tmp_path / "a.pt")
     assert "\n" not in str(caught.value)
 
@@ -89,5 +89,5 @@ def test_cut_files_are_named(tmp_path: Path, kind: str) -> None:
     else:
         (np.save if kind == "npy" else np.savez)(path, values)
     path.write_bytes(path.read_bytes()[:9000])
-    with pytest.raises(ConfigError, match=rf"cannot read the array .*a\.{kind}: "):
+    with pytest.raises(FileError, match=rf"cannot read the array .*a\.{kind}: "):
         read_array(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,11 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
+from treg_exp.config import DataSettings
+from treg_exp.experiment import SIZES, TOLD
+
 CONF = Path(__file__).parents[2] / "conf"
-APP_FIELDS = {
-    "limit",
-    "offset",
-    "batch_size",
-    "image_size",
-}  # the application takes these out before it builds the data
+APP_FIELDS = {field.name for field in fields(DataSettings)}  # the application takes these out before it builds the data
 FILES = sorted(path for group in ("data", "prompt", "metrics") for path in (CONF / group).glob("*.yaml"))
 
 
@@ -35,7 +34,9 @@ def test_target_takes_the_arguments(path: Path) -> None:
         given = set(node) - {"_target_"}
         if path.parent.name == "data":
             assert given >= APP_FIELDS
-            given -= APP_FIELDS - set(parameters)  # real measurements keep their size, images take image_size
+            assert given & set(SIZES)
+            given -= APP_FIELDS | set(SIZES)
+            given |= set(TOLD) & set(parameters)  # the application says them
         assert given <= set(parameters)
         required = {key for key, value in parameters.items() if value.default is inspect.Parameter.empty}
         assert required - {"args", "kwargs"} <= given

@@ -17,9 +17,9 @@ from torch import Tensor
 from treg_exp.data.base import subset
 from treg_exp.data.file_source import FileSource
 from treg_exp.data.folder import ImageFolder
-from treg_exp.data.measurements import MeasurementFolder
 from treg_exp.data.listing import sample_id_of, unique_ids
-from treg_exp.errors import ConfigError
+from treg_exp.data.measurements import MeasurementFolder
+from treg_exp.errors import FieldError, FileError
 
 SAFE = set(string.ascii_letters + string.digits + "._-")
 names = st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size=1, max_size=12)
@@ -34,7 +34,7 @@ class LineFolder(FileSource):
 
     def load(self, file: Path) -> Tensor:
         if not (text := file.read_text()).strip():
-            raise ConfigError(f"{file} is empty")
+            raise FileError(f"{file} is empty")
         return torch.tensor([float(number) for number in text.split()])
 
 
@@ -72,14 +72,14 @@ def test_one_id_per_file_or_both_files_are_named(files: list[str]) -> None:
     if len(set(ids)) == len(ids):
         assert [path.name for path in unique_ids([Path(file) for file in files]).values()] == files
     else:
-        with pytest.raises(ConfigError, match=r"would both be sample .*; rename one of them"):
+        with pytest.raises(FileError, match=r"would both be sample .*; rename one of them"):
             unique_ids([Path(file) for file in files])
 
 
 def test_an_id_that_no_folder_can_have_is_refused() -> None:
     at_most = Path("x" * 125, "y" * 128 + ".png")
     assert [len(sample_id) for sample_id in unique_ids([at_most])] == [255]
-    with pytest.raises(ConfigError, match=r"y\.png: its sample id has 256 characters, a folder name can have 255"):
+    with pytest.raises(FileError, match=r"y\.png: its sample id has 256 characters, a folder name can have 255"):
         unique_ids([Path("x" * 125, "y" * 129 + ".png")])
 
 
@@ -98,7 +98,7 @@ def test_listing_is_sorted_and_finds_its_rows(texts: dict[str, str]) -> None:
             (folder / path).write_text("1")
         manifest.write_text("file,caption\n" + "".join(f'"{path}",{rows[path]}\n' for path in unique.values()))
         if not unique:
-            with pytest.raises(ConfigError, match="no file with one of the extensions line"):
+            with pytest.raises(FieldError, match="no file with one of the extensions line"):
                 LineFolder(folder)
             return
         data = LineFolder(folder, manifest)
@@ -123,7 +123,7 @@ def test_manifest_errors_name_paths_and_likely_misspellings(tmp_path: Path) -> N
     message = (
         r"m\.csv misses 2 of 3 images: b/x\.png, c\.png; add a row for each \(rows that match none of them: B__x\)"
     )
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(FileError, match=message):
         ImageFolder(tmp_path, 8, manifest=manifest)
     manifest.write_text("file,caption\na/x.png,one\nb/x.png,two\nc.png,three\nnowhere.png,four\n")
     assert len(ImageFolder(tmp_path, 8, manifest=manifest)) == 3  # a manifest may serve several folders
@@ -132,7 +132,7 @@ def test_manifest_errors_name_paths_and_likely_misspellings(tmp_path: Path) -> N
 def test_a_link_to_a_missing_file_is_no_smaller_folder(tmp_path: Path) -> None:
     picture(tmp_path / "a.png")
     (tmp_path / "b.png").symlink_to(tmp_path / "gone" / "b.png")
-    with pytest.raises(ConfigError, match=r"1 of 2 files in .* cannot be used: b\.png \(.*No such file"):
+    with pytest.raises(FileError, match=r"1 of 2 files in .* cannot be used: b\.png \(.*No such file"):
         ImageFolder(tmp_path, 8)
     (tmp_path / "b.png").unlink()
     (tmp_path / "b.png").mkdir()
@@ -140,7 +140,7 @@ def test_a_link_to_a_missing_file_is_no_smaller_folder(tmp_path: Path) -> None:
 
 
 def test_an_empty_path_is_not_the_current_folder() -> None:
-    with pytest.raises(ConfigError, match=r"data\.path is empty; give the folder"):
+    with pytest.raises(FieldError, match=r"^path='': is empty; give the folder"):
         ImageFolder("", 8)
 
 
@@ -152,7 +152,7 @@ def test_selected_files_are_decoded_before_the_run(tmp_path: Path, kind: str) ->
     data = ImageFolder(tmp_path, 8)  # the headers are intact
     assert list(subset(data, limit=1).ids) == ["a"]
     message = rf"cannot read the image .*b\.{kind}: .*truncated.* 1 more cannot be used: c\.{kind}$"
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(FileError, match=message):
         subset(data, limit=3)
     assert len(subset(ImageFolder(tmp_path, 8, verify=False))) == 4
 
@@ -165,8 +165,8 @@ def test_selected_measurements_have_values_and_one_shape(tmp_path: Path) -> None
     data = MeasurementFolder(tmp_path)
     assert len(subset(data, limit=2)) == 2
     message = r"a\.npy has the shape \(3, 4, 4\), but c\.png has \(3, 4, 5\); all samples of a run must have one shape"
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(FileError, match=message):
         subset(data, limit=3)
-    with pytest.raises(ConfigError, match=r"d\.npy holds NaN or infinite values; fill or mask them"):
+    with pytest.raises(FileError, match=r"d\.npy holds NaN or infinite values; fill or mask them"):
         subset(data)
     assert len(subset(MeasurementFolder(tmp_path, verify=False))) == 4

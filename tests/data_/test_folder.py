@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from treg_exp.data.folder import ImageFolder
-from treg_exp.errors import ConfigError
+from treg_exp.errors import FieldError, FileError
 
 
 def save(path: Path, values: object, mode: str | None = None, **options: object) -> Path:
@@ -63,7 +63,7 @@ def test_sorted_recursive_listing_skips_hidden_and_foreign_files(tmp_path: Path)
 def test_two_files_with_one_id_are_both_named(tmp_path: Path) -> None:
     save(tmp_path / "a.png", flat((0, 0, 0)))
     save(tmp_path / "a.jpg", flat((0, 0, 0)))
-    with pytest.raises(ConfigError, match=r"a\.jpg and a\.png would both be sample 'a'; rename one"):
+    with pytest.raises(FileError, match=r"a\.jpg and a\.png would both be sample 'a'; rename one"):
         ImageFolder(tmp_path, 8)
 
 
@@ -129,7 +129,7 @@ def test_16_bit_rgb_keeps_its_colour(tmp_path: Path) -> None:
 
 def test_float_pixels_are_refused_with_a_remedy(tmp_path: Path) -> None:
     save(tmp_path / "a.tif", np.zeros((8, 8), np.float32))
-    with pytest.raises(ConfigError, match=r"a\.tif \(32-bit pixels.*save it with 8 or 16 bits"):
+    with pytest.raises(FileError, match=r"a\.tif \(32-bit pixels.*save it with 8 or 16 bits"):
         ImageFolder(tmp_path, 8)
 
 
@@ -156,16 +156,16 @@ def test_shrinking_is_antialiased(tmp_path: Path) -> None:
 
 
 def test_missing_empty_and_broken_folders_are_explained(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"data\.path='.*nowhere' does not exist"):
+    with pytest.raises(FieldError, match=r"^path=.*nowhere: does not exist$"):
         ImageFolder(tmp_path / "nowhere", 8)
     with pytest.raises(ValueError, match="no file with one of the extensions png, jpg, jpeg, webp, bmp, tif, tiff"):
         ImageFolder(tmp_path, 8)
     good = save(tmp_path / "good.png", flat((0, 0, 0)))
-    with pytest.raises(ConfigError, match="is a file; give the folder"):
+    with pytest.raises(FieldError, match=r"^path=.*good\.png: is a file; give the folder"):
         ImageFolder(good, 8)
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "bad.png").write_bytes(b"<html>not found</html>")
-    with pytest.raises(ConfigError, match=r"1 of 2 files in .* cannot be used: sub/bad\.png \(.*Repair them"):
+    with pytest.raises(FileError, match=r"1 of 2 files in .* cannot be used: sub/bad\.png \(.*Repair them"):
         ImageFolder(tmp_path, 8)
 
 
@@ -173,16 +173,17 @@ def test_a_truncated_jpeg_is_named_when_it_is_read(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     path = save(tmp_path / "a.jpg", noise)
     path.write_bytes(path.read_bytes()[:1500])
-    with pytest.raises(ConfigError, match=rf"cannot read the image {re.escape(str(path))}: .*Re-export it"):
+    with pytest.raises(FileError, match=rf"cannot read the image {re.escape(str(path))}: .*Re-export it"):
         ImageFolder(tmp_path, 8)[0]
 
 
 @pytest.mark.parametrize(
-    ("option", "message"), [({"fit": "zoom"}, "crop, pad, stretch"), ({"background": "whit"}, "whit")]
+    ("option", "message"),
+    [({"fit": "zoom"}, "^fit=zoom: .*crop, pad, stretch"), ({"background": "whit"}, "^background=whit: ")],
 )
 def test_bad_options_name_the_choices(tmp_path: Path, option: dict[str, str], message: str) -> None:
     save(tmp_path / "a.png", flat((0, 0, 0)))
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(FieldError, match=message):
         ImageFolder(tmp_path, 8, **option)  # type: ignore[arg-type]
 
 
@@ -195,5 +196,5 @@ def test_captions_come_from_the_manifest(tmp_path: Path) -> None:
     assert data[0].captions == {"caption": "a cat"}
     assert data.captions(1) == {"caption": "a dog", "other": "a wolf"}
     manifest.write_text("file,caption\na.png,a cat\n")
-    with pytest.raises(ConfigError, match=r"manifest m\.csv misses 1 of 2 images: sub/b\.png; add a row for each"):
+    with pytest.raises(FileError, match=r"manifest m\.csv misses 1 of 2 images: sub/b\.png; add a row for each"):
         ImageFolder(tmp_path / "images", 8, manifest=manifest)

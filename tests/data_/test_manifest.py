@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from treg_exp.data.manifest import read_manifest
-from treg_exp.errors import ConfigError
+from treg_exp.errors import FileError
 
 
 def written(folder: Path, name: str, text: str) -> Path:
@@ -68,21 +68,21 @@ def test_jsonl_by_file(tmp_path: Path) -> None:
     ],
 )
 def test_mistakes_are_placed(tmp_path: Path, name: str, text: str, message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(FileError, match=message):
         read_manifest(written(tmp_path, name, text))
 
 
 def test_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"prompt manifest .*p\.csv does not exist"):
+    with pytest.raises(FileError, match=r"prompt manifest .*p\.csv does not exist"):
         read_manifest(tmp_path / "p.csv")
-    with pytest.raises(ConfigError, match=r"prompt manifest .* is a folder; give the CSV or JSONL file"):
+    with pytest.raises(FileError, match=r"prompt manifest .* is a folder; give the CSV or JSONL file"):
         read_manifest(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["p.csv", "p.jsonl"])
 def test_another_encoding_is_placed(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes('sample_id,caption\na,"Käse"\n'.encode("latin-1"))
-    with pytest.raises(ConfigError, match=r"line 2: not UTF-8; save the file with that encoding"):
+    with pytest.raises(FileError, match=r"line 2: not UTF-8; save the file with that encoding"):
         read_manifest(tmp_path / name)
 
 
@@ -112,5 +112,5 @@ def test_both_formats_keep_every_text_and_the_order(table: dict[str, tuple[str, 
             if all(expected.values()):
                 assert list(read_manifest(path).items()) == list(expected.items())
             else:
-                with pytest.raises(ConfigError, match="has an empty text in every role"):
+                with pytest.raises(FileError, match="has an empty text in every role"):
                     read_manifest(path)

@@ -14,7 +14,7 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from treg_exp.data.pictures import check_colour, check_size, read_rgb, resize, to_tensor
-from treg_exp.errors import ConfigError
+from treg_exp.errors import FieldError, FileError
 
 sides = st.integers(1, 40)
 colours = st.tuples(*[st.integers(0, 255)] * 3)
@@ -98,7 +98,7 @@ def test_alpha_mixes_with_the_background(grey: int, alpha: int, behind: int) -> 
         if alpha == 255:
             assert np.array_equal(np.asarray(read_rgb(path, None)), mixed)
         else:
-            with pytest.raises(ConfigError, match=r"a\.png: it has transparent pixels"):
+            with pytest.raises(FileError, match=r"a\.png: it has transparent pixels"):
                 read_rgb(path, None)
 
 
@@ -119,8 +119,8 @@ def test_cmyk_inks_darken(tmp_path: Path, inks: tuple[int, ...], rgb: int) -> No
 
 def test_settings_that_no_image_can_have() -> None:
     for size in (0, -8):
-        with pytest.raises(ConfigError, match=rf"data\.image_size={size}: it must be at least 1 pixel"):
+        with pytest.raises(FieldError, match=rf"^image_size={size}: must be at least 1 pixel"):
             check_size(size)
     for colour in ("whit", "#ff000080", "rgba(0,0,0,0)", ""):
-        with pytest.raises(ConfigError, match=r"data\.background='.*' is no colour; use a name such as white, or #"):
+        with pytest.raises(FieldError, match=r"^background=.*: is no colour; use a name such as white, or #"):
             check_colour(colour)

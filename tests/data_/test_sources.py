@@ -10,10 +10,9 @@ import torch
 from PIL import Image
 
 from treg_exp.data.base import subset, text_table
-from treg_exp.data.emoji_test import EmojiTest
+from treg_exp.data.emoji_test import PACKAGED, EmojiTest
 from treg_exp.data.measurements import MeasurementFolder
-from treg_exp.data.emoji_test import PACKAGED
-from treg_exp.errors import ConfigError
+from treg_exp.errors import FieldError, FileError
 
 HEADER = "sample_id,caption,counterfactual,name,style,category\n"
 
@@ -45,21 +44,21 @@ def test_emoji_layout(small: Path) -> None:
 
 def test_emoji_only_selects_samples_with_the_role(small: Path) -> None:
     assert EmojiTest(path=small, only="counterfactual").ids == ["e0", "e1"]
-    with pytest.raises(ConfigError, match=r"data\.only='style'.*roles are caption, counterfactual"):
+    with pytest.raises(FieldError, match=r"^only=style: .*roles are caption, counterfactual"):
         EmojiTest(path=small, only="style")
 
 
 def test_emoji_with_a_missing_image_is_refused(small: Path) -> None:
     (small / "images" / "e3.png").unlink()
-    with pytest.raises(ConfigError, match=r"incomplete: 1 images such as e3\.png"):
+    with pytest.raises(FileError, match=r"incomplete: 1 images such as e3\.png"):
         EmojiTest(path=small)
 
 
 def test_emoji_with_a_broken_image_or_none_is_refused(small: Path) -> None:
     (small / "images" / "e3.png").write_bytes(b"")
-    with pytest.raises(ConfigError, match=r"1 of 5 files in .*images cannot be used: e3\.png"):
+    with pytest.raises(FileError, match=r"1 of 5 files in .*images cannot be used: e3\.png"):
         EmojiTest(path=small)
-    with pytest.raises(ConfigError, match=r"data\.path='.*nowhere/images' does not exist"):
+    with pytest.raises(FieldError, match=r"^path=.*nowhere/images: does not exist"):
         EmojiTest(path=small / "nowhere")
 
 
@@ -85,9 +84,9 @@ def test_subset(small: Path) -> None:
     rest = subset(data, limit=99, offset=3)
     assert (list(rest.ids), len(rest)) == (["e3", "e4"], 2)
     assert [sample.sample_id for sample in part] == ["e1", "e2"]  # type: ignore[attr-defined]
-    with pytest.raises(ConfigError, match=r"data\.limit=0: it must be at least 1"):
+    with pytest.raises(FieldError, match=r"^limit=0: must be >= 1"):
         subset(data, limit=0)
-    with pytest.raises(ConfigError, match=r"data\.offset=5: it must be in \[0, 4\]"):
+    with pytest.raises(FieldError, match=r"^offset=5: must be in \[0, 4\]"):
         subset(data, offset=5)
 
 
@@ -128,7 +127,7 @@ def test_measurements_that_would_be_misread_are_refused(tmp_path: Path) -> None:
             "transparent pixels",
         ]
     ):
-        with pytest.raises(ConfigError, match=message):
+        with pytest.raises(FileError, match=message):
             data[index]
 
 
@@ -136,7 +135,7 @@ def test_broken_arrays_are_found_at_the_start(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.zeros((3, 2, 2)))
     (tmp_path / "b.npy").write_bytes(b"nothing")
     (tmp_path / "c.pt").write_bytes(b"nothing")
-    with pytest.raises(ConfigError, match=r"2 of 3 files in .*: b\.npy \(.*c\.pt \(no \.pt archive\)"):
+    with pytest.raises(FileError, match=r"2 of 3 files in .*: b\.npy \(.*c\.pt \(no \.pt archive\)"):
         MeasurementFolder(tmp_path)
 
 
@@ -145,5 +144,5 @@ def test_pickled_arrays_are_never_loaded(tmp_path: Path) -> None:
     torch.save({"y": tmp_path}, tmp_path / "b.pt")
     data = MeasurementFolder(tmp_path, verify=False)
     for index, name in enumerate(["a.npy", "b.pt"]):
-        with pytest.raises(ConfigError, match=rf"cannot read the array .*{name}"):
+        with pytest.raises(FileError, match=rf"cannot read the array .*{name}"):
             data[index]

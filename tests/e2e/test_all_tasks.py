@@ -11,7 +11,7 @@ import pytest
 from tests.e2e.test_run import run, status
 from tests.operators.tasks import NAMES, NONLINEAR, load_task
 
-TASKS = {option: load_task(option).name for option in NAMES}
+TASKS = {o: load_task(o).name for o in NAMES if o != "generation" and not o.startswith("audio/")}
 
 
 def fits(name: str, side: int) -> bool:

@@ -20,7 +20,7 @@ from tests.conftest import DATA, ROOT
 from tests.e2e import wandb_file
 from tests.proc import children, gone
 from treg_exp.engine.run_folder import RunFolder
-from treg_exp.reports.rows import read_rows
+from treg_exp.run_layout import read_rows
 
 SMALL = ["solver.steps=4", "data.limit=2"]
 SINGLE = ["experiment=single", "logger=csv", "metrics=residual"]
@@ -281,8 +281,7 @@ def test_the_configuration_of_a_multirun_is_refused_in_one_line() -> None:
         (["solver/prox=foo"], "error: solver/prox=foo: no such option. Available: cg, descent, exact\n"),
         (
             ["experiment=singel"],
-            "error: experiment=singel: no such option; did you mean single? Available: quickstart, single, best/..., "
-            "released/..., study/...\n",
+            "error: experiment=singel: no such option; did you mean single? Available: ",
         ),
         (["null_text=null"], "error: null_text=null: a group needs one of its options. Available: fixed, "),
         (["guidance=3"], "error: guidance=3: a group needs one of its options. Available: conditional, constant\n"),

@@ -17,10 +17,10 @@ from tests.test_config import composed
 from treg_exp.app import run
 from treg_exp.engine.processes import Place, ProcessLostError, Workers
 from treg_exp.errors import ConfigError, RunFailedError
-from treg_exp.files import save_png
 from treg_exp.operators.base import Operator
-from treg_exp.operators.nonlinear.base import NonlinearOperator
-from treg_exp.reports.rows import read_rows
+from treg_exp.operators.linear.base import LinearOperator
+from treg_exp.run_layout import read_rows
+from treg_exp.signals.image import save_png
 from treg_exp.solvers.base import Restoration
 from treg_exp.solvers.treg import TReg
 
@@ -176,7 +176,7 @@ def test_the_preview_is_computed_once_and_named_for_what_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: str, name: str | None
 ) -> None:
     calls = []
-    for kind in (Operator, NonlinearOperator):
+    for kind in (Operator, LinearOperator):
         preview = kind.preview
         monkeypatch.setattr(kind, "preview", lambda self, y, preview=preview: [calls.append(y), preview(self, y)][1])
     rows = go(tmp_path / "r", "data.limit=1", f"task={task}", "solver=unconditional", "metrics=residual")
@@ -225,7 +225,7 @@ def test_a_lost_process_ends_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, error: type[BaseException], state: str
 ) -> None:
     command = ("-c", f"import os; os.kill(os.getpid(), {number})")
-    monkeypatch.setattr("treg_exp.app.Workers", lambda commands: Workers([command for _ in commands]))
+    monkeypatch.setattr("treg_exp.restoring.Workers", lambda commands: Workers([command for _ in commands]))
     with pytest.raises(error, match=f"process 1 of the run ended with code -{number}; the same command continues"):
         go(tmp_path / "r", "data.limit=2", "experiment=single", "data.batch_size=1", "trainer.devices=2",
            "trainer.accelerator=cpu")  # fmt: skip

@@ -7,6 +7,8 @@ import pytest
 
 from treg_exp.engine.run_folder import RunFolder, difference, environment
 from treg_exp.errors import ConfigError
+from treg_exp.files import write_bytes
+from treg_exp.run_layout import RECONSTRUCTION, RunLayout, key_of, picture
 
 
 def test_another_configuration_is_refused_by_name(tmp_path: Path) -> None:
@@ -28,21 +30,19 @@ def test_a_folder_with_other_things_is_refused(tmp_path: Path) -> None:
 
 def test_torn_rows_do_not_count(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
-    folder.append("rows", 0, [{"sample_id": "a", "variant": "own", "draw": 0, "psnr": float("nan")}])
+    folder.append(0, [{"sample_id": "a", "variant": "own", "draw": 0, "psnr": float("nan")}], [])
     with open(tmp_path / "rows" / "rank-0.jsonl", "a") as stream:
         stream.write('{"sample_id": "b", "vari')
     assert folder.finished() == {("a", "own", 0)}
-    folder.append("rows", 0, [{"sample_id": "c", "variant": "own", "draw": 0}])
+    folder.append(0, [{"sample_id": "c", "variant": "own", "draw": 0}], [])
     assert folder.finished() == {("a", "own", 0), ("c", "own", 0)}
 
 
 def test_status_counts_the_work_items_of_the_run(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     a, b, c, old = ({"sample_id": name, "variant": "own", "draw": 0} for name in ("a", "b", "c", "old"))
-    folder.append("rows", 0, [a, old])
-    folder.append("rows", 1, [b])
-    folder.append("failures", 0, [b, old])  # b failed, and was restored since
-    folder.append("failures", 1, [c, c])  # c failed twice
+    folder.append(0, [a, old], [b, old])  # b failed, and was restored since
+    folder.append(1, [b], [c, c])  # c failed twice
     folder.write_status("running", [(name, "own", 0) for name in "abcd"], error="none")
     status = json.loads((tmp_path / "status.json").read_text())
     assert status.pop("updated")
@@ -74,10 +74,14 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
 
 
 def test_paths_of_draws(tmp_path: Path) -> None:
-    folder = RunFolder(tmp_path)
-    one, several = (folder.reconstruction(("a", "own", 3), draws) for draws in (1, 10))
-    assert one.relative_to(tmp_path).as_posix() == "samples/a/own/reconstruction.png"
-    assert several.relative_to(tmp_path).as_posix() == "samples/a/own/draw_003/reconstruction.png"
+    layout, key = RunLayout(tmp_path), ("a", "own", 3)
+    one, several = (layout.restoration(key, draws) for draws in (1, 10))
+    assert one.relative_to(tmp_path).as_posix() == "samples/a/own"
+    assert several.relative_to(tmp_path).as_posix() == "samples/a/own/draw_003"
+    assert layout.found(key) == several
+    write_bytes(picture(one, RECONSTRUCTION), b"")
+    assert layout.found(key) == one
+    assert key_of({"sample_id": "a", "variant": "own"}) == ("a", "own", 0)
 
 
 def test_first_difference() -> None:
@@ -98,7 +102,8 @@ def test_a_folder_that_nobody_may_write(tmp_path: Path) -> None:
 
 
 def test_a_folder_of_a_version_that_noted_more_is_continued(tmp_path: Path) -> None:
-    (tmp_path / "identity.json").write_text('{"seed": 0, "data": {"verify": true}, "trainer": {}}')
+    data = {"_target_": "treg_exp.data.folder.ImageFolder"}
+    (tmp_path / "identity.json").write_text(json.dumps({"seed": 0, "data": {**data, "verify": True}, "trainer": {}}))
     folder = RunFolder(tmp_path)
-    folder.open({}, {"seed": 0, "data": {}})
+    folder.open({}, {"seed": 0, "data": data})
     folder.close()

@@ -13,15 +13,16 @@ import pytest
 import torch
 from torch import Tensor
 
+from treg_exp.errors import FieldError
 from treg_exp.metrics.alignment import TextAlignment
-from treg_exp.metrics.base import MetricInput, evaluate
+from treg_exp.metrics.base import MetricInput, check_metrics, columns_of, evaluate
 from treg_exp.metrics.fidelity import PSNR, SSIM, psnr, ssim
 from treg_exp.metrics.perceptual import LPIPS
-from treg_exp.metrics.residual.residual import Residual, residual
+from treg_exp.metrics.residual import Residual, residual
 from treg_exp.operators.linear.masking import BoxInpainting
-from treg_exp.operators.noise.models import GaussianNoise
+from treg_exp.operators.noise.gaussian import GaussianNoise
 from treg_exp.tasks.inverse import InverseTask
-from treg_exp.tasks.problems import Measurement
+from treg_exp.tasks.problems import EditProblem, InverseProblem
 
 
 class Halve:
@@ -51,14 +52,14 @@ def batch(size: int = 4, **changes: Any) -> MetricInput:
     target = torch.rand(size, 3, 24, 20, generator=g) * 2 - 1
     image = target + 0.3 * torch.randn(target.shape, generator=g)
     y = target / 2 + 0.1 * torch.randn(target.shape, generator=g)
-    measurement = Measurement(y=y, operator=Halve(), sigma=0.1, lam=1.0)  # type: ignore[arg-type]
+    measurement = InverseProblem(y=y, operator=Halve(), sigma=0.1, lam=1.0)  # type: ignore[arg-type]
     captions = [{"caption": "red", "counterfactual": "green"} if i % 2 else {"caption": "red"} for i in range(size)]
     fields = {
-        "image": image,
+        "signal": image,
         "target": target,
-        "measurement": measurement,
-        "prior": SimpleNamespace(clip=Clip()),
-        "captions": captions,
+        "problem": measurement,
+        "prior": SimpleNamespace(image_text=Clip()),
+        "texts": captions,
     }
     return MetricInput(**(fields | changes))
 
@@ -78,7 +79,7 @@ def test_psnr_by_hand() -> None:
 
 def test_lpips_clamps_and_needs_a_target_and_31_pixels() -> None:
     large = batch(
-        target=torch.zeros(4, 3, 40, 36), image=torch.linspace(0, 3, 4)[:, None, None, None].expand(4, 3, 40, 36)
+        target=torch.zeros(4, 3, 40, 36), signal=torch.linspace(0, 3, 4)[:, None, None, None].expand(4, 3, 40, 36)
     )
     values = LPIPS()(large)["lpips"]
     assert values[0] == 0
@@ -104,7 +105,7 @@ def windows(x: np.ndarray) -> np.ndarray:
 def test_ssim_against_the_formula() -> None:
     inp = batch(2)
     assert inp.target is not None
-    a, b = (((x.double().numpy() + 1) / 2).clip(0, 1) for x in (inp.image, inp.target))
+    a, b = (((x.double().numpy() + 1) / 2).clip(0, 1) for x in (inp.signal, inp.target))
     expected = []
     for i in range(2):
         maps = []
@@ -114,7 +115,7 @@ def test_ssim_against_the_formula() -> None:
             vx, vy, cov = windows(x * x) - mx**2, windows(y * y) - my**2, windows(x * y) - mx * my
             maps.append((2 * mx * my + 1e-4) * (2 * cov + 9e-4) / ((mx**2 + my**2 + 1e-4) * (vx + vy + 9e-4)))
         expected.append(np.mean(maps))
-    values = ssim(inp.image, inp.target)
+    values = ssim(inp.signal, inp.target)
     assert values is not None
     assert values.tolist() == pytest.approx(expected, abs=1e-9)
 
@@ -134,24 +135,24 @@ def test_ssim_of_one_and_of_small_images() -> None:
     assert values is not None
     assert values.tolist() == pytest.approx([1.0])
     assert ssim(image[..., :10], image[..., :10]) is None
-    y = Measurement(y=image[..., :10], operator=Halve(), sigma=0.0, lam=1.0)  # type: ignore[arg-type]
-    small = batch(1, image=image[..., :10], target=image[..., :10], measurement=y)
+    y = InverseProblem(y=image[..., :10], operator=Halve(), sigma=0.0, lam=1.0)  # type: ignore[arg-type]
+    small = batch(1, signal=image[..., :10], target=image[..., :10], problem=y)
     assert SSIM()(small) == {"ssim": [None]}
 
 
 def test_residual_in_units_of_the_noise() -> None:
     x = torch.full((2, 3, 4, 4), 0.5)
     y = x / 2 + torch.tensor([0.1, 0.3]).reshape(2, 1, 1, 1)
-    noisy = Measurement(y=y, operator=Halve(), sigma=0.1, lam=1.0)  # type: ignore[arg-type]
+    noisy = InverseProblem(y=y, operator=Halve(), sigma=0.1, lam=1.0)  # type: ignore[arg-type]
     assert residual(x, noisy).tolist() == pytest.approx([1, 3], rel=1e-5)
-    clean = Measurement(y=y, operator=Halve(), sigma=0.0, lam=1.0)  # type: ignore[arg-type]
+    clean = InverseProblem(y=y, operator=Halve(), sigma=0.0, lam=1.0)  # type: ignore[arg-type]
     assert residual(x, clean).tolist() == pytest.approx([0.1, 0.3], rel=1e-5)
-    bright = Measurement(y=torch.ones(1, 3, 4, 4), operator=Halve(), sigma=0.0, lam=1.0)  # type: ignore[arg-type]
+    bright = InverseProblem(y=torch.ones(1, 3, 4, 4), operator=Halve(), sigma=0.0, lam=1.0)  # type: ignore[arg-type]
     assert residual(torch.full((1, 3, 4, 4), 2.0), bright).tolist() == [0.5]  # the image counts as 1, not as 2
 
 
 def test_holes_do_not_count_in_the_residual() -> None:
-    task = Task(partial(BoxInpainting, box=(0.0, 0.0, 0.5, 1.0)), GaussianNoise(0.1), "holes")
+    task = InverseTask(partial(BoxInpainting, box=(0.0, 0.0, 0.5, 1.0)), GaussianNoise(0.1), "holes")
     x = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)) - 0.5
     assert residual(x, task.measure(x, ["a", "b"])).tolist() == pytest.approx([1, 1], abs=0.03)
 
@@ -159,7 +160,7 @@ def test_holes_do_not_count_in_the_residual() -> None:
 def test_true_image_has_a_residual_of_one() -> None:
     inp = batch(4)
     assert inp.target is not None
-    assert residual(inp.target, inp.measurement).tolist() == pytest.approx([1] * 4, abs=0.06)
+    assert residual(inp.target, inp.problem).tolist() == pytest.approx([1] * 4, abs=0.06)
 
 
 def test_alignment_where_there_is_a_text() -> None:
@@ -172,8 +173,8 @@ def test_alignment_where_there_is_a_text() -> None:
         {"caption": "red", "counterfactual": "green"},
         {"counterfactual": "green"},
     ]
-    y = Measurement(y=image, operator=Halve(), sigma=0.0, lam=1.0)  # type: ignore[arg-type]
-    inp = batch(3, image=image, target=None, measurement=y, captions=captions)
+    y = InverseProblem(y=image, operator=Halve(), sigma=0.0, lam=1.0)  # type: ignore[arg-type]
+    inp = batch(3, signal=image, target=None, problem=y, texts=captions)
     half = math.sqrt(0.5)
     values = TextAlignment()(inp)
     assert values["align_own"] == [pytest.approx(1), pytest.approx(half), None]
@@ -182,7 +183,7 @@ def test_alignment_where_there_is_a_text() -> None:
 
 
 def test_nothing_to_compare_with_gives_none() -> None:
-    inp = batch(2, target=None, prior=SimpleNamespace(clip=None))
+    inp = batch(2, target=None, prior=SimpleNamespace(image_text=None))
     rows = evaluate(METRICS, inp)
     assert [sorted(row) for row in rows] == [["align_counterfactual", "align_own", "psnr", "residual", "ssim"]] * 2
     assert all(row[name] is None for row in rows for name in row if name != "residual")
@@ -194,13 +195,13 @@ def test_values_do_not_depend_on_the_batch() -> None:
     assert inp.target is not None
     together = evaluate(METRICS, inp)
     for i in range(4):
-        y = Measurement(y=inp.measurement.y[i : i + 1], operator=Halve(), sigma=0.1, lam=1.0)  # type: ignore[arg-type]
+        y = InverseProblem(y=inp.problem.y[i : i + 1], operator=Halve(), sigma=0.1, lam=1.0)  # type: ignore[arg-type]
         single = batch(
             1,
-            image=inp.image[i : i + 1],
+            signal=inp.signal[i : i + 1],
             target=inp.target[i : i + 1],
-            measurement=y,
-            captions=inp.captions[i : i + 1],
+            problem=y,
+            texts=inp.texts[i : i + 1],
         )
         (row,) = evaluate(METRICS, single)
         for name, value in together[i].items():
@@ -208,15 +209,37 @@ def test_values_do_not_depend_on_the_batch() -> None:
 
 
 def test_mistakes_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"differ in shape: \(4, 3, 24, 20\) and \(4, 3, 24, 1\)"):
+    with pytest.raises(ValueError, match=r"^target=\(4, 3, 24, 1\): restored .* \(4, 3, 24, 20\)"):
         batch(4, target=torch.zeros(4, 3, 24, 1))
-    with pytest.raises(ValueError, match="1 captions for 4 images"):
-        batch(4, captions=[{}])
-    with pytest.raises(ValueError, match=r"metrics\.again fills a column that another metric has filled: psnr"):
-        evaluate({"psnr": PSNR(), "again": PSNR()}, batch())
+    with pytest.raises(ValueError, match="^texts=1: must be one .* 4 signals"):
+        batch(4, texts=[{}])
+    with pytest.raises(FieldError, match="^again=PSNR: fills the column psnr, which psnr fills already"):
+        check_metrics({"psnr": PSNR(), "again": PSNR()}, "image")
+    with pytest.raises(FieldError, match="^align=TextAlignment: fills the column nfe, which the run itself fills already"):
+        check_metrics({"align": TextAlignment({"nfe": "caption"})}, "image", taken=["nfe"])
+    with pytest.raises(FieldError, match="^psnr=PSNR: judges image, and the prior makes audio"):
+        check_metrics({"residual": Residual(), "psnr": PSNR()}, "audio")
 
 
-def test_names_are_the_columns() -> None:
+def test_metrics_fill_the_columns_that_they_name() -> None:
     for metric in METRICS.values():
-        assert tuple(metric(batch())) == tuple(metric.names)
-        assert metric.higher_is_better is not isinstance(metric, Residual)
+        assert tuple(metric(batch())) == tuple(metric.columns)
+
+
+def test_what_guidance_optimises_comes_last() -> None:
+    metrics = {"align": TextAlignment(), "psnr": PSNR(), "residual": Residual()}
+    assert list(columns_of(metrics)) == ["psnr", "residual", "align_own", "align_counterfactual"]
+    assert TextAlignment({"style": "style"}).columns["style"].optimised
+
+
+def test_what_does_not_apply_gives_none() -> None:
+    image = batch(2)
+    edit = batch(2, problem=EditProblem(image.signal))
+    assert {row["residual"] for row in evaluate(METRICS, edit)} == {None}  # nothing is measured
+    assert all(isinstance(row["psnr"], float) for row in evaluate(METRICS, edit))
+    nothing = InverseProblem(y=torch.zeros(2, 0), operator=Halve(), sigma=0.0, lam=0.0)  # type: ignore[arg-type]
+    assert {row["residual"] for row in evaluate(METRICS, batch(2, problem=nothing))} == {None}
+    several = batch(2, signal=image.signal[:, None], target=image.signal[:, None], problem=nothing)
+    assert {row["psnr"] for row in evaluate(METRICS, several)} == {None}
+    sound = batch(2, signal=image.signal[:, 0], target=image.signal[:, 0], problem=nothing, medium="audio")
+    assert {row["ssim"] for row in evaluate(METRICS, sound)} == {None}

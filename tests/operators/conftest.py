@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tests.operators.tasks import LINEAR, load_task, smallest_shape
-from treg_exp.operators.base import Operator
+from treg_exp.operators.linear.base import LinearOperator
 from treg_exp.tasks.inverse import InverseTask
 
 IDS = ("one", "two", "three")
@@ -30,31 +30,34 @@ def preset(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="session")
-def task(preset: str) -> Task:
+def task(preset: str) -> InverseTask:
     return load_task(preset)
 
 
 @pytest.fixture(scope="session")
-def shape(task: Task) -> tuple[int, int, int]:
-    return smallest_shape(task)
-
-
-@pytest.fixture
-def x(shape: tuple[int, int, int]) -> Tensor:
-    return torch.rand(3, *shape, generator=torch.Generator().manual_seed(1)) * 2 - 1
-
-
-@pytest.fixture
-def x0(shape: tuple[int, int, int]) -> Tensor:
-    return torch.rand(3, *shape, generator=torch.Generator().manual_seed(2)) * 2 - 1
+def shape(preset: str) -> tuple[int, ...]:
+    """Of what a prior makes; a signal of the operator may have another one, as several sources do."""
+    return smallest_shape(preset)
 
 
 @pytest.fixture(scope="session")
-def operator(task: Task, shape: tuple[int, int, int]) -> Operator:
-    return task.build(shape, IDS)
+def operator(task: InverseTask, shape: tuple[int, ...]) -> LinearOperator:
+    operator = task.build(shape, IDS)
+    assert isinstance(operator, LinearOperator)
+    return operator
 
 
 @pytest.fixture
-def y(operator: Operator) -> Tensor:
+def x(operator: LinearOperator) -> Tensor:
+    return torch.rand(3, *operator.signal_shape, generator=torch.Generator().manual_seed(1)) * 2 - 1
+
+
+@pytest.fixture
+def x0(operator: LinearOperator) -> Tensor:
+    return torch.rand(3, *operator.signal_shape, generator=torch.Generator().manual_seed(2)) * 2 - 1
+
+
+@pytest.fixture
+def y(operator: LinearOperator) -> Tensor:
     """Any measurement, not only those in the range of A."""
     return torch.randn(3, *operator.measurement_shape, generator=torch.Generator().manual_seed(3))

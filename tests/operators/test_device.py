@@ -30,8 +30,7 @@ def tensors(value: object, path: str = "operator") -> Iterator[tuple[str, Tensor
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_tensor_moves_and_the_original_stays(name: str) -> None:
-    task = load_task(name)
-    operator = task.build(smallest_shape(task), IDS)
+    operator = load_task(name).build(smallest_shape(name), IDS)
     moved = operator.to("meta")
     found = dict(tensors(moved))
     assert found.keys() == dict(tensors(operator)).keys() != set()
@@ -43,8 +42,7 @@ def test_every_tensor_moves_and_the_original_stays(name: str) -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("name", NAMES)
 def test_a_gpu_computes_what_the_cpu_does(name: str) -> None:
-    task = load_task(name)
-    operator = task.build(smallest_shape(task), IDS)
+    operator = load_task(name).build(smallest_shape(name), IDS)
     x0 = torch.rand(3, *operator.signal_shape, generator=torch.Generator().manual_seed(1)) * 2 - 1
     y = operator.A(x0.flip(0))
     moved, lam = operator.to("cuda"), 0.1 * operator.norm_sq

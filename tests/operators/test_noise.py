@@ -7,14 +7,12 @@ import math
 import pytest
 import torch
 
-from treg_exp.operators.noise.models import (
-    GaussianNoise,
-    NoiseModel,
-    PoissonGaussianNoise,
-    PoissonNoise,
-    SaltAndPepperNoise,
-)
-from treg_exp.operators.noise.models import poisson_quantile
+from treg_exp.errors import FieldError
+from treg_exp.operators.noise.base import NoiseModel
+from treg_exp.operators.noise.gaussian import GaussianNoise
+from treg_exp.operators.noise.poisson import PoissonNoise, poisson_quantile
+from treg_exp.operators.noise.poisson_gaussian import PoissonGaussianNoise
+from treg_exp.operators.noise.salt_and_pepper import SaltAndPepperNoise
 
 MODELS = [GaussianNoise(0.1), PoissonNoise(50.0), PoissonGaussianNoise(50.0, 0.1), SaltAndPepperNoise(0.1)]
 IDS = ("one", "two", "three")
@@ -32,6 +30,12 @@ def test_a_stream_depends_on_seed_and_name_only(model: NoiseModel) -> None:
 def test_sigma_is_the_root_mean_square_over_all_intensities(model: NoiseModel) -> None:
     clean = torch.linspace(-1, 1, 30_000).view(1, 3, 100, 100)
     assert float(model.sample(clean, 0, ["a"]).square().mean().sqrt()) == pytest.approx(model.sigma, rel=0.05)
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: type(model).__name__)
+@pytest.mark.parametrize("shape", [(1, 64), (2, 1, 64), (0,)], ids=str)
+def test_measurements_of_any_shape(model: NoiseModel, shape: tuple[int, ...]) -> None:
+    assert model.sample(torch.zeros(3, *shape), 0, IDS).shape == (3, *shape)
 
 
 def test_counts_are_whole_numbers_with_the_mean_of_the_clean_image() -> None:
@@ -70,5 +74,5 @@ def test_salt_and_pepper_are_extreme_and_as_many_as_stated() -> None:
     ],
 )
 def test_mistakes_are_named(make: object, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(FieldError, match=message):
         make()

@@ -10,7 +10,7 @@ import torch
 from diffusers import AutoencoderKL, DDIMScheduler, EulerDiscreteScheduler, LCMScheduler, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-from treg_exp.priors.layout import byte_pair_tokenizer
+from treg_exp.priors.small import byte_pair_tokenizer
 
 KINDS = ("sd15", "sd21_base", "sd21", "sdxl", "lcm", "turbo")
 SIZE = 64  # pixels; latents are 8 x 8, as autoencoder and denoiser halve three and two times

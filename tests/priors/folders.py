@@ -36,15 +36,17 @@ CLIP_WIDTHS = (16, 24)  # of the hidden states of CLIP-L and CLIP-G
 T5_WIDTH = 48
 
 
-def write_waveform(
-    folder: Path, *, length: int = 4096, channels: int = 1, sample_rate: int | None = 16000, scheduler: Any = None
-) -> Path:
-    """A ``UNet1DModel`` of (channels, length) waveforms; the scheduler is the DDIM of `ddim` unless one is given."""
+def write_waveform(folder: Path, *, length: int = 4096, channels: int = 1, scheduler: Any = None, **unet: Any) -> Path:
+    """A ``UNet1DModel`` of (channels, length) waveforms, with `ddim` unless a scheduler is given.
+
+    ``unet`` overrides settings of the network.
+    """
     torch.manual_seed(1)
-    UNet1DModel(
-        sample_size=length, sample_rate=sample_rate, in_channels=channels, out_channels=channels,
-        block_out_channels=(8, 32, 32), extra_in_channels=16,
-    ).save_pretrained(folder / "unet")  # fmt: skip
+    settings = {
+        "sample_size": length, "sample_rate": 16000, "in_channels": channels, "out_channels": channels,
+        "block_out_channels": (8, 32, 32), "extra_in_channels": 16,
+    }  # fmt: skip
+    UNet1DModel(**{**settings, **unet}).save_pretrained(folder / "unet")
     return _finished(folder, "DanceDiffusionPipeline", scheduler or ddim())
 
 

@@ -9,25 +9,26 @@ from pathlib import Path
 import pytest
 import torch
 
-from treg_exp.errors import ConfigError
+from tests.priors.sampling import load
+from treg_exp.errors import FieldError
+from treg_exp.priors.diffusers_folder import DiffusersFolder
 from treg_exp.priors.folder import prior_path
-from treg_exp.priors.info import read_prior_info
-from treg_exp.priors.loading import load_prior
-from treg_exp.priors.clip import feature_width
+from treg_exp.priors.image_text.folder_clip import feature_width
 
 
 @pytest.mark.parametrize("name", ["emoji64", "tiny_random"])
 def test_features_are_unit_vectors_as_wide_as_the_configuration_says(name: str) -> None:
-    clip = load_prior(name).clip
+    prior = load(name)
+    clip = prior.image_text
     assert clip is not None
     x = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
     features = torch.cat([clip.image_features(x), clip.text_features(["red apple", "tiger"])])
-    assert features.shape == (4, read_prior_info(name).feature_width)
+    assert features.shape == (4, prior.info.feature_width) == (4, clip.width)
     torch.testing.assert_close(features.norm(dim=1), torch.ones(4), atol=1e-5, rtol=0)
 
 
 def test_an_image_feature_is_differentiable() -> None:
-    clip = load_prior("emoji64").clip
+    clip = load("emoji64").image_text
     assert clip is not None
     x = torch.zeros(1, 3, 64, 64, requires_grad=True)
     clip.image_features(x)[0, 0].backward()
@@ -39,10 +40,10 @@ def test_another_architecture_is_refused_before_anything_is_loaded(tmp_path: Pat
     folder = shutil.copytree(prior_path("tiny_random"), tmp_path / "prior")
     file = folder / "image_encoder" / "config.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), "architectures": ["ViTModel"]}))
-    with pytest.raises(ConfigError, match="ViTModel; allowed are CLIPVisionModelWithProjection, ConvNextModel"):
-        read_prior_info(str(folder))
-    with pytest.raises(ConfigError, match="ViTModel; allowed are CLIPVisionModelWithProjection, ConvNextModel"):
-        load_prior(str(folder))
+    spec = DiffusersFolder(path=str(folder))
+    for use in (spec.check, spec.load):
+        with pytest.raises(FieldError, match="ViTModel: allowed are CLIPVisionModelWithProjection, ConvNextModel"):
+            use()
 
 
 def test_width_is_a_number_or_the_last_of_several() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import open_clip
 import pytest
@@ -11,11 +12,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.conftest import DATA
-from treg_exp import AdaptiveNegation, BicubicDownsampling, TReg, measure, restore
-from treg_exp.priors.info import read_prior_info
-from treg_exp.priors.loading import load_prior
-from treg_exp.priors.open_clip import OpenClipFiles
-from treg_exp.priors.open_clip import OpenClip
+from tests.priors.folders import write_pixel
+from tests.priors.sampling import load
+from treg_exp.api import AdaptiveNegation, BicubicDownsampling, TReg, measure, restore
+from treg_exp.priors.diffusers_folder import DiffusersFolder
+from treg_exp.priors.image_text.open_clip import OpenClip, OpenClipFiles
 
 TINY = str(DATA / "parity" / "tiny_model")
 CONFIG = {
@@ -72,13 +73,13 @@ def test_resizing_as_the_released_code_does(clip: OpenClip, files: OpenClipFiles
 
 
 def test_a_prior_takes_it_and_negation_runs(files: OpenClipFiles) -> None:
-    assert read_prior_info(TINY).feature_width is None
-    assert read_prior_info(TINY, open_clip=files).feature_width == 32
-    prior = load_prior(TINY, "fp32", open_clip=files)
+    assert DiffusersFolder(path=TINY).info.feature_width is None
+    prior = load(TINY, open_clip=files)
+    assert prior.info.feature_width == 32
     operator = BicubicDownsampling(factor=8, signal_shape=(3, 64, 64))
-    measurement = measure(operator, torch.rand(1, 3, 64, 64) * 2 - 1, sigma=0.01)
+    problem = measure(operator, torch.rand(1, 3, 64, 64) * 2 - 1, sigma=0.01)
     images = [
-        restore(measurement, prior, "a cat", solver=TReg(steps=4), guidance=5.0, null_text=null_text)
+        restore(problem, prior, "a cat", solver=TReg(steps=4), guidance=5.0, null_text=null_text)
         for null_text in ("", AdaptiveNegation(lr=0.1))
     ]
     assert (images[0] - images[1]).abs().max() > 1e-3
@@ -130,3 +131,9 @@ def test_an_open_normalisation_is_refused(files: OpenClipFiles) -> None:
         replace(files, model="ViT-L-14").width()
     with pytest.raises(ValueError, match=r"open_clip\.pretrained=nothing: no tag of ViT-L-14; openai, "):
         replace(files, model="ViT-L-14", pretrained="nothing").width()
+
+
+def test_a_prior_without_text_takes_it_too(files: OpenClipFiles, tmp_path: Path) -> None:
+    prior = load(write_pixel(tmp_path), open_clip=files)
+    assert prior.info.feature_width == 32
+    assert prior.image_text.image_features(torch.zeros(1, 3, 32, 32)).shape == (1, 32)

@@ -14,15 +14,15 @@ import torch
 from omegaconf import OmegaConf
 
 from tests.conftest import ROOT
+from tests.priors.sampling import load
 from tests.test_config import composed
 from treg_exp.app import run
 from treg_exp.priors import tiny
+from treg_exp.priors.diffusers_folder import DiffusersFolder
 from treg_exp.priors.folder import prior_path
-from treg_exp.priors.info import read_prior_info
-from treg_exp.priors.latent import LatentDiffusion
-from treg_exp.priors.loading import load_prior
-from treg_exp.reports.rows import read_rows
-from treg_exp.schedule import Point
+from treg_exp.priors.prior import Prior
+from treg_exp.run_layout import read_rows
+from treg_exp.schedule.levels import Level
 from treg_exp.text.null_text import AdaptiveNegation
 from treg_exp.text.policy import TextPolicy
 
@@ -38,8 +38,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def prior() -> LatentDiffusion:
-    return load_prior("tiny_random", precision="fp32")
+def prior() -> Prior:
+    return load("tiny_random")
 
 
 @pytest.fixture
@@ -66,9 +66,9 @@ def test_has_every_part_of_the_shipped_prior_in_less_than_a_megabyte(folder: Pat
     unets = [json.loads((f / "unet" / "config.json").read_text()) for f in (folder, EMOJI64)]
     for key in ("down_block_types", "up_block_types", "mid_block_type", "addition_embed_type", "sample_size"):
         assert unets[0][key] == unets[1][key]
-    own, shipped = read_prior_info("tiny_random"), read_prior_info("emoji64")
-    assert (own.image_size, own.multiple) == (shipped.image_size, shipped.multiple)
-    assert own.text_layout.width == own.feature_width == tiny.WIDTH
+    own, shipped = (DiffusersFolder(path=name).info for name in ("tiny_random", "emoji64"))
+    assert (own.signal_shape, own.multiple) == (shipped.signal_shape, shipped.multiple)
+    assert (own.text_layout.widths, own.feature_width) == ((tiny.WIDTH,), tiny.WIDTH)
 
 
 def test_is_the_same_everywhere_and_leaves_the_global_stream_alone(folder: Path, tmp_path: Path) -> None:
@@ -127,31 +127,35 @@ def test_a_relative_cache_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(root.is_absolute() for root in tiny._cache_roots())
 
 
-def test_signals_keep_their_size_and_text_and_pictures_matter(prior: LatentDiffusion) -> None:
+def test_signals_keep_their_size_and_text_and_pictures_matter(prior: Prior) -> None:
     """A prior that ignores the prompt, or sees all pictures alike, would let wrong code pass."""
     x = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
     x[1] = x[1].mean((1, 2), keepdim=True)
     z = torch.randn(3, 4, 16, 16, generator=torch.Generator().manual_seed(1))
-    text = prior.embed(["red apple", "green pear", ""])
-    eps = prior.predict(z, Point(500, 0.3), text)
+    level = Level(500, 0.3**0.5, 0.7**0.5)
+    text = prior.text.embed(["red apple", "green pear", ""])
+    eps = prior.predict(z, level, text).eps
     for signal in (prior.encode(x), prior.decode(z), eps):
         assert 0.2 < signal.std() < 2
-    assert (eps - prior.predict(z, Point(500, 0.3), text.flip(0)))[0].std() > 0.05
-    assert prior.clip is not None
-    features = prior.clip.image_features(x)
+    assert (eps - prior.predict(z, level, text[[2, 1, 0]]).eps)[0].std() > 0.05
+    assert prior.image_text is not None
+    features = prior.image_text.image_features(x)
     assert (features[0] @ features[1]) < 0.98
     policy = TextPolicy(null_text=AdaptiveNegation())
-    start = policy.start(prior, ["red apple"] * 3)
+    start = policy.start(prior, [{"prompt": "red apple"}] * 3)
     moved = policy.update(prior, start, x)
-    assert (moved.null - start.null).abs().max() > 1e-4
+    assert (moved.null.tokens - start.null.tokens).abs().max() > 1e-4
 
 
 @pytest.mark.parametrize("solver", sorted(p.stem for p in (ROOT / "conf" / "solver").glob("*.yaml")))
 def test_every_solver_runs_with_negation_and_all_metrics(solver: str, tmp_path: Path) -> None:
     steps = ["solver.steps=4"] if "steps" in OmegaConf.load(ROOT / "conf" / "solver" / f"{solver}.yaml") else []
-    chosen = ["prior=tiny_random", f"solver={solver}", *steps, "null_text=negation", "metrics=default"]
+    edits = solver == "inversion"
+    task = ["task=edit"] if edits else []
+    chosen = ["prior=tiny_random", f"solver={solver}", *task, *steps, "null_text=negation", "metrics=default"]
     run(composed(*chosen, "data.limit=1", "logger=csv", f"run_dir={tmp_path}/r"))
     rows = read_rows(tmp_path / "r")
     assert {row["variant"] for row in rows} == {"own", "no_text", "counterfactual"}
     for row in rows:
-        assert all(isinstance(row[name], float) for name in ("psnr", "ssim", "residual", "align_own"))
+        names = ("psnr", "ssim", "align_own", *(() if edits else ("residual",)))
+        assert all(isinstance(row[name], float) for name in names)

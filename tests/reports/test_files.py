@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from treg_exp import files
+from treg_exp.signals.image import save_png
 
 
 def test_text_and_json_round_trip_in_new_folders(tmp_path: Path) -> None:
@@ -56,13 +57,13 @@ def test_append_closes_a_torn_line(tmp_path: Path) -> None:
 
 def test_png_values_are_rounded_and_clamped_not_stretched(tmp_path: Path) -> None:
     x = torch.tensor([-2.0, -1.0, 0.0, 0.5, 1.0, 3.0]).reshape(1, 1, 6)
-    grey = np.asarray(Image.open(files.save_png(x, tmp_path / "g.png")))
+    grey = np.asarray(Image.open(save_png(x, tmp_path / "g.png")))
     assert grey.tolist() == [[0, 0, 128, 191, 255, 255]]
-    rgb = Image.open(files.save_png(x.expand(3, 2, 6), tmp_path / "c.png"))
+    rgb = Image.open(save_png(x.expand(3, 2, 6), tmp_path / "c.png"))
     assert (rgb.mode, rgb.size) == ("RGB", (6, 2))
 
 
 @pytest.mark.parametrize("shape", [(4, 4), (2, 4, 4), (1, 3, 4, 4)])
 def test_png_refuses_what_is_no_image(tmp_path: Path, shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"needs a \(3, H, W\)"):
-        files.save_png(torch.zeros(shape), tmp_path / "x.png")
+        save_png(torch.zeros(shape), tmp_path / "x.png")

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from treg_exp.files import save_png
 from treg_exp.reports.posterior import write_posterior, write_posterior_grid
+from treg_exp.signals.image import save_png
 
 
 def _drawn(folder: Path, values: list[float]) -> list[dict]:

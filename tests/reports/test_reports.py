@@ -12,14 +12,17 @@ import pytest
 import torch
 from PIL import Image
 
-from treg_exp.files import append_json_line, save_png, write_json
-from treg_exp.reports.grid import write_grid
-from treg_exp.reports.rows import read_rows, write_results
-from treg_exp.reports.summary import summarise
-from treg_exp.reports.table import render
-from treg_exp.reports.grid import CELL
+from tests.reports.columns import COLUMNS
+from treg_exp.files import append_json_line, write_json
+from treg_exp.metrics.column import Column, Columns
+from treg_exp.reports.columns import read_columns
+from treg_exp.reports.grid import CELL, write_grid
 from treg_exp.reports.lettering import plain, width, wrap
-from treg_exp.reports.summary import interval
+from treg_exp.reports.rows import write_results
+from treg_exp.reports.summary import interval, summarise
+from treg_exp.reports.table import render
+from treg_exp.run_layout import read_rows
+from treg_exp.signals.image import save_png
 
 VARIANTS = ["none", "own", "counterfactual"]
 
@@ -50,6 +53,7 @@ def run(tmp_path: Path) -> Path:
                 row(sample, variant, 20.0 + sample - i, **values),
             )
             save_png(torch.zeros(3, 64, 64), folder / variant / "reconstruction.png")
+    COLUMNS.write(tmp_path / "columns.json")
     return tmp_path
 
 
@@ -75,19 +79,59 @@ def test_no_rows_yet(tmp_path: Path) -> None:
 
 def test_results_csv_is_complete_and_stable(run: Path) -> None:
     rows = [*read_rows(run), row(9, "own", None, novel=0.1, prompt_note='a "b", c')]
-    with write_results(rows, run / "results.csv").open(encoding="utf-8", newline="") as file:
+    with write_results(rows, COLUMNS.known, run / "results.csv").open(encoding="utf-8", newline="") as file:
         lines = list(csv.reader(file))
     assert lines[0] == [
         *("sample_id", "variant", "draw", "prompt", "psnr", "ssim", "lpips", "residual"),
         *("judge_own", "judge_counterfactual", "align_own", "align_counterfactual"),
-        *("seconds", "nfe", "novel", "prompt_note"),
+        *("seconds", "nfe", "nfe_backward", "encodes", "decodes", "novel", "prompt_note"),
     ]
-    assert lines[1] == ["s0", "none", "0", "", "20.0", "", "", "1.0", "", "", "0.25", "", "1.5", "200", "", ""]
-    assert lines[10] == ["s9", "own", "0", "prompt 9", "", "", "", "", "", "", "", "", "", "", "0.1", 'a "b", c']
+    assert lines[1] == [
+        "s0",
+        "none",
+        "0",
+        "",
+        "20.0",
+        "",
+        "",
+        "1.0",
+        "",
+        "",
+        "0.25",
+        "",
+        "1.5",
+        "200",
+        "",
+        "",
+        "",
+        "",
+        "",
+    ]
+    assert lines[10] == [
+        "s9",
+        "own",
+        "0",
+        "prompt 9",
+        "",
+        "",
+        "",
+        "",
+        "",
+        "",
+        "",
+        "",
+        "",
+        "",
+        "",
+        "",
+        "",
+        "0.1",
+        'a "b", c',
+    ]
 
 
 def test_means_per_variant(run: Path) -> None:
-    summary = summarise(read_rows(run))
+    summary = summarise(read_rows(run), COLUMNS.known)
     assert (summary["restorations"], summary["samples"], list(summary["variants"])) == (9, 3, VARIANTS)
     own = summary["variants"]["own"]
     assert (own["samples"], own["restorations"]) == (3, 3)
@@ -127,7 +171,7 @@ def test_interval_covers_like_the_normal_one() -> None:
 def test_table_fits_80_columns_without_colour(run: Path) -> None:
     extra = {"ssim": 0.9, "align_counterfactual": 0.3}
     rows = [r | extra | ({"novel": 0.125} if r["variant"] == "own" else {}) for r in read_rows(run)]
-    text = render(summarise(rows), title="super-resolution", width=80)
+    text = render(summarise(rows), COLUMNS, title="super-resolution", width=80)
     assert max(map(len, text.splitlines())) <= 80
     assert "\x1b" not in text
     heading, units = text.splitlines()[1], text.splitlines()[3]
@@ -167,17 +211,45 @@ def test_table_fits_80_columns_without_colour(run: Path) -> None:
 def test_table_becomes_wider_rather_than_break_the_names_of_variants(run: Path) -> None:
     many = {f"metric_{letter}": 0.5 for letter in "abcdefghijkl"}
     rows = [r | many | {"variant": "counterfactual"} for r in read_rows(run)]
-    text = render(summarise(rows), width=80)
+    text = render(summarise(rows), COLUMNS, width=80)
     assert any(line.startswith("counterfactual") for line in text.splitlines())
     assert "…" not in text
 
 
 def test_table_of_real_measurements_has_no_fidelity(run: Path) -> None:
     rows = [{"sample_id": "a", "variant": "own", "draw": 0, "prompt": "x", "psnr": None, "residual": 1.0}]
-    text = render(summarise(rows))
+    text = render(summarise(rows), COLUMNS)
     assert "PSNR" not in text
     assert "optimised" not in text
     assert "±1" not in text  # one image has no interval
+
+
+def test_table_shows_costs_where_they_are_of_interest() -> None:
+    rows = [row(0, "own", 20.0, nfe=10.0, nfe_backward=0.0, encodes=3.0)]
+    assert "backward" not in render(summarise(rows), COLUMNS)
+    rows.append(row(0, "no_text", 20.0, nfe=10.0, nfe_backward=5.0, encodes=3.0))
+    text = render(summarise(rows), COLUMNS)
+    assert "backward" in text
+    assert "encodes" not in text
+    assert summarise(rows)["variants"]["own"]["metrics"]["encodes"]["mean"] == 3
+
+
+def test_a_run_older_than_its_columns_can_be_read(run: Path) -> None:
+    (run / "columns.json").unlink()
+    columns = read_columns(run)
+    assert columns["psnr"].label == "psnr"
+    assert columns.medium.name == "image"
+    text = render(summarise(read_rows(run)), columns)
+    assert {"variant", "n", "psnr", "residual"} < set(text.splitlines()[0].split())
+    assert write_grid(run, VARIANTS, run / "grid.png").is_file()
+
+
+def test_columns_come_back_as_they_were_written(run: Path) -> None:
+    read = Columns.read(run / "columns.json")
+    assert read == COLUMNS
+    assert list(read.known) == list(COLUMNS.known)
+    assert read.ordered(["novel", "nfe", "psnr"]) == ["psnr", "nfe", "novel"]
+    assert list(read.with_more({"psnr": Column("x"), "last": Column("y")}).known)[-2:] == ["psnr", "last"]
 
 
 def columns(path: Path) -> int:

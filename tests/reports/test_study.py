@@ -10,18 +10,21 @@ import pytest
 import torch
 import yaml
 
+from tests.reports.columns import COLUMNS
 from tests.test_config import composed
 from treg_exp.cli import main
 from treg_exp.experiment import Experiment
-from treg_exp.files import append_json_line, save_png, write_json, write_text
+from treg_exp.files import append_json_line, write_json, write_text
 from treg_exp.reports.study import CLAIMS, read_study, render_study
 from treg_exp.reports.summary import paired
+from treg_exp.signals.image import save_png
 
 
 def _run(folder: Path, task: str, shifts: dict[str, dict[str, float]], noise: float = 1.0, images: int = 12) -> None:
     """A run in which every image is hard or easy, and a variant shifts its numbers by `shifts` on average."""
     rng = np.random.default_rng(0)
     write_json(folder / "status.json", {"state": "finished"})
+    COLUMNS.write(folder / "columns.json")
     write_text(folder / "config.yaml", yaml.safe_dump({"task": {"name": task}}))
     for i in range(images):
         easy = 10.0 * rng.random()
@@ -124,7 +127,9 @@ def test_the_variants_of_a_claim_differ_in_one_thing(setting: str) -> None:
             assert other.policy.guidance.scale == 1
             continue
         assert one.policy.guidance == other.policy.guidance
-        assert (vars(one.prompt) == vars(other.prompt)) != (one.policy.null_text == other.policy.null_text), claim.text
+        assert (vars(one.texts["prompt"]) == vars(other.texts["prompt"])) != (
+            one.policy.null_text == other.policy.null_text
+        ), claim.text
 
 
 def test_the_command_writes_the_report_and_names_what_is_missing(study: Path, capsys, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from treg_exp.errors import ConfigError
+from treg_exp.errors import FileError
 
 EXTENSIONS = (".npy", ".npz", ".pt")
 
@@ -38,33 +38,33 @@ def read_array(path: Path) -> Tensor:
         path: file of a kind in :data:`EXTENSIONS`; an archive has the entry ``y`` or a single one.
 
     Raises:
-        ConfigError: the file cannot be read, or holds anything but finite floating point.
+        FileError: the file cannot be read, or holds anything but finite floating point.
     """
     try:
         stored = torch.as_tensor(_stored(path)).detach()
-    except ConfigError:
+    except FileError:
         raise
     except pickle.UnpicklingError:  # torch's own text has several lines, and advises how to run the code inside
-        raise ConfigError(f"cannot read the array {path}: it holds more than tensors. Save the tensor alone") from None
+        raise FileError(f"cannot read the array {path}: it holds more than tensors. Save the tensor alone") from None
     except Exception as error:  # a broken file fails in many ways
-        raise ConfigError(f"cannot read the array {path}: {error}") from error
+        raise FileError(f"cannot read the array {path}: {error}") from error
     if stored.layout is not torch.strided:
-        raise ConfigError(f"{path} holds a sparse tensor; save it with .to_dense()")
+        raise FileError(f"{path} holds a sparse tensor; save it with .to_dense()")
     if not stored.is_floating_point():
-        raise ConfigError(
+        raise FileError(
             f"{path} holds {stored.dtype} values; a measurement is floating point in [-1, 1] units "
             "(an 8-bit picture: save it as PNG, or store x / 127.5 - 1)"
         )
     y = stored.to(torch.float32)
     if not y.isfinite().all():
-        raise ConfigError(f"{path} holds NaN or infinite values; fill or mask them before the restoration")
+        raise FileError(f"{path} holds NaN or infinite values; fill or mask them before the restoration")
     return y
 
 
 def _stored(path: Path) -> np.ndarray | Tensor:
     """The array or tensor inside a file."""
     if (reason := check_header(path)) is not None:
-        raise ConfigError(f"cannot read the array {path}: {reason}")
+        raise FileError(f"cannot read the array {path}: {reason}")
     if path.suffix.lower() == ".npy":
         return _native(np.load(path, allow_pickle=False))
     if path.suffix.lower() == ".npz":
@@ -74,7 +74,7 @@ def _stored(path: Path) -> np.ndarray | Tensor:
     if isinstance(stored, Mapping):
         stored = stored[_entry(path, list(stored))]
     if not isinstance(stored, Tensor):
-        raise ConfigError(f"{path} holds a {type(stored).__name__}, not a tensor")
+        raise FileError(f"{path} holds a {type(stored).__name__}, not a tensor")
     return stored
 
 
@@ -88,4 +88,4 @@ def _entry(path: Path, names: Sequence[str]) -> str:
     """The entry ``y``, or the only one."""
     if "y" in names or len(names) == 1:
         return "y" if "y" in names else names[0]
-    raise ConfigError(f"{path} needs an entry 'y'; it holds: {', '.join(map(str, names)) or 'nothing'}")
+    raise FileError(f"{path} needs an entry 'y'; it holds: {', '.join(map(str, names)) or 'nothing'}")

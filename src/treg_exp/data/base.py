@@ -7,7 +7,7 @@ from typing import Protocol
 
 from treg_exp.data.file_source import FileSource
 from treg_exp.data.sample import Sample
-from treg_exp.errors import ConfigError
+from treg_exp.errors import FieldError
 
 
 class Source(Protocol):
@@ -66,14 +66,14 @@ def subset(source: Source, limit: int | None = None, offset: int = 0) -> Source:
         offset: number of samples to leave out at the start.
 
     Raises:
-        ConfigError: nothing would be left, named after the setting (``data.limit``, ``data.offset``); or a selected
-            file cannot be used.
+        FieldError: nothing would be left.
+        FileError: a selected file cannot be used.
     """
     total = len(source)
     if limit is not None and limit < 1:
-        raise ConfigError(f"data.limit={limit}: it must be at least 1, or null for all {total} samples")
+        raise FieldError("limit", limit, f"must be >= 1, the data has {total} samples")
     if not 0 <= offset < total:
-        raise ConfigError(f"data.offset={offset}: it must be in [0, {total - 1}], the data has {total} samples")
+        raise FieldError("offset", offset, f"must be in [0, {total - 1}], the data has {total} samples")
     stop = total if limit is None else min(total, offset + limit)
     if isinstance(source, FileSource) and source.verify:
         source.check(range(offset, stop))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from treg_exp.data.folder import ImageFolder
-from treg_exp.data.listing import some
-from treg_exp.errors import ConfigError
+from treg_exp.data.listing import first_few
+from treg_exp.errors import FieldError, FileError
 
 PACKAGED = Path(__file__).parents[1] / "assets" / "emoji_test"
 ROLES = ("caption", "counterfactual")
@@ -21,7 +21,8 @@ class EmojiTest(ImageFolder):
         path: folder with ``captions.csv`` and ``images/``; None for the packaged one.
 
     Raises:
-        ConfigError: the folder has no table, no sample is left, or the table names images that are not there.
+        FieldError: there is no such folder, or no sample is left.
+        FileError: the folder has no table, or the table names images that are not there.
     """
 
     def __init__(self, image_size: int = 64, only: str | None = None, path: str | Path | None = None) -> None:
@@ -30,7 +31,7 @@ class EmojiTest(ImageFolder):
         # Rows without an image are no mistake in a user's manifest. Here they are: the set would be another one.
         missing = [f"{sample_id}.png" for sample_id in self._texts if sample_id not in self.files]
         if missing:
-            raise ConfigError(f"the test set {root} is incomplete: {len(missing)} images such as {some(missing)}")
+            raise FileError(f"the test set {root} is incomplete: {len(missing)} images such as {first_few(missing)}")
         # The other columns (name, style, category) describe the picture; they are no texts to restore with.
         self._texts = {
             sample_id: {role: texts[role] for role in ROLES if role in texts}
@@ -38,5 +39,5 @@ class EmojiTest(ImageFolder):
             if only is None or (only in ROLES and only in texts)
         }
         if not self._texts:
-            raise ConfigError(f"data.only={only!r}: no sample has such a text; the roles are {', '.join(ROLES)}")
+            raise FieldError("only", only, f"no sample has such a text; the roles are {', '.join(ROLES)}")
         self._ids = list(self._texts)

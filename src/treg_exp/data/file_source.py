@@ -12,10 +12,10 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from treg_exp.data.listing import check_files, list_files, some
+from treg_exp.data.listing import check_files, first_few, list_files
 from treg_exp.data.manifest import match, read_manifest
 from treg_exp.data.sample import Sample
-from treg_exp.errors import ConfigError
+from treg_exp.errors import FileError
 
 
 class FileSource(ABC):
@@ -29,21 +29,26 @@ class FileSource(ABC):
 
     Attributes:
         extensions: endings of the files that are samples, in lower case and with the dot.
+        medium: of the signals, None for any.
         measured: whether :meth:`load` gives the measurement of a sample; else it gives the target.
         files: sample_id -> file.
         verify: as above.
+        not_identity: values that change no restoration.
 
     Raises:
-        ConfigError: folder or manifest do not exist, or there are no, unusable or unlisted files.
+        FieldError: there is no such folder, or no such file in it.
+        FileError: a file or the manifest cannot be used.
     """
 
     extensions: ClassVar[tuple[str, ...]]
+    medium: ClassVar[str | None] = None
     measured: ClassVar[bool] = False
+    not_identity: ClassVar[tuple[str, ...]] = ("verify",)
 
     def __init__(self, path: str | Path, manifest: str | Path | None = None, verify: bool = True) -> None:
         self._root = Path(path).expanduser()
         self.verify = verify
-        self.files = list_files(path, self.extensions)
+        self.files = self.find(path)
         self._ids = list(self.files)
         if verify:
             check_files(self._root, list(self.files.values()), self.problem)
@@ -52,12 +57,16 @@ class FileSource(ABC):
             self._texts = read_manifest(manifest)
             match(self._texts, {sample_id: self._name(sample_id) for sample_id in self._ids}, manifest)
 
+    def find(self, path: str | Path) -> dict[str, Path]:
+        """sample_id -> file below the folder, in order."""
+        return list_files(path, self.extensions)
+
     @abstractmethod
     def load(self, file: Path) -> Tensor:
         """The file as a float32 tensor without a batch axis; all samples of a run have one shape.
 
         Raises:
-            ConfigError: the file cannot be used; the message names it.
+            FileError: the file cannot be used; the message names it. Any other ValueError counts as one.
         """
 
     def problem(self, file: Path) -> str | None:
@@ -87,7 +96,7 @@ class FileSource(ABC):
         """Load these samples once: headers do not show truncated pixels, NaN, or a shape unlike the others'.
 
         Raises:
-            ConfigError: the first file that cannot be loaded, with the names of the others; or two files of
+            FileError: the first file that cannot be loaded, with the names of the others; or two files of
                 different shapes.
         """
         broken: dict[str, str] = {}
@@ -95,15 +104,15 @@ class FileSource(ABC):
         for sample_id in (self._ids[index] for index in indices):
             try:
                 shapes.setdefault(tuple(self.load(self.files[sample_id]).shape), self._name(sample_id))
-            except ConfigError as error:
+            except ValueError as error:
                 broken[self._name(sample_id)] = str(error)
         if broken:
             (_, first), *others = broken.items()
-            more = f" {len(others)} more cannot be used: {some([name for name, _ in others])}" if others else ""
-            raise ConfigError(first + more)
+            more = f" {len(others)} more cannot be used: {first_few([name for name, _ in others])}" if others else ""
+            raise FileError(first + more)
         if len(shapes) > 1:
             (shape, name), (other_shape, other_name), *_ = shapes.items()
-            raise ConfigError(
+            raise FileError(
                 f"{name} has the shape {shape}, but {other_name} has {other_shape}; all samples of a run must have "
                 f"one shape: put them into folders of their own below {self._root}, and restore each in its own run"
             )

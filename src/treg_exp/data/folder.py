@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -32,10 +33,12 @@ class ImageFolder(FileSource):
         verify: find unusable files early, see :class:`~treg_exp.data.file_source.FileSource`.
 
     Raises:
-        ConfigError: folder or manifest do not exist, or there are no, unusable or unlisted images.
+        FieldError: there is no such folder, or no image in it, or a value is unknown.
+        FileError: an image or the manifest cannot be used.
     """
 
     extensions = EXTENSIONS
+    medium: ClassVar[str] = "image"
 
     def __init__(
         self,

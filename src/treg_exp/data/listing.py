@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from treg_exp.errors import ConfigError
+from treg_exp.errors import FieldError, FileError
 
 UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
 NAMED_AT_MOST = 5
@@ -23,7 +23,7 @@ def sample_id_of(relative: str | Path) -> str:
     return UNSAFE.sub("_", stem.replace("/", "__"))
 
 
-def some(names: Sequence[str]) -> str:
+def first_few(names: Sequence[str]) -> str:
     """The first few names, for an error message."""
     rest = len(names) - NAMED_AT_MOST
     return ", ".join(names[:NAMED_AT_MOST]) + (f" and {rest} more" if rest > 0 else "")
@@ -33,15 +33,17 @@ def list_files(folder: str | Path, extensions: Sequence[str]) -> dict[str, Path]
     """sample_id -> file for all files below ``folder``, sorted by relative path; hidden ones are left out.
 
     Raises:
-        ConfigError: there is no such folder, no file of these kinds in it, or two files get the same id.
+        FieldError: there is no such folder, or no file of these kinds in it.
+        FileError: two files get the same id.
     """
     if not str(folder):
-        raise ConfigError("data.path is empty; give the folder that holds the files, such as data.path=photos")
+        raise FieldError("path", "''", "is empty; give the folder that holds the files")
     root = Path(folder).expanduser()
     if not root.exists():
-        raise ConfigError(f"data.path={str(folder)!r} does not exist (looked at {root.absolute()})")
+        looked = "" if root.is_absolute() else f" (looked at {root.absolute()})"
+        raise FieldError("path", folder, f"does not exist{looked}")
     if not root.is_dir():
-        raise ConfigError(f"data.path={str(folder)!r} is a file; give the folder that holds it")
+        raise FieldError("path", folder, "is a file; give the folder that holds it")
     # A link to a missing file counts: it is reported as unusable, while leaving it out would go unnoticed.
     relative = sorted(
         path.relative_to(root) for path in root.rglob("*") if path.suffix.lower() in extensions and not path.is_dir()
@@ -49,29 +51,29 @@ def list_files(folder: str | Path, extensions: Sequence[str]) -> dict[str, Path]
     visible = [path for path in relative if not any(part.startswith(".") for part in path.parts)]
     if not visible:
         kinds = ", ".join(extension.removeprefix(".") for extension in extensions)
-        raise ConfigError(f"data.path={str(folder)!r} holds no file with one of the extensions {kinds}")
+        raise FieldError("path", folder, f"holds no file with one of the extensions {kinds}")
     return {sample_id: root / path for sample_id, path in unique_ids(visible).items()}
 
 
 def unique_ids(relative: Sequence[Path]) -> dict[str, Path]:
-    """sample_id -> relative path; raises ConfigError where two files would share an id, or an id is too long."""
+    """sample_id -> relative path; raises FileError where two files would share an id, or an id is too long."""
     files: dict[str, Path] = {}
     for path in relative:
         sample_id = sample_id_of(path)
         if sample_id in files:
             first, second = files[sample_id].as_posix(), path.as_posix()
-            raise ConfigError(f"{first} and {second} would both be sample {sample_id!r}; rename one of them")
+            raise FileError(f"{first} and {second} would both be sample {sample_id!r}; rename one of them")
         if len(sample_id) > LONGEST_ID:
-            raise ConfigError(
+            raise FileError(
                 f"{path.as_posix()}: its sample id has {len(sample_id)} characters, a folder name can have "
-                f"{LONGEST_ID}; shorten the names, or give a deeper folder as data.path"
+                f"{LONGEST_ID}; shorten the names, or give a deeper folder"
             )
         files[sample_id] = path
     return files
 
 
 def check_files(folder: Path, files: Sequence[Path], reason: Callable[[Path], str | None]) -> None:
-    """Raise one ConfigError that names the unusable files.
+    """Raise one FileError that names the unusable files.
 
     Args:
         folder: where the files are; the message gives their paths below it.
@@ -80,7 +82,7 @@ def check_files(folder: Path, files: Sequence[Path], reason: Callable[[Path], st
     """
     broken = [f"{path.relative_to(folder)} ({why})" for path in files if (why := reason(path)) is not None]
     if broken:
-        raise ConfigError(
-            f"{len(broken)} of {len(files)} files in {folder} cannot be used: {some(broken)}. "
+        raise FileError(
+            f"{len(broken)} of {len(files)} files in {folder} cannot be used: {first_few(broken)}. "
             "Repair them or take them out of the folder."
         )

@@ -17,8 +17,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from treg_exp.data.listing import NAMED_AT_MOST, sample_id_of, some
-from treg_exp.errors import ConfigError
+from treg_exp.data.listing import NAMED_AT_MOST, first_few, sample_id_of
+from treg_exp.errors import FileError
 
 KEYS = ("sample_id", "file")
 Row = tuple[int, Sequence[tuple[str, Any]]]  # line number; (column, cell), where a column may occur twice
@@ -28,35 +28,35 @@ def read_manifest(path: str | Path) -> dict[str, dict[str, str]]:
     """sample_id -> role -> text, in the order of the file; no text is empty, and every row has one.
 
     Raises:
-        ConfigError: there is no such file, or it is no manifest; the message names the line.
+        FileError: there is no such file, or it is no manifest; the message names the line.
     """
     path = Path(path).expanduser()
     if path.is_dir():
-        raise ConfigError(f"prompt manifest {path} is a folder; give the CSV or JSONL file")
+        raise FileError(f"prompt manifest {path} is a folder; give the CSV or JSONL file")
     if not path.is_file():
-        raise ConfigError(f"prompt manifest {path} does not exist (looked at {path.absolute()})")
+        raise FileError(f"prompt manifest {path} does not exist (looked at {path.absolute()})")
     where = f"prompt manifest {path.name}"
     readers = {".csv": _csv_rows, ".jsonl": _json_rows}
     if path.suffix.lower() not in readers:
-        raise ConfigError(f"{where} must end in .csv or .jsonl")
+        raise FileError(f"{where} must end in .csv or .jsonl")
     try:
         content = path.read_text(encoding="utf-8-sig")  # -sig: spreadsheets write a byte order mark
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
-        raise ConfigError(f"{where}, line {line}: not UTF-8; save the file with that encoding") from None
+        raise FileError(f"{where}, line {line}: not UTF-8; save the file with that encoding") from None
     texts: dict[str, dict[str, str]] = {}
     for line, row in readers[path.suffix.lower()](where, content):
         sample_id, roles = _entry(f"{where}, line {line}", row)
         if sample_id in texts:
-            raise ConfigError(f"{where}, line {line}: {sample_id!r} has a row already")
+            raise FileError(f"{where}, line {line}: {sample_id!r} has a row already")
         texts[sample_id] = roles
     if not texts:
-        raise ConfigError(f"{where} has no rows")
+        raise FileError(f"{where} has no rows")
     return texts
 
 
 def match(texts: Mapping[str, dict[str, str]], names: Mapping[str, str], path: str | Path) -> None:
-    """Raise ConfigError where images have no row; rows without an image are allowed.
+    """Raise FileError where images have no row; rows without an image are allowed.
 
     Args:
         texts: what :func:`read_manifest` returned.
@@ -68,9 +68,9 @@ def match(texts: Mapping[str, dict[str, str]], names: Mapping[str, str], path: s
         # Such rows are no mistake by themselves, but beside a missing one they are likely its misspelling.
         others = list(islice((sample_id for sample_id in texts if sample_id not in names), NAMED_AT_MOST))
         hint = f" (rows that match none of them: {', '.join(others)})" if others else ""
-        raise ConfigError(
+        raise FileError(
             f"prompt manifest {Path(path).name} misses {len(missing)} of {len(names)} images: "
-            f"{some(missing)}; add a row for each{hint}"
+            f"{first_few(missing)}; add a row for each{hint}"
         )
 
 
@@ -80,19 +80,19 @@ def _csv_rows(where: str, content: str) -> Iterator[Row]:
     try:
         columns = [name.strip() for name in next(reader, [])]
         if not set(columns) & set(KEYS) or len(set(columns) - set(KEYS)) == 0:
-            raise ConfigError(
+            raise FileError(
                 f"{where} needs a column sample_id or file and one for each role, "
                 f"such as caption; its columns are: {', '.join(columns) or 'none'}"
             )
         for cells in filter(None, reader):
             if len(cells) > len(columns):
-                raise ConfigError(
+                raise FileError(
                     f"{where}, line {reader.line_num}: more cells than the "
                     f"{len(columns)} columns; put texts that contain a comma in double quotes"
                 )
             yield reader.line_num, list(zip(columns, cells, strict=False))
     except csv.Error as error:
-        raise ConfigError(
+        raise FileError(
             f"{where}, line {reader.line_num}: no valid CSV ({error}); a text in double quotes ends with one, "
             "directly before the comma, and has every quote inside doubled"
         ) from None
@@ -105,9 +105,9 @@ def _json_rows(where: str, content: str) -> Iterator[Row]:
         try:
             row = json.loads(line, object_pairs_hook=tuple)  # a dictionary would hide keys that occur twice
         except json.JSONDecodeError as error:
-            raise ConfigError(f"{where}, line {number}: no valid JSON ({error.msg})") from None
+            raise FileError(f"{where}, line {number}: no valid JSON ({error.msg})") from None
         if not isinstance(row, tuple):
-            raise ConfigError(f"{where}, line {number}: needs one JSON object per line")
+            raise FileError(f"{where}, line {number}: needs one JSON object per line")
         yield number, row
 
 
@@ -115,19 +115,19 @@ def _entry(where: str, row: Sequence[tuple[str, Any]]) -> tuple[str, dict[str, s
     """The id and the non-empty texts of one row; ``where`` starts the error messages."""
     wrong = [name for name, text in row if not isinstance(text, str | None)]
     if wrong:
-        raise ConfigError(f"{where}: {', '.join(wrong)} must be text")
+        raise FileError(f"{where}: {', '.join(wrong)} must be text")
     cells: dict[str, str] = {}
     for name, text in row:
         if name in cells:
-            raise ConfigError(f"{where}: {name!r} occurs twice; keep one of them, or give it another name")
+            raise FileError(f"{where}: {name!r} occurs twice; keep one of them, or give it another name")
         if name or (text or "").strip():  # spreadsheets append columns without name and text
             cells[name] = (text or "").strip()
     if "" in cells:
-        raise ConfigError(f"{where}: {cells['']!r} stands in a column without a name; name its role")
+        raise FileError(f"{where}: {cells['']!r} stands in a column without a name; name its role")
     if not cells.get("sample_id") and not cells.get("file"):
-        raise ConfigError(f"{where}: needs sample_id or file")
+        raise FileError(f"{where}: needs sample_id or file")
     sample_id = cells.get("sample_id") or sample_id_of(cells["file"])
     roles = {name: text for name, text in cells.items() if text and name not in KEYS}
     if not roles:
-        raise ConfigError(f"{where}: {sample_id!r} has an empty text in every role")
+        raise FileError(f"{where}: {sample_id!r} has an empty text in every role")
     return sample_id, roles

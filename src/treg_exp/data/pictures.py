@@ -14,7 +14,7 @@ import torch
 from PIL import Image, ImageColor, ImageOps
 from torch import Tensor
 
-from treg_exp.errors import ConfigError
+from treg_exp.errors import FieldError, FileError
 from treg_exp.signals.ranges import from_uint8
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
@@ -22,25 +22,25 @@ Fit = Literal["crop", "pad", "stretch"]
 
 
 def check_fit(fit: str) -> None:
-    """Raise ConfigError, naming the choices, for an unknown way to make an image square."""
+    """Raise FieldError, naming the choices, for an unknown way to make an image square."""
     if fit not in get_args(Fit):
-        raise ConfigError(f"data.fit={fit!r} is unknown; choose one of: {', '.join(get_args(Fit))}")
+        raise FieldError("fit", fit, f"unknown; choose one of: {', '.join(get_args(Fit))}")
 
 
 def check_size(size: int) -> None:
-    """Raise ConfigError for a side that no image can have."""
+    """Raise FieldError for a side that no image can have."""
     if size < 1:
-        raise ConfigError(f"data.image_size={size}: it must be at least 1 pixel, or null for the prior's size")
+        raise FieldError("image_size", size, "must be at least 1 pixel")
 
 
 def check_colour(colour: str) -> None:
-    """Raise ConfigError for a background that is no colour, or that is transparent itself."""
+    """Raise FieldError for a background that is no colour, or that is transparent itself."""
     try:
         opaque_colour = len(ImageColor.getrgb(colour)) == 3
     except ValueError:
         opaque_colour = False
     if not opaque_colour:
-        raise ConfigError(f"data.background={colour!r} is no colour; use a name such as white, or #rrggbb")
+        raise FieldError("background", colour, "is no colour; use a name such as white, or #rrggbb")
 
 
 def check_header(path: Path) -> str | None:
@@ -62,21 +62,21 @@ def read_rgb(path: Path, background: str | None = "white") -> Image.Image:
         background: colour under transparent pixels; None refuses transparency.
 
     Raises:
-        ConfigError: the file cannot be decoded, or is of a kind that has no defined range.
+        FileError: the file cannot be decoded, or is of a kind that has no defined range.
     """
     try:
         with Image.open(path) as stored:
             refuse_float(stored)
             return opaque(to_8_bit(ImageOps.exif_transpose(stored)), background)
     except Exception as error:
-        raise ConfigError(f"cannot read the image {path}: {error}. Re-export it, or take it out.") from error
+        raise FileError(f"cannot read the image {path}: {error}. Re-export it, or take it out.") from error
 
 
 def refuse_float(image: Image.Image) -> None:
-    """Raise ConfigError for pixel types whose white level is unknown (32-bit integer or float)."""
+    """Raise FileError for pixel types whose white level is unknown (32-bit integer or float)."""
     # Old files of 16 bit may open as mode "I"; only PNG guarantees that their white is 65535.
     if image.mode == "F" or (image.mode == "I" and image.format != "PNG"):
-        raise ConfigError("32-bit pixels have no defined white; save it with 8 or 16 bits per channel")
+        raise FileError("32-bit pixels have no defined white; save it with 8 or 16 bits per channel")
 
 
 def to_8_bit(image: Image.Image) -> Image.Image:
@@ -95,7 +95,7 @@ def opaque(image: Image.Image, background: str | None) -> Image.Image:
     if background is not None:
         return Image.alpha_composite(Image.new("RGBA", layer.size, background), layer).convert("RGB")
     if np.asarray(layer)[..., 3].min() < 255:
-        raise ConfigError("it has transparent pixels, which have no value as a measurement")
+        raise FileError("it has transparent pixels, which have no value as a measurement")
     return layer.convert("RGB")
 
 

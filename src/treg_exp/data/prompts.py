@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from treg_exp.data.listing import some
+from treg_exp.data.listing import first_few
 from treg_exp.data.manifest import match, read_manifest
-from treg_exp.errors import ConfigError
+from treg_exp.errors import FieldError
 
 Texts = Sequence[tuple[str, Mapping[str, str]]]  # (sample_id, captions by role)
 
@@ -23,7 +23,8 @@ class Prompt(Protocol):
             samples: (sample_id, captions by role) of every sample.
 
         Raises:
-            ConfigError: some sample has no prompt; the message names them.
+            FieldError: a sample has no text in the role; the message names them.
+            FileError: a manifest lacks a sample.
         """
         ...
 
@@ -38,13 +39,13 @@ class PromptFromCaption:
 
     def __init__(self, role: str = "caption", template: str = "{text}") -> None:
         if "{text}" not in template:
-            raise ConfigError(f"prompt.template={template!r} must contain {{text}}, where the caption goes")
+            raise FieldError("template", template, "must contain {text}, where the caption goes")
         self.role = role
         self.template = template
 
     def resolve(self, samples: Texts) -> list[str]:
         """See :class:`Prompt`."""
-        return [self.template.replace("{text}", text) for text in take(samples, self.role, "the data")]
+        return [self.template.replace("{text}", text) for text in texts_in_role(samples, self.role, "the data")]
 
 
 class FixedPrompt:
@@ -56,7 +57,7 @@ class FixedPrompt:
 
     def __init__(self, text: str) -> None:
         if not isinstance(text, str):
-            raise ConfigError(f"prompt.text={text!r} must be text, such as prompt.text='a red apple'")
+            raise FieldError("text", text, "must be text, as 'a red apple'")
         self.text = text
 
     def resolve(self, samples: Texts) -> list[str]:
@@ -81,18 +82,20 @@ class ManifestPrompt:
         """See :class:`Prompt`."""
         match(self.texts, {sample_id: sample_id for sample_id, _ in samples}, self.path)
         rows = [(sample_id, self.texts[sample_id]) for sample_id, _ in samples]
-        return take(rows, self.role, f"prompt manifest {self.path.name}")
+        return texts_in_role(rows, self.role, f"prompt manifest {self.path.name}")
 
 
-def take(samples: Texts, role: str, owner: str) -> list[str]:
-    """The text of every sample in one role; the error names the samples without one and all roles."""
+def texts_in_role(samples: Texts, role: str, owner: str) -> list[str]:
+    """The text of every sample in one role.
+
+    Raises:
+        FieldError: samples have none; the message names them and all roles that there are.
+    """
     missing = [sample_id for sample_id, texts in samples if not texts.get(role)]
     if missing:
         roles = sorted({name for _, texts in samples for name, text in texts.items() if text})
-        raise ConfigError(
-            f"{owner} has no text {role!r} for {len(missing)} of {len(samples)} samples: {some(missing)}; "
-            f"roles with a text: {', '.join(roles) or 'none'}. Choose another prompt (prompt=fixed "
-            "prompt.text='a red apple'), add the texts, or select "
-            "the samples that have one (data=emoji_test: data.only=counterfactual)."
-        )
+        raise FieldError(
+            "role", role, f"{owner} has no such text for {len(missing)} of {len(samples)} samples: "
+            f"{first_few(missing)}; roles with a text: {', '.join(roles) or 'none'}"
+        )  # fmt: skip
     return [texts[role] for _, texts in samples]

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 from treg_exp.data.base import Source
 from treg_exp.engine.module import WorkBatch
 from treg_exp.engine.work import WorkItem
-from treg_exp.files import TEMPORARY_SUFFIX, write_json
+from treg_exp.files import write_json
 
 
 class BatchList(Dataset[WorkBatch]):
@@ -33,21 +33,20 @@ def work_loader(source: Source, batches: Sequence[Sequence[WorkItem]]) -> DataLo
     return DataLoader(BatchList(source, batches), batch_size=None)
 
 
-def batches_file(run_dir: Path) -> Path:
-    """What is still to be done, for the further processes of a run.
+def write_batches(file: Path, batches: Sequence[Sequence[WorkItem]], items: Sequence[WorkItem]) -> None:
+    """Write what is still to be done, for the further processes of a run.
 
-    They cannot find out by themselves: they start later, when the first may have written rows. Named as a temporary
-    file: whoever opens the folder next deletes it, should this run be killed.
+    They cannot find out by themselves: they start later, when the first may have written rows.
+
+    Args:
+        file: JSON; the positions of the batches' items.
+        batches: the batches.
+        items: all work items of the run.
     """
-    return run_dir / f".batches{TEMPORARY_SUFFIX}"
-
-
-def write_batches(run_dir: Path, batches: Sequence[Sequence[WorkItem]], items: Sequence[WorkItem]) -> None:
-    """Write the batches, as positions in the list of all work items."""
     position = {item.key: i for i, item in enumerate(items)}
-    write_json(batches_file(run_dir), [[position[item.key] for item in batch] for batch in batches])
+    write_json(file, [[position[item.key] for item in batch] for batch in batches])
 
 
-def read_batches(run_dir: Path, items: Sequence[WorkItem]) -> list[list[WorkItem]]:
+def read_batches(file: Path, items: Sequence[WorkItem]) -> list[list[WorkItem]]:
     """The batches that `write_batches` wrote for the same work items."""
-    return [[items[i] for i in batch] for batch in json.loads(batches_file(run_dir).read_text())]
+    return [[items[i] for i in batch] for batch in json.loads(file.read_text())]

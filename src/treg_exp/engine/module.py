@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, dataclass, field, replace
 from functools import cache, partial
 from typing import Any
 
@@ -14,6 +14,7 @@ from lightning import LightningModule
 from torch import Tensor
 
 from treg_exp.data.sample import Sample
+from treg_exp.engine.costs import COSTS
 from treg_exp.engine.recovery import FirstNonFinite, MicroBatches, is_out_of_memory
 from treg_exp.engine.work import Variant, WorkItem
 from treg_exp.metrics.base import Metric, MetricInput, evaluate
@@ -21,11 +22,9 @@ from treg_exp.noise import KeyedNoise, StreamKey
 from treg_exp.priors.counting import Calls, counted
 from treg_exp.priors.prior import Prior, PriorSpec
 from treg_exp.priors.stacked import for_signals
-from treg_exp.solvers.base import OnStep, Solver
+from treg_exp.solvers.base import OnStep, Restoration, Solver
 from treg_exp.tasks.base import Task
 from treg_exp.tasks.problems import Problem
-
-COSTS = ("seconds", "nfe", "nfe_backward", "encodes", "decodes")  # columns that the engine adds to a row
 
 
 @dataclass(frozen=True)
@@ -48,6 +47,7 @@ class Result:
             measured.
         signal: restored signal in [-1, 1] units, or None where it failed.
         row: the numbers, or ``error``.
+        latents: further latents by name that the solver returned, of shape *latent_shape.
     """
 
     item: WorkItem
@@ -56,6 +56,7 @@ class Result:
     preview: Callable[[], Tensor] | None
     signal: Tensor | None
     row: dict[str, Any]
+    latents: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 class RestorationModule(LightningModule):
@@ -125,18 +126,19 @@ class RestorationModule(LightningModule):
         assert self.prior is not None
         items, samples = [item for item, _ in pairs], [sample for _, sample in pairs]
         problem = self.task.pose(samples, self.signal_shape, self.device)
-        prior, self.calls = counted(for_signals(self.prior, problem.signal_shape))
+        one, self.calls = counted(self.prior)  # of several sources each counts
+        prior = for_signals(one, problem.signal_shape)
         policy = self.variants[items[0].variant].policy
         noise = KeyedNoise([StreamKey(self.seed, item.sample_id, item.draw) for item in items])
         watch = FirstNonFinite(self.on_step, len(items))
         start = time.perf_counter()
         text = policy.start(prior, [item.texts for item in items])
-        signal = self.solver.solve(problem, text, prior, policy, noise, watch).signal
-        if signal.is_cuda:
-            torch.cuda.synchronize(signal.device)
+        restoration = self.solver.solve(problem, text, prior, policy, noise, watch)
+        if restoration.signal.is_cuda:
+            torch.cuda.synchronize(restoration.signal.device)
         spent = (time.perf_counter() - start, *astuple(self.calls))
         costs = {name: value / len(items) for name, value in zip(COSTS, spent, strict=True)}
-        return self.results(items, samples, problem, signal, costs, watch)
+        return self.results(items, samples, problem, restoration, costs, watch)
 
     def restore_in_float32(self, failed: Result) -> Result:
         """The same restoration in float32 arithmetic; its row says so. Where it fails again, it stays a failure."""
@@ -165,12 +167,13 @@ class RestorationModule(LightningModule):
         items: Sequence[WorkItem],
         samples: Sequence[Sample],
         problem: Problem,
-        signal: Tensor,
+        restoration: Restoration,
         costs: dict[str, float],
         watch: FirstNonFinite,
     ) -> list[Result]:
         """Rows and signals of a batch; a signal with a non-finite value fails alone."""
         assert self.prior is not None
+        signal = restoration.signal
         targets = [s.target for s in samples if s.target is not None]
         target = torch.stack(targets).to(signal) if targets else None
         captions = [item.captions for item in items]
@@ -187,5 +190,7 @@ class RestorationModule(LightningModule):
             }  # fmt: skip
             row |= (rows[i] if finite else {"error": f"non-finite {watch.describe(i)}"}) | costs
             preview = partial(lambda i: previews()[i], i) if problem.measured else None
-            results.append(Result(item, sample, problem[i], preview, signal[i].cpu() if finite else None, row))
+            latents = {name: latent[i].cpu() for name, latent in restoration.latents.items()}
+            made = signal[i].cpu() if finite else None
+            results.append(Result(item, sample, problem.of_sample(i), preview, made, row, latents))
         return results

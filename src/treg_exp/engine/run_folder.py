@@ -16,10 +16,10 @@ from typing import IO, Any
 from omegaconf import OmegaConf
 
 from treg_exp.config import decisive
-from treg_exp.engine.work import Key
 from treg_exp.errors import ConfigError
 from treg_exp.files import TEMPORARY_SUFFIX, append_json_line, read_json, write_json, write_text
-from treg_exp.reports.rows import draw_name, read_lines, read_rows
+from treg_exp.metrics.column import Columns
+from treg_exp.run_layout import Key, Row, RunLayout, key_of, of_process, read_failures, read_rows
 
 PACKAGES = (
     "torch",
@@ -30,6 +30,7 @@ PACKAGES = (
     "transformers",
     "torchmetrics",
     "deepinv",
+    "soundfile",
     "wandb",
 )
 
@@ -39,10 +40,12 @@ class RunFolder:
 
     Attributes:
         path: the folder.
+        layout: where its files are.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self.layout = RunLayout(self.path)
         self._lock: IO[str] | None = None
 
     def open(self, config: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
@@ -62,9 +65,9 @@ class RunFolder:
         self._check(identity)  # another process may have been here since
         for left in self.path.rglob(f".*{TEMPORARY_SUFFIX}"):  # by a process that was killed while it wrote
             left.unlink(missing_ok=True)
-        if not self._identity.is_file():
-            write_json(self._identity, identity)
-        write_text(self.path / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(dict(config))))
+        if not self.layout.identity.is_file():
+            write_json(self.layout.identity, identity)
+        write_text(self.layout.config, OmegaConf.to_yaml(OmegaConf.create(dict(config))))
 
     def close(self) -> None:
         """Let other processes write here."""
@@ -72,14 +75,10 @@ class RunFolder:
             self._lock.close()
             self._lock = None
 
-    @property
-    def _identity(self) -> Path:
-        return self.path / "identity.json"
-
     def _check(self, identity: Mapping[str, Any]) -> None:
         """Refuse a folder that holds something else; nothing is written."""
-        if self._identity.is_file():
-            before = decisive(json.loads(self._identity.read_text()))  # an older version may have written more
+        if self.layout.identity.is_file():
+            before = decisive(json.loads(self.layout.identity.read_text()))  # an older version may have written more
             if different := difference(before, json.loads(json.dumps(identity))):
                 key, old, new = different
                 raise ConfigError(
@@ -97,7 +96,7 @@ class RunFolder:
         Two processes with the same command would do everything twice and write the same files.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        self._lock = (self.path / ".lock").open("a+")
+        self._lock = self.layout.lock.open("a+")
         try:
             import fcntl
 
@@ -117,25 +116,19 @@ class RunFolder:
             precision: number format of the denoiser. With ``prior.precision=auto`` it follows the device; a run that
                 is continued in another one says so.
         """
-        file = self.path / "environment.json"
+        file = self.layout.environment
         before = read_json(file).get("precision") if file.is_file() else None
         if before not in (None, precision) and self.finished():
             print(f"note: earlier restorations were computed in {before}, these are in {precision}", flush=True)
         write_json(file, {**environment(), "precision": precision})
 
-    def sample(self, sample_id: str) -> Path:
-        """Folder of one sample."""
-        return self.path / "samples" / sample_id
-
-    def reconstruction(self, key: Key, draws: int) -> Path:
-        """PNG of one restoration."""
-        sample_id, variant, draw = key
-        folder = self.sample(sample_id) / variant
-        return (folder / draw_name(draw) if draws > 1 else folder) / "reconstruction.png"
+    def write_columns(self, columns: Columns) -> None:
+        """``columns.json``: what the numbers of the run mean; reports read it."""
+        columns.write(self.layout.columns)
 
     def finished(self) -> set[Key]:
         """Keys of the work items that have a row."""
-        return {(row["sample_id"], row["variant"], row["draw"]) for row in read_rows(self.path)}
+        return {key_of(row) for row in read_rows(self.path)}
 
     def failed(self, finished: Collection[Key] | None = None) -> set[Key]:
         """Keys of the work items that have failed and were not restored since.
@@ -143,14 +136,14 @@ class RunFolder:
         Args:
             finished: what :meth:`finished` gives, if it is known already.
         """
-        files = (self.path / "failures").glob("*.jsonl")
-        keys = {(row["sample_id"], row["variant"], row["draw"]) for file in files for row in read_lines(file)}
+        keys = {key_of(row) for row in read_failures(self.path)}
         return keys.difference(self.finished() if finished is None else finished)
 
-    def append(self, kind: str, rank: int, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Append rows to ``<kind>/rank-<rank>.jsonl``; each process has its own file."""
-        for row in rows:
-            append_json_line(self.path / kind / f"rank-{rank}.jsonl", row)
+    def append(self, rank: int, rows: Sequence[Row], failures: Sequence[Row]) -> None:
+        """Append the rows of a batch; each process has its own files."""
+        for folder, lines in ((self.layout.rows, rows), (self.layout.failures, failures)):
+            for row in lines:
+                append_json_line(of_process(folder, rank), row)
 
     def write_status(self, state: str, wanted: Collection[Key], **more: Any) -> None:
         """``status.json``: state and counts of work items, from the files of all processes.
@@ -163,7 +156,7 @@ class RunFolder:
         restored = self.finished()  # every row of the run is read for it: once
         finished, failed = (len(keys.intersection(wanted)) for keys in (restored, self.failed(restored)))
         counts = {"state": state, "expected": len(wanted), "finished": finished, "failed": failed}
-        write_json(self.path / "status.json", {**counts, "updated": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **more})
+        write_json(self.layout.status, {**counts, "updated": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **more})
 
 
 def difference(before: Any, after: Any, name: str = "") -> tuple[str, Any, Any] | None:

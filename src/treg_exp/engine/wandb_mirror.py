@@ -12,6 +12,9 @@ from typing import Any, Literal, TypeVar
 
 from lightning.pytorch.callbacks import Callback
 
+from treg_exp.errors import FieldError
+from treg_exp.run_layout import Key, RunLayout, key_of
+
 log = logging.getLogger(__name__)
 F = TypeVar("F", bound=Callable[..., None])
 
@@ -49,7 +52,7 @@ def _staging(folder: Path) -> Iterator[None]:
 
 
 class WandbMirror(Callback):
-    """One W&B run per experiment: config, running means, a per-image table with thumbnails, the summary.
+    """One W&B run per experiment: config, running means, a per-restoration table with thumbnails, the summary.
 
     Args:
         mode: ``offline`` writes below the run folder, ``online`` uploads.
@@ -68,7 +71,7 @@ class WandbMirror(Callback):
         thumbnails: int = 64,
     ) -> None:  # fmt: skip
         if mode not in ("offline", "online"):
-            raise ValueError(f"mode={mode}: allowed are offline, online")
+            raise FieldError("mode", mode, "allowed are offline, online")
         self.mode, self.project, self.entity, self.group = mode, project, entity, group
         self.job_type, self.name, self.tags, self.thumbnails = job_type, name, list(tags), thumbnails
         self.broken = False
@@ -81,7 +84,7 @@ class WandbMirror(Callback):
         """Open the W&B run (first process only)."""
         import wandb
 
-        self.folder = run_dir.absolute() / "wandb"
+        self.folder = RunLayout(run_dir.absolute()).wandb
         self.run = wandb.init(
             project=self.project, entity=self.entity, group=self.group or group, job_type=self.job_type,
             name=self.name or run_dir.name, tags=self.tags, mode=self.mode, dir=str(run_dir), config=dict(config),
@@ -106,14 +109,14 @@ class WandbMirror(Callback):
 
     @never_fatal
     def finish(
-        self, rows: Sequence[Mapping[str, Any]], summary: Mapping[str, Any], picture: Callable[..., Path]
+        self, rows: Sequence[Mapping[str, Any]], summary: Mapping[str, Any], picture: Callable[[Key], Path]
     ) -> None:
         """Log the table and the summary, from what the run folder holds.
 
         Args:
             rows: all rows of the run.
             summary: statistics per variant.
-            picture: (sample_id, variant, draw) -> PNG file.
+            picture: key of a restoration -> PNG file of its picture.
         """
         if self.run is None:
             return
@@ -123,7 +126,7 @@ class WandbMirror(Callback):
         with _staging(self.folder):
             self.run.log({"restorations_table": self._table(rows, picture)})
 
-    def _table(self, rows: Sequence[Mapping[str, Any]], picture: Callable[..., Path]) -> Any:
+    def _table(self, rows: Sequence[Mapping[str, Any]], picture: Callable[[Key], Path]) -> Any:
         import wandb
 
         columns = list(dict.fromkeys(name for row in rows for name in row))
@@ -131,7 +134,7 @@ class WandbMirror(Callback):
         for row in rows:
             cells = [row.get(name) for name in columns]
             if self.thumbnails:
-                cells.append(self._thumbnail(picture((row["sample_id"], row["variant"], row["draw"]))))
+                cells.append(self._thumbnail(picture(key_of(row))))
             table.add_data(*cells)
         return table
 

@@ -8,9 +8,8 @@ from itertools import product
 
 from treg_exp.data.base import Source, text_table
 from treg_exp.data.prompts import Prompt
+from treg_exp.run_layout import Key
 from treg_exp.text.policy import TextPolicy
-
-Key = tuple[str, str, int]  # (sample_id, variant, draw)
 
 
 @dataclass(frozen=True)

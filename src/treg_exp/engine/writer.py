@@ -1,8 +1,8 @@
-"""Stores each batch as soon as it is done: pictures first, then the rows that say so."""
+"""Stores each batch as soon as it is done: signals first, then the rows that say so."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,18 @@ from torch import Tensor
 
 from treg_exp.engine.module import Result
 from treg_exp.engine.run_folder import RunFolder
-from treg_exp.engine.work import Key
-from treg_exp.files import save_png
+from treg_exp.files import write_bytes
+from treg_exp.run_layout import (
+    LATENTS,
+    MEASUREMENT,
+    PREVIEW,
+    PSEUDO_INVERSE,
+    RECONSTRUCTION,
+    TARGET,
+    Key,
+    picture,
+)
+from treg_exp.signals.base import Medium, save_picture
 from treg_exp.tasks.problems import InverseProblem
 
 
@@ -24,11 +34,12 @@ class RunWriter(Callback):
         folder: the run folder.
         wanted: the work items of the whole run.
         draws: draws per sample and variant (they decide the path).
+        medium: keeps and shows the signals.
         rank: number of this process; the first one writes the status.
     """
 
-    def __init__(self, folder: RunFolder, wanted: Collection[Key], draws: int, rank: int) -> None:
-        self.folder, self.wanted, self.draws, self.rank = folder, wanted, draws, rank
+    def __init__(self, folder: RunFolder, wanted: Collection[Key], draws: int, medium: Medium, rank: int = 0) -> None:
+        self.folder, self.wanted, self.draws, self.medium, self.rank = folder, wanted, draws, medium, rank
 
     def on_predict_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int,
@@ -37,32 +48,49 @@ class RunWriter(Callback):
         """Store one batch."""
         results: Sequence[Result] = outputs
         for result in results:
-            self._pictures(result)
-        self.folder.append("rows", self.rank, [r.row for r in results if r.signal is not None])
-        self.folder.append("failures", self.rank, [r.row for r in results if r.signal is None])
+            self._sample(result)
+            self._restoration(result)
+        rows, failures = ([r.row for r in results if (r.signal is None) == failed] for failed in (False, True))
+        self.folder.append(self.rank, rows, failures)
         if self.rank == 0:
             self.folder.write_status("running", self.wanted)
 
-    def _pictures(self, result: Result) -> None:
-        folder = self.folder.sample(result.item.sample_id)
-        if not (folder / "measurement.png").is_file():  # the last of the three: the others are there
-            if result.sample.target is not None:
-                save_png(result.sample.target, folder / "target.png")
-            if result.preview is not None:
-                self._measurement(result, result.preview(), folder)
-        if result.signal is not None:
-            save_png(result.signal, self.folder.reconstruction(result.item.key, self.draws))
+    def _sample(self, result: Result) -> None:
+        """What all restorations of a sample have in common, once."""
+        folder = self.folder.layout.sample(result.item.sample_id)
+        if picture(folder, MEASUREMENT).is_file():  # the last of all: the others are there
+            return
+        if result.sample.target is not None:
+            self.medium.save(result.sample.target, folder / TARGET)
+        if result.preview is not None:
+            self._measurement(result.problem, result.preview(), folder)
 
-    def _measurement(self, result: Result, preview: Tensor, folder: Path) -> None:
-        problem = result.problem
+    def _measurement(self, problem: Any, preview: Tensor, folder: Path) -> None:
         assert isinstance(problem, InverseProblem)
         if problem.operator.linear:
-            save_png(preview, folder / "pseudo_inverse.png")
-        elif preview.any():  # grey where y is no image
-            save_png(preview, folder / "preview.png")
-        save_png(picture(problem.y[0], preview), folder / "measurement.png")
+            self.medium.save(preview, folder / PSEUDO_INVERSE)
+        elif preview.any():  # zero where y is no signal
+            self.medium.save(preview, folder / PREVIEW)
+        y = problem.y[0]
+        if not self.medium.holds(y.shape) or y.is_complex():  # one that is no signal is shown by its preview
+            save_picture(self.medium.picture(preview), folder / MEASUREMENT)
+        elif self.medium.keeps(y.shape, preview.shape):
+            self.medium.save(y, folder / MEASUREMENT)
+        else:
+            save_picture(self.medium.picture(y), folder / MEASUREMENT)
+
+    def _restoration(self, result: Result) -> None:
+        if result.signal is None:
+            return
+        folder = self.folder.layout.restoration(result.item.key, self.draws)
+        if result.latents:
+            write_bytes(folder / LATENTS, latents_file(result.latents))
+        self.medium.save(result.signal.clamp(-1, 1), folder / RECONSTRUCTION)  # as metrics judge it
 
 
-def picture(y: Tensor, preview: Tensor) -> Tensor:
-    """A measurement as an image, (C, h, w) in [-1, 1]; one that is no image is shown by its preview."""
-    return y if y.ndim == 3 and y.shape[0] in (1, 3) and not y.is_complex() else preview
+def latents_file(latents: Mapping[str, Tensor]) -> bytes:
+    """Tensors by name as the content of a safetensors file."""
+    from safetensors.torch import save
+
+    content: bytes = save({name: latent.contiguous() for name, latent in latents.items()})
+    return content

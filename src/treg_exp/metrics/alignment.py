@@ -12,27 +12,33 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
-from treg_exp.metrics.base import MetricInput, Values
+from treg_exp.metrics.base import Metric, MetricInput, Values
+from treg_exp.metrics.column import Column
 from treg_exp.metrics.fidelity import per_sample
 
 if TYPE_CHECKING:
     from treg_exp.priors.prior import ImageText
 
 ROLES = {"align_own": "caption", "align_counterfactual": "counterfactual"}
+LABELS = {"align_own": "align\nown", "align_counterfactual": "align\nother"}
 
 
-class TextAlignment:
+class TextAlignment(Metric):
     """Cosine to the captions; None for images without the text and for priors without an encoder.
 
     Args:
         roles: column -> role of the caption; None for ``align_own`` and ``align_counterfactual``.
     """
 
-    higher_is_better = True
+    labels: Mapping[str, str] = LABELS
+    optimised = True
 
     def __init__(self, roles: Mapping[str, str] | None = None) -> None:
         self.roles = dict(ROLES if roles is None else roles)
-        self.names = tuple(self.roles)
+        self.columns = {
+            name: Column(self.labels.get(name, name.replace("_", " ")), higher_is_better=True, optimised=self.optimised)
+            for name in self.roles
+        }
 
     def __call__(self, inp: MetricInput) -> Values:
         """See :class:`~treg_exp.metrics.base.Metric`. Images are clamped to [-1, 1]."""

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar
 
 from torch import Tensor
 
-from treg_exp.errors import ConfigError
+from treg_exp.errors import FieldError
+from treg_exp.metrics.column import Column
 from treg_exp.priors.prior import Prior
-from treg_exp.tasks.problems import Problem
+from treg_exp.signals.media import MEDIA
+from treg_exp.tasks.problems import EditProblem, InverseProblem, Problem
 
 Values = dict[str, list[float | None]]  # column -> B values; None where the metric does not apply
 
@@ -37,45 +40,82 @@ class MetricInput:
 
     def __post_init__(self) -> None:
         if self.target is not None and self.target.shape != self.signal.shape:
-            shapes = f"{tuple(self.signal.shape)} and {tuple(self.target.shape)}"
-            raise ValueError(f"restored signals and targets differ in shape: {shapes}")
+            raise FieldError(
+                "target", tuple(self.target.shape), f"restored signals have the shape {tuple(self.signal.shape)}"
+            )
         if len(self.texts) != len(self.signal):
-            raise ValueError(f"{len(self.texts)} texts for {len(self.signal)} signals")
+            raise FieldError(
+                "texts", len(self.texts), f"must be one mapping for each of the {len(self.signal)} signals"
+            )
+
+    @property
+    def stacked(self) -> bool:
+        """Whether a signal consists of several sources, (B, K, ...)."""
+        return MEDIA[self.medium].stacked(self.signal.shape[1:])
 
 
-class Metric(Protocol):
-    """A function of a batch of restorations.
+class Metric(ABC):
+    """A function of a batch of restorations. A new one says which columns it fills, and what it can judge.
 
     Attributes:
-        names: columns that it fills.
-        higher_is_better: direction of improvement, the same for all its columns.
+        columns: what it fills, by name, and how that is shown.
+        media: what it can judge; None for anything.
+        problems: kinds of problems whose solutions it can judge; others get None.
+        stacked: whether it can judge signals of several sources; if not, those get None.
     """
 
-    @property
-    def names(self) -> Sequence[str]:
-        """Columns that it fills."""
-        ...
+    columns: Mapping[str, Column]
+    media: ClassVar[Collection[str] | None] = ("image",)
+    problems: ClassVar[tuple[type, ...]] = (InverseProblem, EditProblem)
+    stacked: ClassVar[bool] = False
 
-    @property
-    def higher_is_better(self) -> bool:
-        """Direction of improvement, the same for all its columns."""
-        ...
-
+    @abstractmethod
     def __call__(self, inp: MetricInput) -> Values:
-        """One value per restoration for every name; None where the metric does not apply."""
-        ...
+        """One value per restoration for every column; None where there is none, as without a target."""
+
+    def judges(self, inp: MetricInput) -> bool:
+        """Whether the metric applies to such restorations."""
+        return (
+            (self.media is None or inp.medium in self.media)
+            and isinstance(inp.problem, self.problems)
+            and (self.stacked or not inp.stacked)
+        )
+
+
+def check_metrics(metrics: Mapping[str, Metric], medium: str, taken: Collection[str] = ()) -> None:
+    """Refuse metrics that cannot judge a medium, and two that fill one column.
+
+    Args:
+        metrics: by name.
+        medium: of the prior's signals.
+        taken: columns that are filled by others.
+
+    Raises:
+        FieldError: the field is the name of the metric.
+    """
+    filled = dict.fromkeys(taken, "the run itself")
+    for name, metric in metrics.items():
+        if metric.media is not None and medium not in metric.media:
+            judged = " and ".join(metric.media)
+            kind = type(metric).__name__
+            raise FieldError(name, kind, f"judges {judged}, and the prior makes {medium}; choose others")
+        for column in metric.columns:
+            if column in filled:
+                kind, other = type(metric).__name__, filled[column]
+                raise FieldError(name, kind, f"fills the column {column}, which {other} fills already")
+            filled[column] = name
+
+
+def columns_of(metrics: Mapping[str, Metric]) -> dict[str, Column]:
+    """The columns of all metrics; those that guidance optimises come last, as they are no evidence."""
+    found = {name: column for metric in metrics.values() for name, column in metric.columns.items()}
+    return dict(sorted(found.items(), key=lambda entry: entry[1].optimised))
 
 
 def evaluate(metrics: Mapping[str, Metric], inp: MetricInput) -> list[dict[str, float | None]]:
-    """All metrics of a batch as rows, one mapping of columns to values per restoration.
-
-    Raises:
-        ConfigError: two metrics fill the same column.
-    """
+    """All metrics of a batch as rows, one mapping of columns to values per restoration."""
+    count = len(inp.signal)
     columns: Values = {}
-    for key, metric in metrics.items():
-        values = metric(inp)
-        if taken := sorted(set(values) & set(columns)):
-            raise ConfigError(f"metrics.{key} fills a column that another metric has filled: {', '.join(taken)}")
-        columns.update(values)
-    return [{name: values[i] for name, values in columns.items()} for i in range(len(inp.signal))]
+    for metric in metrics.values():
+        columns |= metric(inp) if metric.judges(inp) else {name: [None] * count for name in metric.columns}
+    return [{name: values[i] for name, values in columns.items()} for i in range(count)]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from torch import Tensor
 
-from treg_exp.metrics.base import MetricInput, Values
+from treg_exp.metrics.base import Metric, MetricInput, Values
+from treg_exp.metrics.column import Column
 from treg_exp.signals.ranges import to_unit
 
 SSIM_WINDOW = 11  # pixels; Gaussian with a standard deviation of 1.5
@@ -55,11 +58,12 @@ def ssim(image: Tensor, target: Tensor) -> Tensor | None:
     return values.reshape(len(image))  # a batch of one comes back without its axis
 
 
-class PSNR:
+class PSNR(Metric):
     """See :func:`psnr`; None without a target."""
 
-    names = ("psnr",)
-    higher_is_better = True
+    columns: Mapping[str, Column] = {
+        "psnr": Column("PSNR", "dB", 2, higher_is_better=True, below_pictures=True),
+    }
 
     def __call__(self, inp: MetricInput) -> Values:
         """See :class:`~treg_exp.metrics.base.Metric`."""
@@ -67,11 +71,10 @@ class PSNR:
         return {"psnr": per_sample(values, len(inp.signal))}
 
 
-class SSIM:
+class SSIM(Metric):
     """See :func:`ssim`; None without a target and for images smaller than the window."""
 
-    names = ("ssim",)
-    higher_is_better = True
+    columns: Mapping[str, Column] = {"ssim": Column("SSIM", higher_is_better=True)}
 
     def __call__(self, inp: MetricInput) -> Values:
         """See :class:`~treg_exp.metrics.base.Metric`."""

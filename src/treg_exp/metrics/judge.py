@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from treg_exp.metrics.networks.judge import Judge
 
 ROLES = {"judge_own": "caption", "judge_counterfactual": "counterfactual"}
+LABELS = {"judge_own": "judge\nown", "judge_counterfactual": "judge\nother"}
 
 
 class JudgeAlignment(TextAlignment):
@@ -22,6 +23,9 @@ class JudgeAlignment(TextAlignment):
         roles: column -> role of the caption; None for ``judge_own`` and ``judge_counterfactual``.
         folder: of the judge; None for the one that ships.
     """
+
+    labels = LABELS
+    optimised = False
 
     def __init__(self, roles: Mapping[str, str] | None = None, folder: str | Path | None = None) -> None:
         from treg_exp.metrics.networks.judge import load_judge

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from treg_exp.metrics.base import MetricInput, Values
+from collections.abc import Mapping
+
+from treg_exp.metrics.base import Metric, MetricInput, Values
+from treg_exp.metrics.column import Column
 from treg_exp.metrics.fidelity import per_sample
 from treg_exp.metrics.networks.lpips import SMALLEST, load_lpips
 
 
-class LPIPS:
-    """See :class:`treg_exp.metrics.networks.lpips.LPIPS`; None without a target and for images of fewer than 31 pixels a side."""
+class LPIPS(Metric):
+    """See ``networks/lpips.py``; None without a target and for images of fewer than 31 pixels a side."""
 
-    names = ("lpips",)
-    higher_is_better = False
+    columns: Mapping[str, Column] = {"lpips": Column("LPIPS", higher_is_better=False)}
 
     def __call__(self, inp: MetricInput) -> Values:
         """See :class:`~treg_exp.metrics.base.Metric`."""

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from torch import Tensor
 
-from treg_exp.metrics.base import MetricInput, Values
+from treg_exp.metrics.base import Metric, MetricInput, Values
+from treg_exp.metrics.column import Column
 from treg_exp.metrics.fidelity import per_sample
 from treg_exp.tasks.problems import InverseProblem
 
@@ -27,12 +31,23 @@ def residual(signal: Tensor, problem: InverseProblem) -> Tensor:
     return rmse / problem.sigma if problem.sigma > 0 else rmse
 
 
-class Residual:
-    """See :func:`residual`."""
+class Residual(Metric):
+    """See :func:`residual`; None where nothing is measured."""
 
-    names = ("residual",)
-    higher_is_better = False
+    columns: Mapping[str, Column] = {
+        "residual": Column(
+            "residual",
+            higher_is_better=False,
+            below_pictures=True,
+            note="residual: RMSE(y - Ax) / sigma, 1 = as close as the noise allows (RMSE where sigma is 0).",
+        ),
+    }
+    media = None
+    problems: ClassVar[tuple[type, ...]] = (InverseProblem,)
+    stacked = True
 
     def __call__(self, inp: MetricInput) -> Values:
         """See :class:`~treg_exp.metrics.base.Metric`."""
-        return {"residual": per_sample(residual(inp.signal, inp.problem), len(inp.signal))}
+        assert isinstance(inp.problem, InverseProblem)
+        values = residual(inp.signal, inp.problem) if inp.problem.measured else None
+        return {"residual": per_sample(values, len(inp.signal))}

@@ -1,0 +1,1 @@
+"""Iterations, transforms and matrices that know nothing of measurements."""

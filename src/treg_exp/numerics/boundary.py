@@ -1,4 +1,4 @@
-"""The matrix of a one-dimensional filter, with a rule for what lies outside the image."""
+"""The matrix of a one-dimensional filter, with a rule for what lies outside the signal."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from treg_exp.operators.checks import is_count
+from treg_exp.errors import FieldError
 
 
 def symmetric(index: Tensor, size: int) -> Tensor:
-    """Mirror that repeats the edge, ... 1 0 | 0 1 ... n-1 | n-1 n-2 ..., for any distance from the image."""
+    """Mirror that repeats the edge, ... 1 0 | 0 1 ... n-1 | n-1 n-2 ..., for any distance from the signal."""
     folded = index % (2 * size)
     return folded.minimum(2 * size - 1 - folded)
 
 
 def reflect(index: Tensor, size: int) -> Tensor:
-    """Mirror about the edge pixel, ... 2 1 | 0 1 ... n-1 | n-2 ..., torch's padding mode of that name."""
+    """Mirror about the edge entry, ... 2 1 | 0 1 ... n-1 | n-2 ..., torch's padding mode of that name."""
     folded = index % max(2 * size - 2, 1)
     return folded.minimum(2 * size - 2 - folded)
 
 
 def circular(index: Tensor, size: int) -> Tensor:
-    """Periodic image."""
+    """Periodic signal."""
     return index % size
 
 
@@ -36,17 +36,9 @@ BOUNDARIES: dict[str, Callable[[Tensor, int], Tensor] | None] = {
 
 
 def check_boundary(boundary: str) -> None:
-    """ValueError unless ``boundary`` is the name of a rule."""
+    """FieldError unless ``boundary`` is the name of a rule."""
     if boundary not in BOUNDARIES:
-        raise ValueError(f"boundary={boundary!r}: must be one of {', '.join(BOUNDARIES)}")
-
-
-def check_kernel_size(kernel_size: int, height: int, width: int) -> None:
-    """ValueError unless ``kernel_size`` is odd and at most both sides of the image."""
-    if not is_count(kernel_size) or kernel_size % 2 == 0:
-        raise ValueError(f"kernel_size={kernel_size!r}: must be an odd integer >= 1")
-    if kernel_size > min(height, width):
-        raise ValueError(f"kernel_size={kernel_size}: is larger than the {height}x{width} image")
+        raise FieldError("boundary", boundary, f"must be one of {', '.join(BOUNDARIES)}")
 
 
 def filter_matrix(taps: Tensor, weights: Tensor, size: int, boundary: str) -> Tensor:

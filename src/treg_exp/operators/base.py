@@ -1,8 +1,8 @@
-"""The contract of a linear forward operator, and what every operator inherits from it.
+"""The contract of every forward operator, and what all of them inherit.
 
-A new operator implements ``_A`` and ``_adjoint``; proximal step, pseudo-inverse, norm, fingerprint, selection
-of samples and moving between devices come from here. Operators are frozen: nothing that changes their output
-happens between measuring and solving.
+A new operator implements ``_A``; gradient, proximal step by descent, preview, fingerprint, selection of samples and
+moving between devices come from here. A linear one derives from ``LinearOperator`` and gets more. Operators are
+frozen: nothing that changes their output happens between measuring and solving.
 """
 
 from __future__ import annotations
@@ -12,97 +12,65 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from functools import cached_property
 from inspect import signature
 from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
 
-from treg_exp.noise import generator
-from treg_exp.numerics.cg import conjugate_gradients, damped_least_squares, half_square, largest_eigenvalue
-from treg_exp.numerics.channels import by_channel
+from treg_exp.errors import FieldError
+from treg_exp.numerics.cg import half_square
 from treg_exp.numerics.descent import gradient_descent
 from treg_exp.numerics.precision import full_precision
-from treg_exp.operators.checks import check_image_shape, check_same_batch
+from treg_exp.operators.checks import check_same_batch, check_signal_shape
 from treg_exp.operators.methods import CG, EXACT, Descent, ProxMethod
 
 
 class Operator(ABC):
-    """A linear map from images to measurements, y = A x.
+    """A map from signals to measurements, y = A(x), differentiable by autograd.
 
     Public attributes set by a constructor are the operator's parameters: they make its fingerprint. Names
     starting with an underscore are for values derived from them.
 
     Attributes:
-        signal_shape: (3, H, W) of one image.
+        signal_shape: shape of one signal: (3, H, W) for images, (1, T) for recordings, (K, 1, T) for K of them.
         measurement_shape: shape of one measurement.
+        linear: True for those with an adjoint, which derive from ``LinearOperator``.
+        differentiable: False where the data term has no gradient.
         per_sample: names of the tensor attributes with a leading axis of 1 (shared) or B (one entry per
             sample).
-        exact_iterations: upper limit of iterations where ``Exact`` has no closed form.
-        exact_tolerance: fall of the gradient norm at which these iterations stop.
         elementwise: True where no product of matrices or convolution has to be kept in full precision.
-        linear: False where there is no adjoint, see ``operators/nonlinear.py``.
-        differentiable: False where ``gradient`` does not exist either.
-        channelwise: True where channels are treated alike and the proximal step takes them one by one, to save memory.
     """
 
-    elementwise: ClassVar[bool] = False
-    linear: ClassVar[bool] = True
+    linear: ClassVar[bool] = False
     differentiable: bool = True
-    channelwise: ClassVar[bool] = False
     per_sample: ClassVar[tuple[str, ...]] = ()
+    elementwise: ClassVar[bool] = False
     __iter__: ClassVar[None] = None  # selection by index alone would make an endless iteration
-    exact_iterations: int = 500
-    exact_tolerance: float = 1e-6
 
     def __init__(self, signal_shape: Sequence[int], measurement_shape: Sequence[int]) -> None:
-        """Stores the shapes; (3, H, W) and the shape of one measurement."""
-        self.signal_shape = check_image_shape(signal_shape)
+        """Stores the shapes of one signal and of one measurement."""
+        self.signal_shape = check_signal_shape(signal_shape)
         self.measurement_shape = tuple(int(n) for n in measurement_shape)
         self._place = torch.empty(0)  # moves along, and so tells the device of an operator without other tensors
 
     @abstractmethod
     def _A(self, x: Tensor) -> Tensor:
-        """A of a checked float32 batch (B, 3, H, W)."""
-
-    @abstractmethod
-    def _adjoint(self, y: Tensor) -> Tensor:
-        """Adjoint (transpose) of ``_A`` for a checked float32 batch (B, *measurement_shape)."""
-
-    def _solve(self, residual: Tensor, lam: float) -> Tensor:
-        """argmin_d ||residual - A d||^2 + lam ||d||^2; override where it has a closed form."""
-        limits = (self.exact_iterations, self.exact_tolerance)
-        return damped_least_squares(self._A, self._adjoint, residual, lam, *limits)
+        """A of a checked float32 batch (B, *signal_shape)."""
 
     @property
     def norm_sq(self) -> float:
-        """||A||^2, the largest squared singular value (power iteration unless an operator knows it).
+        """The scale of the data term, by which lambda is chosen; alike for all samples, whatever the batch.
 
-        Lambda follows from it, so it must not depend on the batch: operators with parameters per sample have to
-        say a value that is alike for all samples.
+        ||A||^2 for a linear operator. Here 1, nominal: the slope of another map depends on the signal.
         """
-        if self.samples > 1 or is_random(type(self)):
-            name = type(self).__name__
-            raise ValueError(f"{name}: has parameters per sample and needs a norm_sq of its own, alike for all samples")
-        return self._norm_sq
-
-    @cached_property
-    def _norm_sq(self) -> float:
-        start = torch.randn(1, *self.signal_shape, generator=generator("operator norm")).to(self._device())
-        return largest_eigenvalue(lambda x: self.adjoint(self.A(x)), start)
+        return 1.0
 
     def A(self, x: Tensor) -> Tensor:
-        """(B, 3, H, W) images in [-1, 1] units -> (B, *measurement_shape) measurements, float32."""
+        """(B, *signal_shape) signals in [-1, 1] units -> (B, *measurement_shape) measurements, float32."""
         x = self._checked("x", x, self.signal_shape)
         with self._precision(x.device):
             return self._A(x)
-
-    def adjoint(self, y: Tensor) -> Tensor:
-        """(B, *measurement_shape) -> (B, 3, H, W), the transpose of ``A``, float32."""
-        y = self._checked("y", y, self.measurement_shape)
-        with self._precision(y.device):
-            return self._adjoint(y)
 
     def residual(self, y: Tensor, x: Tensor) -> Tensor:
         """The residual y - A(x), (B, *measurement_shape), float32; differentiable in x."""
@@ -110,61 +78,64 @@ class Operator(ABC):
         return y - self.A(x)
 
     def gradient(self, y: Tensor, x: Tensor) -> Tensor:
-        """Gradient of 1/2 ||y - A(x)||^2 in x, per sample: (B, 3, H, W) float32, not part of a graph."""
+        """Gradient of 1/2 ||y - A(x)||^2 in x, per sample: (B, *signal_shape) float32, not part of a graph."""
         y, x = self._checked_pair(y, "x", x)
         with torch.no_grad(), self._precision(x.device):
             return self._data_term(y, x)[1]
 
     def _data_term(self, y: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         """1/2 ||y - A(x)||^2 of each sample, (B,) float64, and its gradient in x; checked batches, no autograd."""
+        if not self.differentiable:
+            kind = type(self).__name__
+            raise FieldError("operator", kind, "has no gradient as configured (a step function); see its fields")
         image, pull_back = self._linearised(x)
         excess = image - y
         del image  # one less in memory, unless the graph needs it
         return half_square(excess), pull_back(excess)
 
     def _linearised(self, x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-        """A(x), and the adjoint of the slope of A at x: what takes a residual to images."""
-        return self._A(x), self._adjoint
+        """A(x), and the adjoint of the slope of A at x: what takes a residual back to signals.
+
+        By autograd; a closed form saves what that keeps: every tensor that ``_A`` makes on its way.
+        """
+        with torch.enable_grad():
+            x = x.detach().requires_grad_()
+            image = self._A(x)
+
+        def pull_back(v: Tensor) -> Tensor:
+            (pulled,) = torch.autograd.grad(image, x, v)
+            return pulled
+
+        return image.detach(), pull_back
 
     def prox(self, y: Tensor, x0: Tensor, lam: float, method: ProxMethod = EXACT) -> Tensor:
-        """The proximal step argmin_x ||y - A x||^2 + lam ||x - x0||^2.
+        """The proximal step argmin_x ||y - A(x)||^2 + lam ||x - x0||^2; a local minimum unless A is linear.
 
         Args:
             y: (B, *measurement_shape) measurements.
-            x0: (B, 3, H, W) images to stay close to.
-            lam: weight >= 0, in units of ``norm_sq``; 0 is the projection x0 + pinv(y - A x0).
+            x0: (B, *signal_shape) signals to stay close to.
+            lam: weight >= 0, in units of ``norm_sq``; for a linear A, 0 is the projection x0 + pinv(y - A x0).
             method: ``Exact()``, ``CG(iterations, tolerance)`` or ``Descent(iterations)``.
 
         Returns:
-            (B, 3, H, W) float32.
+            (B, *signal_shape) float32.
 
         Raises:
-            ValueError: a wrong shape, y and x0 of different numbers of samples, or a negative ``lam``.
+            FieldError: a wrong shape, y and x0 of different numbers of samples, a negative ``lam``, or a method that
+                needs a linear operator.
         """
         if not lam >= 0:
-            raise ValueError(f"lam={lam}: must be >= 0")
+            raise FieldError("lam", lam, "must be >= 0")
         y, x0 = self._checked_pair(y, "x0", x0)
         with self._precision(y.device):
-            if isinstance(method, CG):
-                return self._prox_cg(y, x0, lam, method)
-            if isinstance(method, Descent):
-                return self._prox_descent(y, x0, lam, method)
-            return self._prox(y, x0, lam)
+            return self._prox_by(method, y, x0, lam)
 
-    def _prox(self, y: Tensor, x0: Tensor, lam: float) -> Tensor:
-        """The minimiser of ``prox``; override where it needs fewer passes over the image."""
-
-        def step(y: Tensor, x0: Tensor) -> Tensor:
-            return x0 + self._solve(y - self._A(x0), lam)
-
-        return by_channel(step, y, x0) if self.channelwise else step(y, x0)
-
-    def _prox_cg(self, y: Tensor, x0: Tensor, lam: float, method: CG) -> Tensor:
-        def normal(x: Tensor) -> Tensor:
-            return self._adjoint(self._A(x)) + lam * x
-
-        b = self._adjoint(y) + lam * x0
-        return conjugate_gradients(normal, b, x0, method.iterations, method.tolerance)
+    def _prox_by(self, method: ProxMethod, y: Tensor, x0: Tensor, lam: float) -> Tensor:
+        """``prox`` of checked batches in full precision."""
+        if isinstance(method, CG):
+            kind = type(self).__name__
+            raise FieldError("prox", "CG", f"solves linear equations, and {kind} is non-linear; take Exact or Descent")
+        return self._prox_descent(y, x0, lam, method if isinstance(method, Descent) else Descent())
 
     def _prox_descent(self, y: Tensor, x0: Tensor, lam: float, method: Descent) -> Tensor:
         def objective(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -176,41 +147,23 @@ class Operator(ABC):
         with torch.no_grad():
             return gradient_descent(objective, x0, 1 / (self.norm_sq + lam), method.iterations)
 
-    def pinv(self, y: Tensor) -> Tensor:
-        """The image of least norm that fits y best, (B, *measurement_shape) -> (B, 3, H, W)."""
-        y = self._checked("y", y, self.measurement_shape)
-        with self._precision(y.device):
-            return self._solve(y, 0.0)
-
-    def null_space(self, x: Tensor) -> Tensor:
-        """The part of images that the measurement cannot see: the projection x - pinv(A x) onto the null space of A.
-
-        Added to any image, it changes no measurement. Directions of singular values that ``pinv`` leaves out (below
-        ``rcond``, or beyond its iterations) count as unseen.
-
-        Args:
-            x: (B, 3, H, W) images in [-1, 1] units.
-
-        Returns:
-            (B, 3, H, W) float32 in the same units; A of it is zero but for rounding and ``rcond``.
-
-        Raises:
-            ValueError: a wrong shape, or an operator that is non-linear.
-        """
-        return self._checked("x", x, self.signal_shape) - self.pinv(self.A(x))
-
     def preview(self, y: Tensor) -> Tensor:
-        """An image of y for pictures, (B, 3, H, W): the pseudo-inverse; non-linear operators have their own."""
-        return self.pinv(y)
+        """A signal made of y, (B, *signal_shape), for pictures and starts; in general no inverse.
+
+        Here y itself, clamped, where it has the shape of a signal, else zeros.
+        """
+        y = self._checked("y", y, self.measurement_shape)
+        if self.measurement_shape == self.signal_shape:
+            return y.clamp(-1, 1)
+        return y.new_zeros(len(y), *self.signal_shape)
 
     def measured(self) -> Tensor:
-        """Which entries of y carry a measurement: (1 or B, *measurement_shape) of 1 and 0.
+        """Which entries of y carry a measurement: (1 or B, *measurement_shape) of 1 and 0; here all of them.
 
-        An entry that no image can change, such as a hole of an inpainting mask, has no noise either and does
+        An entry that no signal can change, such as a hole of an inpainting mask, has no noise either and does
         not count in averages over y.
         """
-        probe = torch.randn(1, *self.signal_shape, generator=generator("measured entries"))
-        return (self.A(probe.to(self._device()).expand(self.samples, -1, -1, -1)) != 0).to(torch.float32)
+        return torch.ones(1, *self.measurement_shape, device=self._device())
 
     @property
     def samples(self) -> int:
@@ -236,9 +189,10 @@ class Operator(ABC):
 
     def fingerprint(self, i: int = 0) -> str:
         """12 hexadecimal digits that identify the class and the parameters of sample ``i``."""
-        one = self[i]
+        # The signal's shape goes by its first name, so that fingerprints recorded under it stay as they are.
+        one = {"image_shape" if name == "signal_shape" else name: value for name, value in vars(self[i]).items()}
         digest = hashlib.sha256(type(self).__name__.encode())
-        for name, value in sorted(vars(one).items()):
+        for name, value in sorted(one.items()):
             if not name.startswith("_"):
                 digest.update(f"\x1f{name}=".encode())
                 digest.update(_content(value))
@@ -253,18 +207,17 @@ class Operator(ABC):
     def _checked(self, name: str, value: Tensor, shape: tuple[int, ...]) -> Tensor:
         """``value`` in float32 after a check of its shape and of its batch size."""
         if tuple(value.shape[1:]) != shape or value.dim() != len(shape) + 1:
-            raise ValueError(
-                f"{name}: shape {tuple(value.shape)} does not fit {type(self).__name__}, which "
-                f"needs (B, {', '.join(map(str, shape))})"
-            )
+            needed = f"(B, {', '.join(map(str, shape))})"
+            raise FieldError(name, tuple(value.shape), f"does not fit {type(self).__name__}, which needs {needed}")
         for parameter in self.per_sample:
             entries = len(getattr(self, parameter))
             if entries not in (1, len(value)):
-                raise ValueError(f"{name}: {len(value)} samples, but {parameter} has {entries} entries")
+                difference = f"{len(value)} samples, but {parameter} has {entries} entries"
+                raise FieldError(name, tuple(value.shape), difference)
         return value.to(torch.float32)
 
     def _checked_pair(self, y: Tensor, name: str, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Measurements and the images ``name``, checked and of the same batch size."""
+        """Measurements and the signals ``name``, checked and of the same batch size."""
         y, x = self._checked("y", y, self.measurement_shape), self._checked(name, x, self.signal_shape)
         check_same_batch(y, name, x)
         return y, x

@@ -1,4 +1,4 @@
-"""The proximal step among pictures: values outside [-1, 1] cannot be shown, and clamping them undoes the fit."""
+"""The proximal step within [-1, 1]: values outside cannot be shown or saved, and clamping them undoes the fit."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ def prox_in_range(
     Args:
         operator: linear; the problem is convex then.
         y: (B, *measurement_shape) measurements.
-        x0: (B, 3, H, W) images to stay close to.
+        x0: (B, *signal_shape) signals to stay close to.
         lam: weight >= 0, as of ``Operator.prox``.
         method: how each proximal step is solved.
         iterations: of ADMM; 0 is one clamped proximal step.
         penalty: > 0, in units of ||A||^2; it changes how fast the iterations converge, not where to.
 
     Returns:
-        (B, 3, H, W) float32 in [-1, 1].
+        (B, *signal_shape) float32 in [-1, 1].
     """
-    if not iterations:
+    if not iterations or operator.norm_sq == 0:  # the clamped step is the minimiser where A is 0
         return operator.prox(y, x0, lam, method).clamp(-1, 1)
     rho = penalty * operator.norm_sq
     z, u = x0, x0.new_zeros(x0.shape)

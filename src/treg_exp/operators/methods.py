@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from treg_exp.errors import FieldError
 from treg_exp.operators.checks import check_integer
 
 
@@ -35,7 +36,7 @@ class CG:
         """Checks the fields."""
         check_integer("iterations", self.iterations)
         if not self.tolerance >= 0:
-            raise ValueError(f"tolerance={self.tolerance}: must be >= 0")
+            raise FieldError("tolerance", self.tolerance, "must be >= 0")
 
 
 @dataclass(frozen=True)

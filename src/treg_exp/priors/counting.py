@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
 from treg_exp.priors.embedding import TextEmbedding
@@ -32,22 +33,23 @@ class Calls:
 class CountedDenoiser:
     """Counts forward and backward passes of a denoiser."""
 
-    denoiser: Denoiser
+    wrapped: Denoiser
     calls: Calls
 
     def predict(self, z_t: Tensor, level: Level, text: TextEmbedding | None = None) -> Prediction:
         """See ``Denoiser``."""
         self.calls.forward += len(z_t)
-        if z_t.requires_grad:
-            z_t = self._watched(z_t)
-        elif text is not None and text.tokens.requires_grad:
-            text = text.with_tokens(self._watched(text.tokens))
-        return self.denoiser.predict(z_t, level, text)
+        if torch.is_grad_enabled():
+            if z_t.requires_grad:
+                z_t = self._watched(z_t)
+            elif text is not None and text.tokens.requires_grad:
+                text = text.with_tokens(self._watched(text.tokens))
+        return self.wrapped.predict(z_t, level, text)
 
     def _watched(self, tensor: Tensor) -> Tensor:
         """The same values; counts when a gradient arrives, which happens once per backward pass."""
         watched = tensor.view_as(tensor)
-        watched.register_hook(self._count)
+        watched.register_hook(self._count)  # type: ignore[no-untyped-call]
         return watched
 
     def _count(self, gradient: Tensor) -> None:
@@ -58,22 +60,25 @@ class CountedDenoiser:
 class CountedCodec:
     """Counts what a codec encodes and decodes."""
 
-    codec: Codec
+    wrapped: Codec
     calls: Calls
 
     def encode(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
         """See ``Codec``."""
         self.calls.encodes += len(x)
-        return self.codec.encode(x, noise)
+        return self.wrapped.encode(x, noise)
 
     def decode(self, z: Tensor) -> Tensor:
         """See ``Codec``."""
         self.calls.decodes += len(z)
-        return self.codec.decode(z)
+        return self.wrapped.decode(z)
 
 
 def counted(prior: Prior) -> tuple[Prior, Calls]:
-    """The same prior, and the counts that its use fills."""
+    """The same prior, and the counts that its use fills.
+
+    Count before several sources are stacked (``stacked.for_signals``): then each of them is a row of its own.
+    """
     calls = Calls()
     codec, denoiser = CountedCodec(prior.codec, calls), CountedDenoiser(prior.denoiser, calls)
     return replace(prior, codec=codec, denoiser=denoiser), calls

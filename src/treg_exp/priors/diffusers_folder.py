@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 
+from treg_exp.errors import FieldError
 from treg_exp.priors.families.base import Family, Options
 from treg_exp.priors.folder import complete_folder, family_of, prior_path
 from treg_exp.priors.info import PriorInfo
@@ -27,15 +29,19 @@ class DiffusersFolder(Options):
         image_encoder: load ``image_encoder/`` where there is one (text alignment and adaptive negation need it).
         open_clip: an open_clip model to use instead of it.
         timestep_spacing: which timesteps a sampler visits, see ``VariancePreserving``; None: what the folder says.
-        embedded_guidance: scale that a distilled model is told with its timestep: latent consistency models (8.5 is the
-            default of diffusers' pipeline for them) and Flux.
+        embedded_guidance: scale that a distilled model is told with its timestep; None is the default of diffusers'
+            pipeline: 8.5 for latent consistency models, 3.5 for Flux. Without effect on others.
+        t5_tokens: tokens of a text for T5, which is padded or cut; None is the default of diffusers' pipeline: 256 for
+            Stable Diffusion 3, 512 for Flux. Without effect on others.
         vae_slicing: the autoencoder takes one image of a batch after the other.
         vae_tiling: it takes an image in overlapping tiles, half as high and wide as the images that it was trained on,
             which need less memory and differ a little at their seams.
         gradient_checkpointing: steps that take gradients through the networks compute activations twice instead of
             keeping them.
+        not_identity: fields that change no restoration.
     """
 
+    not_identity: ClassVar[tuple[str, ...]] = ("vae_slicing", "gradient_checkpointing")
     path: str = "emoji64"
 
     @property
@@ -69,7 +75,10 @@ class DiffusersFolder(Options):
     def check(self) -> None:
         """See ``PriorSpec``."""
         check_precision(self.precision)
-        complete_folder(self.folder, self.path, self.family, self.own_image_encoder)
+        tower = self.own_image_encoder and self.family.USES_IMAGE_ENCODER
+        complete_folder(self.folder, self.path, self.family, tower)
+        if self.t5_tokens is not None and self.t5_tokens < 1:
+            raise FieldError("t5_tokens", self.t5_tokens, "must be >= 1, or null for the pipeline's default")
         _ = self.info
 
     def number_format(self, device: torch.device) -> str:

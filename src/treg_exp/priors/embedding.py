@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -108,8 +108,6 @@ class TextEmbedding:
 
         return replace(first, tokens=torch.cat([p.tokens for p in parts]), pooled=joined("pooled"), mask=joined("mask"))
 
-    def _map(self, change: object) -> TextEmbedding:
-        def changed(tensor: Tensor | None) -> Tensor | None:
-            return None if tensor is None else change(tensor)  # type: ignore[operator]
-
-        return replace(self, tokens=changed(self.tokens), pooled=changed(self.pooled), mask=changed(self.mask))
+    def _map(self, change: Callable[[Tensor], Tensor]) -> TextEmbedding:
+        pooled, mask = (None if tensor is None else change(tensor) for tensor in (self.pooled, self.mask))
+        return replace(self, tokens=change(self.tokens), pooled=pooled, mask=mask)

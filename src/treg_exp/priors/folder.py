@@ -69,7 +69,7 @@ def family_of(folder: Path, path: str) -> Family:
     for module in iter_modules(families.__path__):
         family = import_module(f"{families.__name__}.{module.name}")
         if hasattr(family, "DENOISER"):
-            kinds[family.DENOISER] = family  # type: ignore[assignment]
+            kinds[family.DENOISER] = family
     known = sorted({name for _, name in kinds})
     for part in sorted({part for part, _ in kinds}):
         if (folder / part / "config.json").is_file():

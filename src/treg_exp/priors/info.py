@@ -25,6 +25,7 @@ class PriorInfo:
         text_layout: what a text embedding is made of; None for a prior without text.
         feature_width: width of the image features; None without an image-text encoder.
         sample_rate: of audio, in Hz; None for other media.
+        longest_side: sides of a signal may not be longer than this; None where the networks set no limit.
     """
 
     medium: str
@@ -37,12 +38,14 @@ class PriorInfo:
     text_layout: TextLayout | None = None
     feature_width: int | None = None
     sample_rate: int | None = None
+    longest_side: int | None = None
 
     def latent_shape(self, signal_shape: Sequence[int]) -> tuple[int, ...]:
         """Shape of the latent of one signal, (c, h, w) or (c, t).
 
         Raises:
-            FieldError: another number of channels or axes, or a side that the networks cannot halve as often as they do.
+            FieldError: another number of channels or axes, a side that is too long, or one that the networks cannot
+                halve as often as they do.
         """
         channels, *sides = signal_shape
         native = self.signal_shape
@@ -54,13 +57,16 @@ class PriorInfo:
             raise FieldError(
                 "signal_shape", told, f"does not fit the prior: sides must be multiples of {self.multiple}"
             )
+        if self.longest_side is not None and max(sides) > self.longest_side:
+            told = "x".join(map(str, sides))
+            raise FieldError("signal_shape", told, f"does not fit the prior: sides must be at most {self.longest_side}")
         return (self.latent_channels, *(side // self.factor for side in sides))
 
     def moves(self, steps: int, signal_shape: Sequence[int]) -> list[Move]:
         """The moves of a sampler for signals of this shape, checked.
 
         Raises:
-            FieldError: the schedule has no such steps, or nothing is left of the signal where a noise estimate is asked.
+            FieldError: the schedule has no such steps, or no signal is left where a noise estimate is asked.
         """
         moves = self.schedule.moves(steps, self.latent_shape(signal_shape))
         check_moves(moves, self.kind)

@@ -44,7 +44,7 @@ class TextEncoder(Protocol):
         ...
 
     def embed(self, prompts: Sequence[str]) -> TextEmbedding:
-        """Embeddings of B prompts, float32. Longer texts are cut at the encoder's window, as everywhere in the field."""
+        """Embeddings of B prompts, float32. Longer texts are cut at the encoder's window, as is usual."""
         ...
 
 
@@ -124,8 +124,13 @@ class Prior:
 
     def _networks(self) -> list[Any]:
         """The networks of the parts that say which one they have, see ``networks.FrozenNetwork``."""
-        parts = (self.codec, self.denoiser)
+        parts = (_innermost(self.codec), _innermost(self.denoiser))
         return [part.network for part in parts if hasattr(part, "network")]
+
+
+def _innermost(part: Any) -> Any:
+    """What a part that counts or stacks is wrapped around."""
+    return _innermost(part.wrapped) if hasattr(part, "wrapped") else part
 
 
 class PriorSpec(Protocol):

@@ -26,28 +26,28 @@ class StackedInfo(PriorInfo):
 class StackedCodec:
     """Every source by itself: (B, K, ...) as (B K, ...)."""
 
-    codec: Codec
+    wrapped: Codec
 
     def encode(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
         """See ``Codec``."""
         flat = None if noise is None else noise.flatten(0, 1)
-        return _unfolded(lambda sources: self.codec.encode(sources, flat), x)
+        return _unfolded(lambda sources: self.wrapped.encode(sources, flat), x)
 
     def decode(self, z: Tensor) -> Tensor:
         """See ``Codec``."""
-        return _unfolded(self.codec.decode, z)
+        return _unfolded(self.wrapped.decode, z)
 
 
 @dataclass(frozen=True)
 class StackedDenoiser:
     """Every source by itself; all sources of a sample are told the same text."""
 
-    denoiser: Denoiser
+    wrapped: Denoiser
 
     def predict(self, z_t: Tensor, level: Level, text: TextEmbedding | None = None) -> Prediction:
         """See ``Denoiser``."""
         each = None if text is None else text.repeated(z_t.shape[1])
-        at = self.denoiser.predict(z_t.flatten(0, 1), level, each)
+        at = self.wrapped.predict(z_t.flatten(0, 1), level, each)
         return Prediction(at.z_0.view_as(z_t), at.eps.view_as(z_t))
 
 
@@ -68,4 +68,5 @@ def for_signals(prior: Prior, signal_shape: Sequence[int]) -> Prior:
 
 def _unfolded(each: Callable[[Tensor], Tensor], sources: Tensor) -> Tensor:
     """``each`` on (B K, ...), back as (B, K, ...)."""
-    return each(sources.flatten(0, 1)).unflatten(0, sources.shape[:2])
+    results = each(sources.flatten(0, 1))
+    return results.reshape(*sources.shape[:2], *results.shape[1:])

@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image, ImageDraw
 
 from treg_exp.files import write_bytes
-from treg_exp.reports.columns import variant_label
+from treg_exp.metrics.column import Columns
+from treg_exp.reports.columns import read_columns, variant_label
 from treg_exp.reports.lettering import draw, shorten, width, wrap
-from treg_exp.reports.rows import Row, read_rows, restored_file
+from treg_exp.run_layout import (
+    MEASUREMENT,
+    PREVIEW,
+    PSEUDO_INVERSE,
+    RECONSTRUCTION,
+    TARGET,
+    Row,
+    RunLayout,
+    key_of,
+    picture,
+    read_rows,
+)
+from treg_exp.signals.base import png
 
 CELL = 192  # pixels: a whole multiple of small image sizes, so that nearest neighbours stay square
 GAP, GROUP_GAP, ROW_GAP, TEXT_GAP, MARGIN = 12, 32, 18, 7, 28
 TITLE, HEADING, PROMPT, NUMBER = 26, 18, 15, 14  # letter sizes in pixels
 INK, FAINT, EMPTY, FRAME = "#1a1a1a", "#6b6b6b", "#f3f3f3", "#d9d9d9"
-INPUTS = {
-    "target": "target", "measurement": "measurement", "pseudo_inverse": "pseudo-inverse", "preview": "preview"
-}  # fmt: skip
+INPUTS = {TARGET: "target", MEASUREMENT: "measurement", PSEUDO_INVERSE: "pseudo-inverse", PREVIEW: "preview"}
 
 
 @dataclass(frozen=True)
@@ -30,15 +40,15 @@ class Panel:
     path: Path
     prompt: str = ""
     numbers: str = ""
-    nearest: bool = False  # show its pixels instead of smoothing them
+    nearest: bool = False  # show its pixels instead of smoothing them, where it is enlarged
 
     def image(self) -> Image.Image | None:
         """A square RGB picture of ``CELL`` pixels, or None where there is no file."""
         if not self.path.is_file():
             return None
-        filter_ = Image.Resampling.NEAREST if self.nearest else Image.Resampling.LANCZOS
         with Image.open(self.path) as stored:
             scale = CELL / max(stored.size)
+            filter_ = Image.Resampling.NEAREST if self.nearest and scale > 1 else Image.Resampling.LANCZOS
             size = (max(1, round(stored.width * scale)), max(1, round(stored.height * scale)))
             return stored.convert("RGB").resize(size, filter_)
 
@@ -55,13 +65,13 @@ def write_grid(
     title: str = "",
     rows: Sequence[Row] | None = None,
 ) -> Path:
-    """Draw the first images of a run as a PNG.
+    """Draw the first samples of a run as a PNG.
 
     Args:
-        run_dir: run folder with ``rows/`` and ``samples/``.
+        run_dir: run folder.
         variants: names of the variants, in the order of their columns.
         out: PNG file to write.
-        max_rows: number of images shown.
+        max_rows: number of samples shown.
         title: line above the grid, such as task, prior and solver.
         rows: the run's rows in its own order; None reads them, in an order that depends on the number of processes.
 
@@ -71,43 +81,45 @@ def write_grid(
     Raises:
         ValueError: the run has no restoration yet.
     """
-    run_dir = Path(run_dir)
+    layout, columns = RunLayout(Path(run_dir)), read_columns(run_dir)
     rows = read_rows(run_dir) if rows is None else rows
     samples = list(dict.fromkeys(row["sample_id"] for row in rows if row["variant"] in variants))[:max_rows]
     if not samples:
         raise ValueError(f"{run_dir} has no restoration of the variants {', '.join(variants)} to draw")
-    first_row = {(row["sample_id"], row["variant"]): row for row in reversed(rows)}
-    inputs = given(run_dir, samples)
+    first_row = {key_of(row)[:2]: row for row in reversed(rows)}
+    inputs = pictures_beside(layout, samples)
     panels = []
     for sample in samples:
-        folder = run_dir / "samples" / sample
-        line = [Panel(folder / f"{name}.png", nearest=name == "measurement") for name in inputs]
-        line += [restored(folder, v, first_row.get((sample, v))) for v in variants]
-        if inputs:
-            line[0] = replace(line[0], prompt=sample)  # the first picture of a row names the image
+        line = input_panels(layout, sample, inputs)
+        line += [restored(layout, sample, v, first_row.get((sample, v)), columns) for v in variants]
         panels.append(line)
     headings = [INPUTS[name] for name in inputs] + [variant_label(variant) for variant in variants]
-    buffer = io.BytesIO()
-    compose(panels, headings, len(inputs), title).save(buffer, format="PNG", optimize=True)
-    return write_bytes(out, buffer.getvalue())
+    return write_bytes(out, png(compose(panels, headings, len(inputs), title), optimize=True))
 
 
-def given(run_dir: Path, samples: Sequence[str]) -> list[str]:
-    """Names of the pictures beside the restorations that at least one image has: real data has no target."""
-    folders = [run_dir / "samples" / sample for sample in samples]
-    return [name for name in INPUTS if any((folder / f"{name}.png").is_file() for folder in folders)]
+def pictures_beside(layout: RunLayout, samples: Sequence[str]) -> list[str]:
+    """Names of the pictures beside the restorations that at least one sample has: real data has no target."""
+    return [name for name in INPUTS if any(picture(layout.sample(sample), name).is_file() for sample in samples)]
 
 
-def restored(folder: Path, variant: str, row: Row | None) -> Panel:
+def input_panels(layout: RunLayout, sample: str, names: Sequence[str]) -> list[Panel]:
+    """The panels before the restorations; the first one carries the name of the sample."""
+    folder = layout.sample(sample)
+    return [
+        Panel(picture(folder, name), prompt="" if i else sample, nearest=name == MEASUREMENT)
+        for i, name in enumerate(names)
+    ]
+
+
+def restored(layout: RunLayout, sample: str, variant: str, row: Row | None, columns: Columns) -> Panel:
     """The panel of one restoration; of several draws, the first one that the run finished."""
     if row is None:
-        return Panel(folder / variant / "reconstruction.png")
-    path = restored_file(folder, variant, int(row.get("draw", 0)))
-    psnr, residual = row.get("psnr"), row.get("residual")
-    parts = [] if psnr is None else [f"PSNR {psnr:.1f} dB"]
-    parts += [] if residual is None else [f"residual {residual:.2f}"]
+        return Panel(picture(layout.variant(sample, variant), RECONSTRUCTION))
+    shown = [(row[name], columns[name]) for name in columns.known if columns[name].below_pictures and name in row]
+    parts = [f"{c.line} {value:.{max(c.digits - 1, 0)}f} {c.unit}".rstrip() for value, c in shown if value is not None]
     prompt = str(row.get("prompt") or "").strip()
-    return Panel(path, f'"{prompt}"' if prompt else "(empty prompt)", ", ".join(parts))
+    text = f'"{prompt}"' if prompt else "(empty prompt)"
+    return Panel(picture(layout.found(key_of(row)), RECONSTRUCTION), text, ", ".join(parts))
 
 
 def compose(panels: Sequence[Sequence[Panel]], headings: Sequence[str], inputs: int, title: str) -> Image.Image:

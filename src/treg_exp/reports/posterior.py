@@ -2,62 +2,78 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image
+import torch
+from torch import Tensor
 
 from treg_exp.files import write_bytes
-from treg_exp.reports.columns import variant_label
-from treg_exp.reports.grid import INPUTS, Panel, compose, given
-from treg_exp.reports.rows import Row, draw_name, write_table
+from treg_exp.reports.columns import read_columns, variant_label
+from treg_exp.reports.grid import INPUTS, Panel, compose, input_panels, pictures_beside
+from treg_exp.reports.rows import write_table
+from treg_exp.run_layout import (
+    DEVIATION,
+    MEAN,
+    PREVIEW,
+    PSEUDO_INVERSE,
+    RECONSTRUCTION,
+    TARGET,
+    Row,
+    RunLayout,
+    picture,
+)
+from treg_exp.signals.base import Medium, png, save_picture
+from treg_exp.signals.image import ImageMedium
 
-STD_WHITE = 0.5  # standard deviation, in units of [-1, 1], that a map shows as white
 FIELDS = ("sample_id", "variant", "draws", "posterior_std", "psnr_of_mean")
 
 
 def write_posterior(run_dir: str | Path, rows: Sequence[Row]) -> list[Row]:
-    """Mean and standard deviation of every sample and variant with several draws, as PNGs and ``posterior.csv``.
+    """Mean and standard deviation of every sample and variant with several draws, and ``posterior.csv``.
 
-    Read from the saved pictures: their 8 bits are an error of deviation 0.002. Nothing is written where every
-    restoration was drawn once.
+    Read from the saved signals: the 8 bits of images are an error of deviation 0.002. Nothing is written where every
+    restoration was drawn once. Signals of several sources are left out: their order is arbitrary in every draw.
 
     Args:
-        run_dir: run folder with ``samples/``.
+        run_dir: run folder.
         rows: rows of the run.
 
     Returns:
         One row per sample and variant: number of ``draws``; ``posterior_std``, the standard deviation over the draws
-        (n - 1 in the denominator), root mean square over pixels and channels, in units of [-1, 1]; ``psnr_of_mean``
-        in dB, None without a target.
+        (n - 1 in the denominator), root mean square over all values, in units of [-1, 1]; ``psnr_of_mean`` in dB,
+        None for other media than images and without a target.
     """
-    run_dir, found = Path(run_dir), []
-    drawn: dict[tuple[str, str], list[int]] = {}
+    layout, medium, found = RunLayout(Path(run_dir)), read_columns(run_dir).medium, []
+    drawn: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
-        drawn.setdefault((row["sample_id"], row["variant"]), []).append(int(row.get("draw", 0)))
-    for (sample_id, variant), draws in drawn.items():
-        if len(draws) < 2:
+        drawn.setdefault((row["sample_id"], row["variant"]), []).append(row)
+    for (sample_id, variant), own in drawn.items():
+        if len(own) < 2:
             continue
-        folder = run_dir / "samples" / sample_id / variant
-        stack = np.stack([read_picture(folder / draw_name(draw) / "reconstruction.png") for draw in sorted(draws)])
-        mean, variance = stack.mean(axis=0), stack.var(axis=0, ddof=1)
-        _save(mean / 2 + 0.5, folder / "mean.png")
-        _save(np.sqrt(variance.mean(axis=-1)) / STD_WHITE, folder / "std.png")
-        target = run_dir / "samples" / sample_id / "target.png"
-        error = float(np.square(mean - read_picture(target)).mean()) if target.is_file() else None
-        values = (
-            len(draws),
-            float(np.sqrt(variance.mean())),
-            None if error is None else 10 * np.log10(4.0 / max(error, 4e-10)),
-        )
+        draws = sorted(int(row.get("draw", 0)) for row in own)
+        folders = [layout.restoration((sample_id, variant, draw), len(draws)) for draw in draws]
+        stack = torch.stack([medium.load(folder / RECONSTRUCTION).double() for folder in folders])
+        if medium.stacked(stack.shape[1:]):
+            continue
+        mean, variance = stack.mean(dim=0), stack.var(dim=0)
+        folder = layout.variant(sample_id, variant)
+        medium.save(mean, folder / MEAN)
+        save_picture(medium.deviation_picture(variance.sqrt()), folder / DEVIATION)
+        values = (len(draws), float(variance.mean().sqrt()), _psnr(mean, layout.sample(sample_id), medium))
         found.append(dict(zip(FIELDS, (sample_id, variant, *values), strict=True)))
     if found:
-        write_table(found, FIELDS, run_dir / "posterior.csv")
+        write_table(found, FIELDS, layout.posterior)
     return found
+
+
+def _psnr(mean: Tensor, sample: Path, medium: Medium) -> float | None:
+    """Of the mean of the draws, in dB and at most 100."""
+    if not isinstance(medium, ImageMedium) or not picture(sample, TARGET).is_file():
+        return None
+    error = (mean - medium.load(sample / TARGET)).square().mean()
+    return float(10 * torch.log10(4 / error.clamp(min=4e-10)))
 
 
 def write_posterior_grid(run_dir: str | Path, found: Sequence[Row], out: str | Path, max_rows: int = 8) -> Path:
@@ -67,45 +83,29 @@ def write_posterior_grid(run_dir: str | Path, found: Sequence[Row], out: str | P
         run_dir: run folder after `write_posterior`.
         found: what that returned, not empty.
         out: PNG file to write.
-        max_rows: number of images shown.
+        max_rows: number of samples shown.
     """
-    run_dir = Path(run_dir)
+    layout, medium = RunLayout(Path(run_dir)), read_columns(run_dir).medium
     samples = list(dict.fromkeys(row["sample_id"] for row in found))[:max_rows]
     variants = list(dict.fromkeys(row["variant"] for row in found))
     by_key = {(row["sample_id"], row["variant"]): row for row in found}
-    inputs = [name for name in given(run_dir, samples) if name not in ("pseudo_inverse", "preview")]
+    inputs = [name for name in pictures_beside(layout, samples) if name not in (PSEUDO_INVERSE, PREVIEW)]
     panels = []
     for sample in samples:
-        folder = run_dir / "samples" / sample
-        line = [Panel(folder / f"{name}.png", nearest=name == "measurement") for name in inputs]
-        if inputs:
-            line[0] = replace(line[0], prompt=sample)
+        line = input_panels(layout, sample, inputs)
         for variant in variants:
-            line += _panels(folder / variant, by_key.get((sample, variant), {}))
+            line += _panels(layout.variant(sample, variant), by_key.get((sample, variant), {}))
         panels.append(line)
-    labels = [f"{variant_label(variant)}, {what}" for variant in variants for what in ("mean", "std")]
-    title = f"mean and standard deviation of {max(row['draws'] for row in found)} draws (white: {STD_WHITE:g} or more)"
-    buffer = io.BytesIO()
-    compose(panels, [INPUTS[name] for name in inputs] + labels, len(inputs), title).save(buffer, "PNG", optimize=True)
-    return write_bytes(out, buffer.getvalue())
+    labels = [f"{variant_label(variant)}, {what}" for variant in variants for what in (MEAN, DEVIATION)]
+    draws = max(row["draws"] for row in found)
+    title = f"mean and standard deviation of {draws} draws ({medium.deviation_note})"
+    image = compose(panels, [INPUTS[name] for name in inputs] + labels, len(inputs), title)
+    return write_bytes(out, png(image, optimize=True))
 
 
 def _panels(folder: Path, row: Mapping[str, Any]) -> list[Panel]:
     psnr, std = row.get("psnr_of_mean"), row.get("posterior_std")
     return [
-        Panel(folder / "mean.png", numbers="" if psnr is None else f"PSNR {psnr:.1f} dB"),
-        Panel(folder / "std.png", numbers="" if std is None else f"std {std:.3f}"),
+        Panel(picture(folder, MEAN), numbers="" if psnr is None else f"PSNR {psnr:.1f} dB"),
+        Panel(picture(folder, DEVIATION), numbers="" if std is None else f"std {std:.3f}"),
     ]
-
-
-def read_picture(path: Path) -> np.ndarray:
-    """(H, W, 3) in [-1, 1]."""
-    with Image.open(path) as stored:
-        return np.asarray(stored.convert("RGB"), dtype=np.float64) / 127.5 - 1.0
-
-
-def _save(values: np.ndarray, path: Path) -> None:
-    """Values in [0, 1] as PNG; larger ones are white."""
-    buffer = io.BytesIO()
-    Image.fromarray(np.uint8(np.round(255 * values.clip(0, 1)))).save(buffer, "PNG")
-    write_bytes(path, buffer.getvalue())

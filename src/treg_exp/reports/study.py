@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from omegaconf import OmegaConf
 
 from treg_exp.files import read_json
-from treg_exp.reports.columns import KNOWN, POSTERIOR, column, variant_label
-from treg_exp.reports.posterior import read_picture
-from treg_exp.reports.rows import Row, read_rows, restored_file
+from treg_exp.metrics.column import Columns
+from treg_exp.reports.columns import POSTERIOR, read_columns, variant_label
 from treg_exp.reports.summary import paired, per_image, statistics
+from treg_exp.run_layout import RECONSTRUCTION, TARGET, Row, RunLayout, key_of, picture, read_rows
+from treg_exp.signals.image import ImageMedium
 
 #: Columns of the tables and of the paired differences, where a run has them.
 SHOWN = ("psnr", "ssim", "lpips", "residual", "judge_own", "judge_counterfactual", "seconds", "nfe", *POSTERIOR)
@@ -42,10 +42,12 @@ class Study:
     Attributes:
         runs: (setting, task) -> rows by variant.
         machines: revision and machine -> the settings that were run with them.
+        columns: what the numbers of all runs mean.
     """
 
     runs: Mapping[tuple[str, str], Mapping[str, list[Row]]]
     machines: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    columns: Columns = field(default_factory=Columns)
 
 
 @dataclass(frozen=True)
@@ -91,26 +93,31 @@ def read_study(folder: str | Path) -> Study:
     """
     runs: dict[tuple[str, str], dict[str, list[Row]]] = {}
     machines: dict[str, dict[str, None]] = {}  # a setting once, in order
-    for file in sorted(Path(folder).glob("*/*/config.yaml")):
-        task, setting = str(OmegaConf.load(file).task.name), file.parent.parent.name
+    columns = Columns()
+    for layout in map(RunLayout, sorted(Path(folder).glob("*/*"))):
+        if not layout.config.is_file():
+            continue
+        run = layout.path
+        task, setting = str(OmegaConf.load(layout.config).task.name), run.parent.name
         if (setting, task) in runs:
             raise ValueError(f"{folder}/{setting} holds two runs of {task}; give the second one its own folder")
-        state = read_json(file.parent / "status.json").get("state")
+        state = read_json(layout.status).get("state")
         if state != "finished":
-            print(f"left out: {file.parent} is not finished ({state})")
+            print(f"left out: {run} is not finished ({state})")
             continue
-        rows = _with_posterior(read_rows(file.parent), file.parent / "posterior.csv")
+        rows = _with_posterior(read_rows(run), layout.posterior)
+        columns = columns.with_more(read_columns(run).known)
         if "phase_retrieval" in task:
-            rows = [row | {"upright": _upright(file.parent, row)} for row in rows]
+            rows = [row | {"upright": _upright(layout, row)} for row in rows]
         by_variant: dict[str, list[Row]] = {}
         for row in rows:
             by_variant.setdefault(row["variant"], []).append(row)
         if by_variant:
             runs[setting, task] = by_variant
-            machines.setdefault(_machine(file.parent / "environment.json"), {})[setting] = None
+            machines.setdefault(_machine(layout.environment), {})[setting] = None
     if not runs:
         raise ValueError(f"{folder} holds no runs; expected are {folder}/<setting>/<run>/rows")
-    return Study(runs, {machine: tuple(settings) for machine, settings in machines.items()})
+    return Study(runs, {machine: tuple(settings) for machine, settings in machines.items()}, columns)
 
 
 def render_study(study: Study, title: str, command: str, note: str = "") -> str:
@@ -129,7 +136,7 @@ def render_study(study: Study, title: str, command: str, note: str = "") -> str:
     lines += ["", "## Paired differences", ""]
     lines += _differences(study)
     for (setting, task), variants in study.runs.items():
-        lines += ["", f"## {task}, {setting}", "", *_table(variants)]
+        lines += ["", f"## {task}, {setting}", "", *_table(variants, study.columns)]
     return "\n".join(lines) + "\n"
 
 
@@ -141,30 +148,34 @@ def _verdict(study: Study, claim: Claim) -> list[str]:
         difference = paired(rows, others, claim.column)
         if difference is None or difference["low"] is None:
             continue
-        verdict = _judged(claim, difference, rows, others)
+        verdict = _judged(claim, difference, rows, others, study.columns)
         verdicts.append(verdict.partition(",")[0])
-        found.append(f"  - {task}, {setting}: {verdict} ({_interval(difference, claim.column)})")
+        found.append(f"  - {task}, {setting}: {verdict} ({_interval(difference, claim.column, study.columns)})")
     counts = [f"{word} in {verdicts.count(word)}" for word in ("holds", "fails", "open") if word in verdicts]
     told = f"{', '.join(counts)} of {len(found)} runs".capitalize() if found else "Open: no run measures it"
-    compared = f"{variant_label(claim.variant)} - {variant_label(claim.against)}: {column(claim.column).label}"
+    compared = f"{variant_label(claim.variant)} - {variant_label(claim.against)}: {study.columns[claim.column].line}"
     return [f"- **{claim.text}** {told}. *{' '.join(compared.split())}.*", *found]
 
 
-def _judged(claim: Claim, difference: Mapping[str, Any], rows: Sequence[Row], others: Sequence[Row]) -> str:
+def _judged(
+    claim: Claim, difference: Mapping[str, Any], rows: Sequence[Row], others: Sequence[Row], columns: Columns
+) -> str:
     if claim.sign == 0:
-        return _judged_low(claim, difference, rows, others)
+        return _judged_low(claim, difference, rows, others, columns)
     low, high = sorted((claim.sign * difference["low"], claim.sign * difference["high"]))
     return "holds" if low > 0 else "fails, it is the other way" if high < 0 else "open"
 
 
-def _judged_low(claim: Claim, rise: Mapping[str, Any], rows: Sequence[Row], others: Sequence[Row]) -> str:
+def _judged_low(
+    claim: Claim, rise: Mapping[str, Any], rows: Sequence[Row], others: Sequence[Row], columns: Columns
+) -> str:
     """Whether a residual is low by itself and rises little; one of the two is enough to fail."""
     itself: Mapping[str, Any] = statistics(per_image(rows, claim.column))
     paired_ids = {row["sample_id"] for row in rows}
     other = per_image([row for row in others if row["sample_id"] in paired_ids], claim.column)
     limit = ALLOWED_RISE * sum(other) / len(other)
     if itself["low"] > LOW_RESIDUAL:
-        return f"fails, is {_interval(itself, claim.column)} and not below {LOW_RESIDUAL:g}"
+        return f"fails, is {_interval(itself, claim.column, columns)} and not below {LOW_RESIDUAL:g}"
     if rise["low"] > limit:
         return f"fails, rises by more than {ALLOWED_RISE:.0%}"
     if itself["high"] <= LOW_RESIDUAL and rise["high"] < limit:
@@ -177,7 +188,7 @@ def _differences(study: Study) -> list[str]:
     pairs = sorted({(claim.variant, claim.against) for claim in CLAIMS})
     names = [n for n in DIFFERENCES if any(per_image(r, n) for v in study.runs.values() for r in v.values())]
     lines = [
-        _line(["task", "setting", "difference", *(_head(name) for name in names)]),
+        _line(["task", "setting", "difference", *(_head(name, study.columns) for name in names)]),
         "|---" * (3 + len(names)) + "|",
     ]
     for (setting, task), variants in study.runs.items():
@@ -185,38 +196,42 @@ def _differences(study: Study) -> list[str]:
             if variant in variants and against in variants:
                 cells = [paired(variants[variant], variants[against], name) for name in names]
                 label = f"{variant_label(variant)} - {variant_label(against)}"
-                shown = [_interval(cell, name) if cell else "" for cell, name in zip(cells, names, strict=True)]
+                shown = [
+                    _interval(cell, name, study.columns) if cell else ""
+                    for cell, name in zip(cells, names, strict=True)
+                ]
                 lines.append(_line([task, setting, label, *shown]))
     return lines
 
 
-def _table(variants: Mapping[str, Sequence[Row]]) -> list[str]:
+def _table(variants: Mapping[str, Sequence[Row]], columns: Columns) -> list[str]:
     names = [name for name in SHOWN if any(per_image(rows, name) for rows in variants.values())]
-    lines = [_line(["variant", "n", *(_head(name) for name in names)]), "|---" * (2 + len(names)) + "|"]
+    lines = [_line(["variant", "n", *(_head(name, columns) for name in names)]), "|---" * (2 + len(names)) + "|"]
     for variant, rows in variants.items():
         count = str(len({row["sample_id"] for row in rows}))
         values = [per_image(rows, name) for name in names]
-        shown = [_interval(statistics(v), name) if v else "" for v, name in zip(values, names, strict=True)]
+        shown = [_interval(statistics(v), name, columns) if v else "" for v, name in zip(values, names, strict=True)]
         lines.append(_line([variant_label(variant), count, *shown]))
     return lines
 
 
-def _interval(value: Mapping[str, Any], name: str) -> str:
-    mean, low, high = (None if value[key] is None else _number(value[key], name) for key in ("mean", "low", "high"))
-    if low is None or (name in KNOWN and column(name).higher_is_better is None):
-        return str(mean)
+def _interval(value: Mapping[str, Any], name: str, columns: Columns) -> str:
+    digits = columns[name].digits
+    mean, low, high = (None if value[key] is None else _number(value[key], digits) for key in ("mean", "low", "high"))
+    if low is None or (name in columns.known and columns[name].higher_is_better is None and name not in POSTERIOR):
+        return str(mean)  # of costs
     return f"{mean} [{low}, {high}]"
 
 
-def _number(value: float, name: str) -> str:
-    """With the digits of its column, and no sign of a zero that rounding made."""
-    text = f"{value:.{column(name).digits}f}"
+def _number(value: float, digits: int) -> str:
+    """Without the sign of a zero that rounding made."""
+    text = f"{value:.{digits}f}"
     return text if float(text) else text.lstrip("-")
 
 
-def _head(name: str) -> str:
-    known = column(name)
-    return " ".join(part for part in (known.label.replace("\n", " "), known.unit, known.arrow) if part)
+def _head(name: str, columns: Columns) -> str:
+    column = columns[name]
+    return " ".join(part for part in (column.line, column.unit, column.arrow) if part)
 
 
 def _machine(file: Path) -> str:
@@ -244,14 +259,13 @@ def _with_posterior(rows: list[Row], file: Path) -> list[Row]:
     return [row | numbers.get((row["sample_id"], row["variant"]), {}) for row in rows]
 
 
-def _upright(run: Path, row: Row) -> float | None:
+def _upright(layout: RunLayout, row: Row) -> float | None:
     """1 where a restoration is more like its target than like the target turned by 180 degrees, else 0.
 
     The modulus of a Fourier transform is the same for both, so a measurement cannot tell them apart.
     """
-    folder = run / "samples" / row["sample_id"]
-    file = restored_file(folder, row["variant"], row["draw"])
-    if not (file.is_file() and (folder / "target.png").is_file()):
+    restored, sample = layout.found(key_of(row)), layout.sample(row["sample_id"])
+    if not (picture(restored, RECONSTRUCTION).is_file() and picture(sample, TARGET).is_file()):
         return None
-    image, target = read_picture(file), read_picture(folder / "target.png")
-    return float(np.square(image - target).sum() < np.square(image - target[::-1, ::-1]).sum())
+    image, target = ImageMedium().load(restored / RECONSTRUCTION), ImageMedium().load(sample / TARGET)
+    return float((image - target).square().sum() < (image - target.flip(-1, -2)).square().sum())

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
-from treg_exp.reports.columns import IDENTITY, POSTERIOR
-from treg_exp.reports.rows import Row, columns_of, variants_of
+from treg_exp.reports.columns import POSTERIOR
+from treg_exp.reports.rows import columns_of, variants_of
+from treg_exp.run_layout import IDENTITY, Row
 
 RESAMPLES = 2000
 CHUNK = 100  # resamples drawn at once: bounds the memory on large data sets
 SEED = 0
 
 
-def summarise(rows: Sequence[Row], posterior: Sequence[Row] = ()) -> dict[str, Any]:
+def summarise(rows: Sequence[Row], known: Iterable[str] = (), posterior: Sequence[Row] = ()) -> dict[str, Any]:
     """Statistics of a run, ready for ``summary.json``.
 
     Args:
         rows: one per restoration.
+        known: names of the run's columns, in order; others follow them.
         posterior: one per image and variant, with numbers of all its draws, see ``write_posterior``.
 
     Returns:
@@ -29,10 +31,11 @@ def summarise(rows: Sequence[Row], posterior: Sequence[Row] = ()) -> dict[str, A
         that have the number; ``low`` and ``high`` bound the mean with 95 % confidence (None below 2 images).
         A column without any number is left out.
     """
+    names = [name for name in columns_of(rows, known) if name not in POSTERIOR]
     variants = {}
     for variant in variants_of(rows):
         own = [row for row in rows if row["variant"] == variant]
-        found = {name: statistics(values) for name in columns_of(own) if (values := per_image(own, name))}
+        found = {name: statistics(values) for name in names if (values := per_image(own, name))}
         together = [row for row in posterior if row["variant"] == variant]
         found |= {name: statistics(values) for name in POSTERIOR if (values := per_image(together, name))}
         samples = len({row["sample_id"] for row in own})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich import box
@@ -11,27 +11,29 @@ from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 
-from treg_exp.reports.columns import KNOWN, Column, column, variant_label
+from treg_exp.metrics.column import Column, Columns
+from treg_exp.reports.columns import variant_label
 
 MARK = "*"
 WORD = 14  # characters of a variant's name that stay on one line
 
 
-def summary_table(summary: Mapping[str, Any], title: str = "") -> Table:
+def summary_table(summary: Mapping[str, Any], columns: Columns, title: str = "") -> Table:
     """A rich table of ``summarise``'s result: variants down, numbers across.
 
     Args:
         summary: what :func:`~treg_exp.reports.summary.summarise` returned, or ``summary.json``.
+        columns: what its numbers mean, see :func:`~treg_exp.reports.columns.read_columns`.
         title: line above it.
     """
     variants: Mapping[str, Any] = summary["variants"]
-    present = list(dict.fromkeys(name for entry in variants.values() for name in entry["metrics"]))
-    names = [name for name in KNOWN if name in present] + [name for name in present if name not in KNOWN]
+    present = columns.ordered(name for entry in variants.values() for name in entry["metrics"])
+    names = [name for name in present if _shown(columns[name], [v["metrics"].get(name) for v in variants.values()])]
     table = Table(
         title=title or None,
         title_justify="left",
         title_style="bold",
-        caption=_footnote(names, summary),
+        caption=_footnote([columns[name] for name in names], columns.medium.noun, summary),
         caption_justify="left",
         caption_style="",
         box=box.SIMPLE_HEAD,
@@ -41,16 +43,16 @@ def summary_table(summary: Mapping[str, Any], title: str = "") -> Table:
     table.add_column("variant\n\n", overflow="fold", min_width=_longest_word(map(variant_label, variants)))
     table.add_column("n\n\n", justify="right", no_wrap=True)
     for name in names:
-        table.add_column(_heading(column(name)), justify="right", no_wrap=True)
+        table.add_column(_heading(columns[name]), justify="right", no_wrap=True)
     for variant, entry in variants.items():
-        cells = [_cell(column(name), entry["metrics"].get(name)) for name in names]
+        cells = [_cell(columns[name], entry["metrics"].get(name)) for name in names]
         table.add_row(variant_label(variant), str(entry["samples"]), *cells)
     return table
 
 
-def render(summary: Mapping[str, Any], title: str = "", width: int = 100) -> str:
+def render(summary: Mapping[str, Any], columns: Columns, title: str = "", width: int = 100) -> str:
     """The table as plain text of ``width`` characters, or as many more as its numbers need, for log files and tests."""
-    buffer, table = io.StringIO(), summary_table(summary, title)
+    buffer, table = io.StringIO(), summary_table(summary, columns, title)
     console = Console(file=buffer, width=1000, color_system=None, force_terminal=False)
     labels = [variant_label(variant) for variant in summary["variants"]]
     folded = max(map(len, labels), default=0) - _longest_word(labels)  # what the names can give
@@ -81,13 +83,18 @@ def _cell(column: Column, value: Mapping[str, Any] | None) -> str:
     return f"{mean}\n±{(value['high'] - value['low']) / 2:.{column.digits}f}"
 
 
-def _footnote(names: list[str], summary: Mapping[str, Any]) -> str:
+def _shown(column: Column, values: Sequence[Mapping[str, Any] | None]) -> bool:
+    if column.in_table == "nonzero":
+        return any(value is not None and value["mean"] != 0 for value in values)
+    return column.in_table == "always"
+
+
+def _footnote(columns: Sequence[Column], noun: str, summary: Mapping[str, Any]) -> str:
     lines = [
-        f"{summary['restorations']} restorations of {summary['samples']} images (n: images). "
+        f"{summary['restorations']} restorations of {summary['samples']} {noun}s (n: {noun}s). "
         "± half the 95 % bootstrap interval of the mean."
     ]
-    if "residual" in names:
-        lines.append("residual: RMSE(y - Ax) / sigma, 1 = as close as the noise allows (RMSE where sigma is 0).")
-    if any(column(name).optimised for name in names):
+    lines += dict.fromkeys(column.note for column in columns if column.note)
+    if any(column.optimised for column in columns):
         lines.append(f"{MARK} optimised for: the text guidance uses the same encoder; no independent evidence.")
     return "\n".join(lines)

@@ -56,7 +56,7 @@ class Flow:
         last = 1 / steps if self.ends_at == "step" else table if self.dynamic else _shifted(table, shift)
         even = [1 + k * (last - 1) / max(1, steps - 1) for k in range(steps)]
         sigmas = [_shifted(sigma, shift) for sigma in even]
-        if self.terminal is None:
+        if self.terminal is None or sigmas[-1] == 1:
             return sigmas
         stretch = (1 - sigmas[-1]) / (1 - self.terminal)
         return [1 - (1 - sigma) / stretch for sigma in sigmas]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Literal, get_args
 
@@ -30,7 +30,7 @@ class VariancePreserving:
             that alphas_cumprod[t - 1] is used while the network is told t.
     """
 
-    alphas_cumprod: Sequence[float]
+    alphas_cumprod: Sequence[float] = field(repr=False)
     final_alpha: float
     spacing: Spacing = "leading"
     steps_offset: int = 1

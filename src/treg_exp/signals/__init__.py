@@ -1,0 +1,1 @@
+"""Media: how images and audio are kept and shown, and the ranges of their values."""

@@ -72,7 +72,7 @@ class Solver(ABC):
     """
 
     steps: int
-    problems: ClassVar[tuple[type, ...]] = (InverseProblem,)
+    problems: ClassVar[tuple[type[Problem], ...]] = (InverseProblem,)
     uses_text: ClassVar[bool] = True
     uses_noise: ClassVar[bool] = True
     needs_linear: ClassVar[bool] = False
@@ -86,7 +86,9 @@ class Solver(ABC):
         """
         if not isinstance(problem, self.problems):
             able = " or ".join(kind.name for kind in self.problems)
-            raise FieldError("task", type(problem).__name__, f"{type(self).__name__} solves {able}, not {problem.name}")
+            raise FieldError(
+                "problem", type(problem).__name__, f"{type(self).__name__} solves {able}, not {problem.name}"
+            )
         if isinstance(problem, InverseProblem):
             self.check_operator(problem.operator)
         if self.steps:

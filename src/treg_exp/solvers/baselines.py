@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from treg_exp.noise import Noise
+from treg_exp.operators.linear.base import LinearOperator
 from treg_exp.priors.prior import Prior
 from treg_exp.solvers.base import OnStep, Restoration, Solver, ignore
 from treg_exp.tasks.problems import InverseProblem
@@ -26,6 +27,7 @@ class PseudoInverse(Solver):
         on_step: OnStep = ignore,
     ) -> Restoration:  # fmt: skip
         """See :class:`Solver`."""
+        assert isinstance(problem.operator, LinearOperator), "check() refuses others"
         return Restoration(problem.operator.pinv(problem.y))
 
 
@@ -43,4 +45,6 @@ class Adjoint(Solver):
         on_step: OnStep = ignore,
     ) -> Restoration:  # fmt: skip
         """See :class:`Solver`."""
-        return Restoration(problem.operator.adjoint(problem.y) / problem.operator.norm_sq)
+        assert isinstance(problem.operator, LinearOperator), "check() refuses others"
+        scale = problem.operator.norm_sq or 1.0  # 0 where nothing is measured
+        return Restoration(problem.operator.adjoint(problem.y) / scale)

@@ -8,7 +8,7 @@ import torch
 
 from treg_exp.noise import Noise
 from treg_exp.priors.prior import Prior
-from treg_exp.schedule.levels import reversed_moves
+from treg_exp.schedule.levels import Level, Move, reversed_moves
 from treg_exp.solvers.base import OnStep, Restoration, Solver, StepInfo, check_steps, ignore
 from treg_exp.tasks.problems import EditProblem
 from treg_exp.text.condition import TextCondition
@@ -42,12 +42,20 @@ class Inversion(Solver):
         source = None if text is None else text.role("source")
         z_t = prior.encode(problem.source)
         for move in reversed_moves(down):
-            # The clean end is no level that a network knows: the estimate there is asked for at the level above.
-            asked = move.next if move.index == 0 else move.now
-            z_t = move(prior.predict(z_t, asked, source))
+            z_t = move(prior.predict(z_t, asked(move), source))
         inverted = z_t
         for move in down:
             at = policy.predict(prior, z_t, move.now, text)
             z_t = move(at)
             on_step(StepInfo(move, self.steps, at.z_0, z_t))
         return Restoration(prior.decode(z_t), latents={"inverted": inverted})
+
+
+def asked(move: Move) -> Level:
+    """The level that the network is asked at for a move upwards.
+
+    No network knows the time of the clean end. The first move therefore tells it the time of the level above, as DDIM
+    inversion usually does for all moves, with the weights of the clean end, which are those of the latent. All other
+    moves ask at their own level: with the shipped prior that halves the error of the round trip.
+    """
+    return Level(move.next.t, move.now.alpha, move.now.sigma) if move.index == 0 else move.now

@@ -86,7 +86,8 @@ class TReg(Solver):
         final_iterations: ADMM iterations that keep this last step within [-1, 1], see ``prox_in_range``; 0 clamps it
             afterwards, and so does every number on a non-linear task.
         final_penalty: of ADMM, in units of ||A||^2.
-        alpha_shift: 1 shifts the alpha table against the timestep as the released code does, see ``VariancePreserving``.
+        alpha_shift: 1 shifts the alpha table against the timestep as the released code does, see
+            ``VariancePreserving``.
     """
 
     steps: int = 50

@@ -7,7 +7,7 @@ when
     lam = ||A||^2 (sigma / tau)^2.
 
 Along the strongest singular direction of A the measurement then has the weight 1 / (1 + (sigma / tau)^2),
-whatever the scale of A; without noise lam is 0 and the step is the projection onto the images that fit y. A
+whatever the scale of A; without noise lam is 0 and the step is the projection onto the signals that fit y. A
 fixed lam has neither property: see ``docs/tasks.md``. Noise that is not Gaussian enters by its equivalent sigma.
 """
 
@@ -22,17 +22,17 @@ from torch import Tensor
 from treg_exp.data.sample import Sample
 from treg_exp.errors import FieldError
 from treg_exp.operators.base import Operator, is_random, make_operator
-from treg_exp.operators.noise.models import NoiseModel
+from treg_exp.operators.noise.base import NoiseModel
 from treg_exp.tasks.problems import InverseProblem
 
 
 @dataclass(frozen=True)
 class InverseTask:
-    """One inverse problem, for images of any size.
+    """One inverse problem, for signals of any size.
 
     Attributes:
-        operator: makes the forward operator, called as ``operator(signal_shape=(3, H, W))``; one with random
-            parameters also takes ``sample_ids`` and ``seed``, and gets one entry per sample.
+        operator: makes the forward operator, called with ``signal_shape``, the shape of the signals that the prior
+            makes; one with random parameters also takes ``sample_ids`` and ``seed``, and gets one entry per sample.
         noise: noise model of the measurement.
         name: short name for tables and folders.
         tau: expected root mean square error of the solver's current estimate, in the units of the
@@ -54,9 +54,8 @@ class InverseTask:
         if not self.tau > 0:
             raise FieldError("tau", self.tau, "expected error of the estimate must be > 0")
         if not callable(self.operator):
-            raise FieldError(
-                "operator", self.operator, "must be callable with signal_shape=... (in YAML: _partial_: true)"
-            )
+            kind = type(self.operator).__name__
+            raise FieldError("operator", kind, "must be callable with signal_shape=...: a class, or a partial of one")
 
     @property
     def title(self) -> str:
@@ -68,7 +67,7 @@ class InverseTask:
         return {**vars(self), "_built": {}}
 
     def build(self, signal_shape: Sequence[int], sample_ids: Sequence[str]) -> Operator:
-        """The operator of a batch, on the CPU; built once per image shape unless it is random."""
+        """The operator of a batch, on the CPU; built once per signal shape unless it is random."""
         return self._operator(signal_shape, sample_ids, torch.device("cpu"))
 
     def pose(self, samples: Sequence[Sample], signal_shape: Sequence[int], device: torch.device) -> InverseProblem:
@@ -89,9 +88,10 @@ class InverseTask:
         """Measure signals; a sample's noise depends on (seed, sample_id) only.
 
         Args:
-            x: (B, *signal_shape) in [-1, 1].
+            x: (B, *operator.signal_shape) in [-1, 1].
             sample_ids: one name per sample.
-            signal_shape: what the operator is built for; None is the shape of x.
+            signal_shape: what the operator is built for; None is the shape of x. They differ where the operator
+                makes another one of it, as the sum of K sources does.
         """
         _check_ids("x", x, sample_ids)
         operator = self._operator(x.shape[1:] if signal_shape is None else signal_shape, sample_ids, x.device)
@@ -123,7 +123,10 @@ class InverseTask:
         key = (shape, str(device))
         if key in self._built:
             return self._built[key]
-        operator = make_operator(self.operator, shape, tuple(sample_ids), self.seed).to(device)
+        try:
+            operator = make_operator(self.operator, shape, tuple(sample_ids), self.seed).to(device)
+        except FieldError as error:
+            raise error.at("operator") from error
         if not is_random(self.operator):
             self._built[key] = operator
         return operator

@@ -21,7 +21,7 @@ class InverseProblem:
         y: (B, *measurement_shape) in the units of the operator's output.
         operator: the frozen forward operator that made y.
         sigma: standard deviation of n, in the units of y (signals in [-1, 1]).
-        lam: weight of the proximal term, matched to sigma and to the operator's norm (see ``tasks/task.py``).
+        lam: weight of the proximal term, matched to sigma and to the operator's norm (see ``tasks/inverse.py``).
     """
 
     name: ClassVar[str] = "a measurement"
@@ -57,7 +57,7 @@ class InverseProblem:
         """Hash of the operator's parameters and of y: equal for two samples only if the same thing was measured."""
         return _digest(self.operator.fingerprint(i), self.y[i])
 
-    def __getitem__(self, i: int) -> InverseProblem:
+    def of_sample(self, i: int) -> InverseProblem:
         """The problem of one sample on the CPU, as a batch of one."""
         return replace(self, y=self.y[i : i + 1].cpu(), operator=self.operator[i].to("cpu"))
 
@@ -98,7 +98,7 @@ class EditProblem:
         """Hash of the source."""
         return _digest("edit", self.source[i])
 
-    def __getitem__(self, i: int) -> EditProblem:
+    def of_sample(self, i: int) -> EditProblem:
         """The problem of one sample on the CPU, as a batch of one."""
         mask = self.mask
         if mask is not None:

@@ -86,15 +86,15 @@ class AdaptiveNegation:
         name, width, layout = type(self).__name__, info.feature_width, info.text_layout
         if width is None:
             raise FieldError(
-                "null_text", name, "needs image features, and the prior was given no image encoder: its folder has no "
+                "", name, "needs image features, and the prior was given no image encoder: its folder has no "
                 "image_encoder/, or image_encoder is false; give it an open_clip model of the width of its text "
                 "(docs/stable_diffusion.md), or use a fixed null text"
             )  # fmt: skip
         if layout is None or layout.comparable(width) is None:
             widths = " + ".join(map(str, layout.widths)) if layout else "none"
             raise FieldError(
-                "null_text", name, f"compares image features with null-text embeddings, but their widths differ: {width} "
-                f"and {widths}; use a fixed null text"
+                "", name, "compares image features with null-text embeddings, but their widths differ: "
+                f"{width} and {widths}; use a fixed null text"
             )  # fmt: skip
 
     @torch.no_grad()

@@ -56,8 +56,11 @@ class TextPolicy:
             told = sorted({text for of_one in texts for text in of_one.values() if text})
             if told:
                 raise FieldError("prompt", repr(told[0]), "the prior has no text encoder; only the empty text works")
-        for rule in self.slots.values():
-            rule.check(info)
+        for slot, rule in self.slots.items():
+            try:
+                rule.check(info)
+            except FieldError as error:
+                raise error.at(slot) from error
 
     def start(self, prior: Prior, texts: Sequence[Texts]) -> TextCondition | None:
         """Embed the texts of every sample; each distinct text is embedded once.

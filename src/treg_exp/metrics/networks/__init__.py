@@ -1,0 +1,1 @@
+"""Networks that metrics use: the LPIPS distance and the judge of captions."""

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from treg_exp.errors import ConfigError
+from treg_exp.errors import FileError
 from treg_exp.files import write_json
 
 FOLDER = Path(__file__).parents[2] / "assets" / "judge"
@@ -168,13 +168,13 @@ def load_judge(folder: str | Path | None = None) -> Judge:
         folder: what :meth:`Judge.save` wrote; None for the one that ships.
 
     Raises:
-        ConfigError: the folder or one of its files is missing.
+        FileError: the folder or one of its files is missing.
     """
     from safetensors.torch import load_file
 
     place = FOLDER if folder is None else Path(folder)
     if missing := [name for name in (CONFIG, WEIGHTS) if not (place / name).is_file()]:
-        raise ConfigError(
+        raise FileError(
             f"no judge in {place}: {' and '.join(missing)} missing. Restore the one that ships (git checkout, or "
             "install the package again), or make one: treg-exp train-prior --stage judge, then --stage export"
         )

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from treg_exp.errors import ConfigError
+from treg_exp.errors import FileError
 
 FOLDER = Path(__file__).parents[2] / "assets" / "lpips"
 WEIGHTS = "alexnet.safetensors"
@@ -69,13 +69,13 @@ def load_lpips() -> LPIPS:
     """The network with the weights that ship, frozen; one per process.
 
     Raises:
-        ConfigError: the file is missing.
+        FileError: the file is missing.
     """
     from safetensors.torch import load_file
 
     file = FOLDER / WEIGHTS
     if not file.is_file():
-        raise ConfigError(f"{file} is missing: restore it (git checkout, or install the package again)")
+        raise FileError(f"{file} is missing: restore it (git checkout, or install the package again)")
     network = LPIPS()
     network.load_state_dict(load_file(file))
     return network.eval().requires_grad_(False)

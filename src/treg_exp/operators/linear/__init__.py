@@ -1,0 +1,1 @@
+"""Linear forward operators, y = A x."""

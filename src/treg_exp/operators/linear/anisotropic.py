@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from treg_exp.numerics.boundary import check_kernel_size
-from treg_exp.operators.checks import check_image_shape
+from treg_exp.errors import FieldError
+from treg_exp.operators.checks import check_image_shape, check_kernel_size
 from treg_exp.operators.linear.kernel_blur import KernelBlur
 
 
@@ -35,9 +35,9 @@ class AnisotropicGaussianBlur(KernelBlur):
         check_kernel_size(kernel_size, *check_image_shape(signal_shape)[1:])
         sigma = tuple(float(v) for v in sigma)
         if len(sigma) != 2 or not all(0 < v < float("inf") for v in sigma):
-            raise ValueError(f"sigma={sigma}: must be two widths (along, across) > 0 pixels")
+            raise FieldError("sigma", sigma, "must be two widths (along, across) > 0 pixels")
         if not math.isfinite(angle):
-            raise ValueError(f"angle={angle}: must be a finite number of degrees")
+            raise FieldError("angle", angle, "must be a finite number of degrees")
         kernel = anisotropic_kernel(sigma[0], sigma[1], angle, kernel_size)
         super().__init__(kernel[None, None], signal_shape, boundary, rcond)
         self.sigma, self.angle, self.kernel_size = sigma, float(angle), int(kernel_size)

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor
 from torch.nn import functional as F
 
-from treg_exp.operators.checks import check_image_shape
-from treg_exp.operators.linear.bicubic import check_factor
+from treg_exp.operators.checks import check_factor, check_image_shape
 from treg_exp.operators.linear.tight import TightOperator
 
 

@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 
 from treg_exp.numerics.boundary import filter_matrix
-from treg_exp.operators.checks import check_image_shape, check_integer
-from treg_exp.operators.linear.separable import Axis, SeparableOperator
+from treg_exp.numerics.singular_values import Axis
+from treg_exp.operators.checks import check_factor, check_image_shape
+from treg_exp.operators.linear.separable import SeparableOperator
 
 
 def keys_kernel(t: Tensor, a: float = -0.5) -> Tensor:
@@ -59,11 +60,3 @@ class BicubicDownsampling(SeparableOperator):
         factor = check_factor(factor, height, width)
         super().__init__(bicubic_axis(factor, height), bicubic_axis(factor, width), rcond=rcond)
         self.factor = factor
-
-
-def check_factor(factor: int, height: int, width: int) -> int:
-    """``factor``, or a ValueError unless it is an integer >= 1 that divides both sides."""
-    check_integer("factor", factor)
-    if height % factor or width % factor:
-        raise ValueError(f"factor={factor}: must divide both sides of the image, which is {height}x{width}")
-    return int(factor)

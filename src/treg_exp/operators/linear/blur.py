@@ -13,9 +13,11 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from treg_exp.numerics.boundary import check_boundary, check_kernel_size, filter_matrix
-from treg_exp.operators.checks import check_image_shape
-from treg_exp.operators.linear.separable import Axis, SeparableOperator
+from treg_exp.errors import FieldError
+from treg_exp.numerics.boundary import check_boundary, filter_matrix
+from treg_exp.numerics.singular_values import Axis
+from treg_exp.operators.checks import check_image_shape, check_kernel_size
+from treg_exp.operators.linear.separable import SeparableOperator
 
 
 def gaussian_kernel(sigma: float, kernel_size: int) -> Tensor:
@@ -59,7 +61,7 @@ class GaussianBlur(SeparableOperator):
         check_kernel_size(kernel_size, height, width)
         rows, columns = (gaussian_axis(sigma, kernel_size, n, boundary, truncation) for n in (height, width))
         if min(float(rows.s.max()), float(columns.s.max())) == 0:
-            raise ValueError(f"truncation={truncation}: removes the whole operator")
+            raise FieldError("truncation", truncation, "removes the whole operator")
         super().__init__(rows, columns, rcond=rcond)
         self.sigma, self.kernel_size = float(sigma), int(kernel_size)
         self.boundary, self.truncation = boundary, float(truncation)
@@ -67,7 +69,7 @@ class GaussianBlur(SeparableOperator):
 
 def _check(sigma: float, boundary: str, truncation: float) -> None:
     if not 0 < sigma < float("inf"):
-        raise ValueError(f"sigma={sigma}: width of the blur must be > 0 pixels")
+        raise FieldError("sigma", sigma, "width of the blur must be > 0 pixels")
     check_boundary(boundary)
     if not 0 <= truncation < float("inf"):
-        raise ValueError(f"truncation={truncation}: must be >= 0")
+        raise FieldError("truncation", truncation, "must be >= 0")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from treg_exp.errors import FieldError
 from treg_exp.operators.checks import check_image_shape
 from treg_exp.operators.linear.tight import TightOperator
 
@@ -30,7 +31,7 @@ class Greyscale(TightOperator):
         """Takes the name of the weights and the image shape (3, H, W)."""
         _, height, width = check_image_shape(signal_shape)
         if weights not in WEIGHTS:
-            raise ValueError(f"weights={weights!r}: must be one of {', '.join(WEIGHTS)}")
+            raise FieldError("weights", weights, f"must be one of {', '.join(WEIGHTS)}")
         super().__init__(signal_shape, (1, height, width), sum(w**2 for w in WEIGHTS[weights]))
         self.weights = weights
         self._weights = torch.tensor(WEIGHTS[weights]).view(1, 3, 1, 1)

@@ -7,25 +7,16 @@ behave alike, need two small matrix products, and have orthonormal rows.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from functools import lru_cache
 
 import torch
 from torch import Tensor
 
+from treg_exp.errors import FieldError
 from treg_exp.noise import generator
+from treg_exp.numerics.cosine import cosine_transform
 from treg_exp.operators.checks import check_image_shape, check_sample_ids
 from treg_exp.operators.linear.tight import TightOperator
-
-
-@lru_cache(maxsize=16)
-def cosine_transform(size: int) -> Tensor:
-    """(size, size) orthonormal matrix of the discrete cosine transform of type II."""
-    n = torch.arange(size, dtype=torch.float64)
-    matrix = torch.cos(math.pi / size * (n + 0.5)[None] * n[:, None]) * math.sqrt(2 / size)
-    matrix[0] /= math.sqrt(2)
-    return matrix.float()
 
 
 class CompressedSensing(TightOperator):
@@ -46,7 +37,7 @@ class CompressedSensing(TightOperator):
         _, height, width = check_image_shape(signal_shape)
         check_sample_ids(sample_ids)
         if not 0 < fraction <= 1:
-            raise ValueError(f"fraction={fraction}: must be in (0, 1]")
+            raise FieldError("fraction", fraction, "must be in (0, 1]")
         pixels = height * width
         count = max(1, round(fraction * pixels))
         super().__init__(signal_shape, (3, count))

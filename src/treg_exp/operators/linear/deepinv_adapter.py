@@ -2,10 +2,10 @@
 
 Only ``A`` and ``A_adjoint`` of the physics are used. Its noise model is dropped (noise has one stream per
 sample here), and its ``prox_l2`` and ``A_dagger`` are not called, because they change the settings of the
-object: proximal step and pseudo-inverse are the per-sample iterations of ``operators/cg.py``.
+object: proximal step and pseudo-inverse are the per-sample iterations of ``numerics/cg.py``.
 
-A physics cannot be pickled (it holds local functions). A task made by ``deepinv_task`` from a class or a
-partial can, and builds its physics again where it is used.
+A physics cannot be pickled (it holds local functions). A task that has its class or a partial can, and builds its
+physics again where it is used.
 """
 
 from __future__ import annotations
@@ -13,23 +13,22 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Callable, Sequence
-from functools import partial
 from inspect import signature
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
+from treg_exp.errors import FieldError
 from treg_exp.noise import generator, stream_seed
 from treg_exp.numerics.cg import dot
-from treg_exp.operators.base import Operator
-from treg_exp.operators.noise.models import NoiseModel
+from treg_exp.operators.linear.base import LinearOperator
 
 Physics = nn.Module | Callable[..., nn.Module]
 _NOT_THE_MAP = {"training", "max_iter", "tol", "solver", "implicit_backward_solver"}
 
 
-class DeepinvOperator(Operator):
+class DeepinvOperator(LinearOperator):
     """Adapter over a deepinv ``LinearPhysics`` with real measurements.
 
     Attributes:
@@ -46,11 +45,8 @@ class DeepinvOperator(Operator):
         exact_iterations: int = 500,
         exact_tolerance: float = 1e-6,
     ) -> None:
-        """Copies the physics and checks that it maps images of ``signal_shape`` linearly to real tensors."""
-        from deepinv.physics import LinearPhysics
-
-        if not isinstance(physics, LinearPhysics):
-            raise ValueError(f"physics={type(physics).__name__}: must be a deepinv LinearPhysics")
+        """Copies the physics and checks that it maps signals of ``signal_shape`` linearly to real tensors."""
+        check_physics(physics)
         self._physics: Any = copy.deepcopy(physics).requires_grad_(False)
         self._physics.noise_model = nn.Identity()
         super().__init__(signal_shape, _measurement_shape(self._physics, signal_shape))
@@ -83,28 +79,21 @@ class DeepinvOperator(Operator):
         error = float((dot(image, y) - dot(x, back)).abs())
         scale = float((dot(image, image) * dot(y, y)).sqrt())
         if back.shape != x.shape or not error <= 1e-4 * scale:
-            raise ValueError(f"physics={type(self._physics).__name__}: A_adjoint is not the adjoint of A")
+            raise FieldError("physics", type(self._physics).__name__, "A_adjoint is not the adjoint of A")
 
 
-def deepinv_task(
-    physics: Physics, noise: NoiseModel, tau: float = 0.1, seed: int = 0, name: str = "deepinv"
-) -> InverseTask:
-    """A task whose operator is a deepinv physics.
+def check_physics(physics: Physics) -> None:
+    """FieldError unless ``physics`` is a deepinv ``LinearPhysics``, its class, or a partial of its class."""
+    from deepinv.physics import LinearPhysics
 
-    Args:
-        physics: an instance, or a class or partial that is called with ``img_size=(3, H, W)`` and a seeded
-            ``rng`` if it takes them.
-        noise: noise model of the measurement.
-        tau: see :class:`Task`.
-        seed: seed of the measurement: noise and random parameters of the physics, which all samples share.
-        name: short name for tables and folders.
-    """
-    operator = partial(deepinv_operator, physics=physics, physics_seed=seed)
-    return InverseTask(operator=operator, noise=noise, tau=tau, seed=seed, name=name)
+    kind = getattr(physics, "func", physics)  # of a partial
+    kind = kind if isinstance(kind, type) else type(kind)
+    if not issubclass(kind, LinearPhysics):
+        raise FieldError("physics", kind.__name__, "must be a deepinv LinearPhysics")
 
 
 def deepinv_operator(physics: Physics, signal_shape: Sequence[int], physics_seed: int = 0) -> DeepinvOperator:
-    """Builds the physics for images of ``signal_shape`` if it is not an instance yet, and wraps it."""
+    """Builds the physics for signals of ``signal_shape`` if it is not an instance yet, and wraps it."""
     if isinstance(physics, nn.Module):
         return DeepinvOperator(physics, signal_shape)
     accepted, fixed = signature(physics).parameters, getattr(physics, "keywords", {})
@@ -122,9 +111,9 @@ def _measurement_shape(physics: Any, signal_shape: Sequence[int]) -> tuple[int, 
         y = physics.A(torch.zeros(1, *signal_shape, device=device))
     except Exception as error:
         shape = tuple(signal_shape)
-        raise ValueError(f"physics={name}: fails for an image of shape {shape}: {error}") from error
+        raise FieldError("physics", name, f"fails for a signal of shape {shape}: {error}") from error
     if not isinstance(y, Tensor) or not y.is_floating_point():
-        raise ValueError(f"physics={name}: measurements must be one real tensor")
+        raise FieldError("physics", name, "measurements must be one real tensor")
     return tuple(y.shape[1:])
 
 

@@ -14,14 +14,15 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from treg_exp.numerics.boundary import BOUNDARIES, check_boundary, check_kernel_size
+from treg_exp.errors import FieldError
+from treg_exp.numerics.boundary import BOUNDARIES, check_boundary
 from treg_exp.numerics.channels import by_channel
-from treg_exp.operators.base import Operator
-from treg_exp.operators.checks import check_image_shape
-from treg_exp.operators.linear.separable import check_rcond, gains
+from treg_exp.numerics.singular_values import gains
+from treg_exp.operators.checks import check_image_shape, check_kernel_size, check_rcond
+from treg_exp.operators.linear.base import LinearOperator
 
 
-class KernelBlur(Operator):
+class KernelBlur(LinearOperator):
     """Convolution with one kernel for all channels; the measurement has the size of the image.
 
     Attributes:
@@ -32,7 +33,6 @@ class KernelBlur(Operator):
     """
 
     per_sample = ("kernel", "_spectrum", "_conjugate")
-    channelwise = True
 
     def __init__(
         self, kernel: Tensor, signal_shape: Sequence[int], boundary: str = "circular", rcond: float = 1e-4
@@ -42,14 +42,14 @@ class KernelBlur(Operator):
         check_boundary(boundary)
         check_rcond(rcond)
         if kernel.dim() != 4 or kernel.shape[1] != 1 or kernel.shape[2] != kernel.shape[3]:
-            raise ValueError(f"kernel: shape {tuple(kernel.shape)} must be (1 or B, 1, k, k)")
+            raise FieldError("kernel", tuple(kernel.shape), "shape must be (1 or B, 1, k, k)")
         check_kernel_size(kernel.shape[-1], *shape[1:])
         if not bool(kernel.isfinite().all()):
-            raise ValueError("kernel: has entries that are not finite numbers")
+            raise FieldError("kernel", tuple(kernel.shape), "has entries that are not finite numbers")
         if not bool(kernel.flatten(1).any(1).all()):
-            raise ValueError("kernel: is zero, nothing would be measured")
+            raise FieldError("kernel", tuple(kernel.shape), "is zero, nothing would be measured")
         if len(set(_sums(kernel))) > 1:
-            raise ValueError(f"kernel: sum of |k| differs between samples, {_sums(kernel)}; lambda would, too")
+            raise FieldError("kernel", _sums(kernel), "sum of |k| differs between samples; lambda would, too")
         super().__init__(shape, shape)
         self.kernel, self.boundary, self.rcond = kernel.to(torch.float32), boundary, rcond
         self._radius = kernel.shape[-1] // 2
@@ -96,7 +96,8 @@ class KernelBlur(Operator):
 
     def _prox(self, y: Tensor, x0: Tensor, lam: float) -> Tensor:
         if self.boundary != "circular":
-            return super()._prox(y, x0, lam)
+            prox = super()._prox
+            return by_channel(lambda y, x0: prox(y, x0, lam), y, x0)
         inverse = self._inverse(lam)  # once for all channels
 
         def step(y: Tensor, x0: Tensor) -> Tensor:

@@ -14,9 +14,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from treg_exp.errors import FieldError
 from treg_exp.noise import generator
-from treg_exp.numerics.boundary import check_kernel_size
-from treg_exp.operators.checks import check_image_shape, check_sample_ids
+from treg_exp.operators.checks import check_image_shape, check_kernel_size, check_sample_ids
 from treg_exp.operators.linear.kernel_blur import KernelBlur
 
 POINTS_PER_PIXEL = 8  # density of the path; a finer one changes no tap by more than 1 %
@@ -46,7 +46,7 @@ class MotionBlur(KernelBlur):
         check_kernel_size(kernel_size, *check_image_shape(signal_shape)[1:])
         check_sample_ids(sample_ids)
         if not 0 <= intensity <= 1:
-            raise ValueError(f"intensity={intensity}: must be in [0, 1]")
+            raise FieldError("intensity", intensity, "must be in [0, 1]")
         streams = (generator(seed, sample_id, "motion") for sample_id in sample_ids)
         kernels = torch.stack([motion_kernel(kernel_size, intensity, stream) for stream in streams])
         super().__init__(kernels[:, None], signal_shape, boundary, rcond)

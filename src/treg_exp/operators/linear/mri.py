@@ -12,13 +12,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from treg_exp.errors import FieldError
 from treg_exp.noise import generator
 from treg_exp.numerics.channels import by_channel
-from treg_exp.operators.base import Operator
 from treg_exp.operators.checks import check_image_shape, check_sample_ids
+from treg_exp.operators.linear.base import LinearOperator
 
 
-class FourierLines(Operator):
+class FourierLines(LinearOperator):
     """y = mask F x with the orthonormal 2-D transform, as (2, 3, H, W): real and imaginary parts, DC at [0, 0].
 
     A mask has whole columns (phase-encoding lines): all lines of the centre, and others at random, as the random
@@ -31,7 +32,6 @@ class FourierLines(Operator):
     """
 
     per_sample = ("mask",)
-    channelwise = True
 
     def __init__(
         self,
@@ -45,12 +45,12 @@ class FourierLines(Operator):
         _, height, width = shape = check_image_shape(signal_shape)
         check_sample_ids(sample_ids)
         if not acceleration >= 1:
-            raise ValueError(f"acceleration={acceleration}: must be >= 1")
+            raise FieldError("acceleration", acceleration, "must be >= 1")
         if not 0 <= centre <= 1:
-            raise ValueError(f"centre={centre}: must be a fraction in [0, 1]")
+            raise FieldError("centre", centre, "must be a fraction in [0, 1]")
         lines, middle = max(1, round(width / acceleration)), max(1, round(centre * width))
         if middle > lines:
-            raise ValueError(f"centre={centre}: has {middle} lines, but acceleration={acceleration} allows {lines}")
+            raise FieldError("centre", centre, f"has {middle} lines, but acceleration={acceleration} allows {lines}")
         super().__init__(shape, (2, *shape))
         self.acceleration, self.centre = float(acceleration), float(centre)
         mask = torch.zeros(len(sample_ids), 1, 1, width)
@@ -89,6 +89,10 @@ class FourierLines(Operator):
         spectrum = torch.complex(y[:, 0], y[:, 1] * self._has_imaginary)
         x: Tensor = torch.fft.ifft2(self.mask * spectrum, norm="ortho").real
         return x
+
+    def _prox(self, y: Tensor, x0: Tensor, lam: float) -> Tensor:
+        prox = super()._prox
+        return by_channel(lambda y, x0: prox(y, x0, lam), y, x0)
 
     def _solve(self, residual: Tensor, lam: float) -> Tensor:
         mirrored = self.mask[..., -torch.arange(self.mask.shape[-1]) % self.mask.shape[-1]]

@@ -15,11 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from treg_exp.operators.base import Operator
 from treg_exp.operators.checks import check_image_shape, check_integer
+from treg_exp.operators.linear.base import LinearOperator
 
 
-class SparseViewCT(Operator):
+class SparseViewCT(LinearOperator):
     """y = line integrals / the larger side of the image, as (3, angles, bins); proximal steps by CGLS.
 
     The division keeps y in about [-1, 1] at every image size. Bins are as wide as pixels and cover the diagonal;

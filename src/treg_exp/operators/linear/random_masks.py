@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from treg_exp.errors import FieldError
 from treg_exp.noise import generator
 from treg_exp.operators.checks import check_image_shape, check_integer, check_sample_ids
 from treg_exp.operators.linear.masking import Masking
@@ -34,9 +35,9 @@ class RandomBoxInpainting(Masking):
         check_sample_ids(sample_ids)
         size = tuple(float(v) for v in size)
         if len(size) != 2 or not all(0 < v < 1 for v in size):
-            raise ValueError(f"size={size}: must be two fractions (height, width) in (0, 1)")
+            raise FieldError("size", size, "must be two fractions (height, width) in (0, 1)")
         if not margin >= 0 or max(size) + 2 * margin > 1 + 1e-6:
-            raise ValueError(f"margin={margin}: must be >= 0 and leave room for a hole of size={size}")
+            raise FieldError("margin", margin, f"must be >= 0 and leave room for a hole of size={size}")
         mask = torch.ones(len(sample_ids), 1, height, width)
         for one, sample_id in zip(mask, sample_ids, strict=True):
             stream = generator(seed, sample_id, "box")
@@ -78,11 +79,11 @@ class StrokeInpainting(Masking):
         check_integer("strokes", strokes)
         check_integer("vertices", vertices)
         if not length > 0:
-            raise ValueError(f"length={length}: must be > 0")
+            raise FieldError("length", length, "must be > 0")
         if len(width) != 2 or not 0 < width[0] <= width[1]:
-            raise ValueError(f"width={width}: must be two fractions 0 < least <= largest")
+            raise FieldError("width", width, "must be two fractions 0 < least <= largest")
         if not math.isfinite(max_turn):
-            raise ValueError(f"max_turn={max_turn}: must be a finite number of degrees")
+            raise FieldError("max_turn", max_turn, "must be a finite number of degrees")
         mask = torch.ones(len(sample_ids), 1, H, W)
         for one, sample_id in zip(mask, sample_ids, strict=True):
             stream = generator(seed, sample_id, "strokes")

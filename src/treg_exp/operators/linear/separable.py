@@ -7,43 +7,17 @@ are the products of those of H_h and H_w, which gives the proximal step and the 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
+from treg_exp.errors import FieldError
 from treg_exp.numerics.banded import bands, on_columns, on_rows
-from treg_exp.operators.base import Operator
+from treg_exp.numerics.singular_values import Axis, gains
+from treg_exp.operators.checks import check_rcond
+from treg_exp.operators.linear.base import LinearOperator
 
 
-@dataclass(frozen=True)
-class Axis:
-    """One of the two matrices with its singular value decomposition, all float32.
-
-    Attributes:
-        matrix: (h, H).
-        U: (h, r), r = min(h, H).
-        s: (r,) singular values, descending.
-        V: (H, r).
-    """
-
-    matrix: Tensor
-    U: Tensor
-    s: Tensor
-    V: Tensor
-
-    @classmethod
-    def of(cls, matrix: Tensor, truncation: float = 0.0) -> Axis:
-        """Decomposes (h, H) in float64; singular values below ``truncation`` leave the matrix itself."""
-        exact = matrix.to(torch.float64)
-        U, s, Vh = torch.linalg.svd(exact, full_matrices=False)
-        if truncation > 0:
-            s = torch.where(s < truncation, 0.0, s)
-            exact = U * s @ Vh
-        return cls(exact.float(), U.float(), s.float(), Vh.mT.contiguous().float())
-
-
-class SeparableOperator(Operator):
+class SeparableOperator(LinearOperator):
     """A x = H_h x H_w^T on every channel.
 
     Attributes:
@@ -65,7 +39,7 @@ class SeparableOperator(Operator):
         h, w = height.matrix.shape[0], width.matrix.shape[0]
         inside = (3, height.matrix.shape[1], width.matrix.shape[1])
         if signal_shape is not None and tuple(signal_shape) != inside:
-            raise ValueError(f"signal_shape={tuple(signal_shape)}: the matrices need {inside}")
+            raise FieldError("signal_shape", tuple(signal_shape), f"the matrices need {inside}")
         check_rcond(rcond)
         super().__init__(inside, (3, h, w))
         self.rcond = rcond
@@ -95,17 +69,3 @@ class SeparableOperator(Operator):
     def _solve(self, residual: Tensor, lam: float) -> Tensor:
         modes = self._U_h.mT @ residual @ self._U_w
         return self._V_h @ (gains(self._s, lam, self.rcond) * modes) @ self._V_w.mT
-
-
-def check_rcond(rcond: float) -> None:
-    """ValueError unless ``rcond`` is a relative cut-off."""
-    if not 0 < rcond < 1:
-        raise ValueError(f"rcond={rcond}: must be in (0, 1)")
-
-
-def gains(s: Tensor, lam: float, rcond: float) -> Tensor:
-    """Gains s / (s^2 + lam) of (..., h, w) singular values; for lam = 0 they are 1 / s with a relative cut-off."""
-    if lam > 0:
-        return s / (s.square() + lam)
-    kept = s > rcond * s.amax((-2, -1), keepdim=True)
-    return torch.where(kept, 1 / torch.where(kept, s, 1.0), 0.0)

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from treg_exp.operators.base import Operator
+from treg_exp.operators.linear.base import LinearOperator
 
 
-class TightOperator(Operator):
+class TightOperator(LinearOperator):
     """An operator whose singular values are sqrt(c) or 0.
 
     Attributes:
@@ -21,7 +21,7 @@ class TightOperator(Operator):
     """
 
     def __init__(self, signal_shape: Sequence[int], measurement_shape: Sequence[int], row_norm_sq: float = 1.0) -> None:
-        """Takes (3, H, W), the shape of one measurement and c."""
+        """Takes the shapes of one signal and of one measurement, and c."""
         super().__init__(signal_shape, measurement_shape)
         self.row_norm_sq = float(row_norm_sq)
 

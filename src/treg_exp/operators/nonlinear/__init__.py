@@ -1,0 +1,1 @@
+"""Non-linear forward operators, y = A(x)."""

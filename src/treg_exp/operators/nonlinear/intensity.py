@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor
 
+from treg_exp.errors import FieldError
+from treg_exp.operators.base import Operator
 from treg_exp.operators.checks import check_image_shape
-from treg_exp.operators.nonlinear.base import NonlinearOperator
 
 
-class GammaCorrection(NonlinearOperator):
+class GammaCorrection(Operator):
     """y = 2 u^gamma - 1 with u = (x + 1) / 2 clamped to [floor, 1].
 
     Attributes:
@@ -22,9 +23,9 @@ class GammaCorrection(NonlinearOperator):
     def __init__(self, gamma: float, signal_shape: Sequence[int], floor: float = 1e-3) -> None:
         """Takes the fields and the image shape (3, H, W)."""
         if not 0 < gamma < float("inf"):
-            raise ValueError(f"gamma={gamma}: must be > 0")
+            raise FieldError("gamma", gamma, "must be > 0")
         if not 0 <= floor < 1 or (floor == 0 and gamma < 1):
-            raise ValueError(f"floor={floor}: must be in [0, 1), and > 0 for gamma < 1, whose slope at 0 is infinite")
+            raise FieldError("floor", floor, "must be in [0, 1), and > 0 for gamma < 1, whose slope at 0 is infinite")
         super().__init__(signal_shape, check_image_shape(signal_shape))
         self.gamma, self.floor = float(gamma), float(floor)
 
@@ -41,7 +42,7 @@ class GammaCorrection(NonlinearOperator):
         return u.clamp_(self.floor, 1).pow_(self.gamma - 1).mul_(self.gamma).masked_fill_(outside, 0)
 
 
-class HighDynamicRange(NonlinearOperator):
+class HighDynamicRange(Operator):
     """y = clip(scale x, -1, 1): over- and underexposed pixels are lost (the HDR task of DAPS and ProjDiff).
 
     Attributes:
@@ -52,7 +53,7 @@ class HighDynamicRange(NonlinearOperator):
     def __init__(self, scale: float, signal_shape: Sequence[int]) -> None:
         """Takes the gain and the image shape (3, H, W)."""
         if not 0 < scale < float("inf"):
-            raise ValueError(f"scale={scale}: must be > 0")
+            raise FieldError("scale", scale, "must be > 0")
         super().__init__(signal_shape, check_image_shape(signal_shape))
         self.scale = float(scale)
 

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from treg_exp.errors import FieldError
+from treg_exp.numerics.cosine import cosine_transform
+from treg_exp.operators.base import Operator
 from treg_exp.operators.checks import check_image_shape, is_count
-from treg_exp.operators.linear.compressed import cosine_transform
-from treg_exp.operators.nonlinear.base import NonlinearOperator
 
 BLOCK = 8
 LUMINANCE = (
@@ -32,7 +33,7 @@ TO_YCBCR = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688,
 Rounding = Literal["straight_through", "exact"]
 
 
-class JPEG(NonlinearOperator):
+class JPEG(Operator):
     """y is the decoded image, (3, H, W) in [-1, 1].
 
     Attributes:
@@ -51,9 +52,9 @@ class JPEG(NonlinearOperator):
     ) -> None:
         """Takes the fields and the image shape (3, H, W)."""
         if not is_count(quality) or quality > 100:
-            raise ValueError(f"quality={quality!r}: must be an integer in 1 ... 100")
+            raise FieldError("quality", quality, "must be an integer in 1 ... 100")
         if rounding not in get_args(Rounding):
-            raise ValueError(f"rounding={rounding!r}: must be one of {', '.join(get_args(Rounding))}")
+            raise FieldError("rounding", rounding, f"must be one of {', '.join(get_args(Rounding))}")
         super().__init__(signal_shape, check_image_shape(signal_shape))
         self.quality, self.rounding = int(quality), rounding
         self.subsample_chroma = bool(subsample_chroma)

@@ -8,13 +8,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from treg_exp.errors import FieldError
 from treg_exp.numerics.cg import half_square
 from treg_exp.numerics.channels import by_channel
+from treg_exp.operators.base import Operator
 from treg_exp.operators.checks import check_image_shape
-from treg_exp.operators.nonlinear.base import NonlinearOperator
 
 
-class PhaseRetrieval(NonlinearOperator):
+class PhaseRetrieval(Operator):
     """y = |F P x| per channel: P pads with zeros, F is the orthonormal 2-D transform, zero frequency in the middle.
 
     Shifts inside the padding, the image turned by 180 degrees and, with ``unit_range`` off, its negative give the
@@ -29,7 +30,7 @@ class PhaseRetrieval(NonlinearOperator):
     def __init__(self, oversampling: float, signal_shape: Sequence[int], unit_range: bool = True) -> None:
         """Takes the fields and the image shape (3, H, W)."""
         if not 0 <= oversampling < float("inf"):
-            raise ValueError(f"oversampling={oversampling}: must be >= 0")
+            raise FieldError("oversampling", oversampling, "must be >= 0")
         _, height, width = check_image_shape(signal_shape)
         self.oversampling, self.unit_range = float(oversampling), bool(unit_range)
         self._pad = (int(oversampling / 8 * height), int(oversampling / 8 * width))

@@ -24,7 +24,8 @@ class Options:
     image_encoder: bool = True
     open_clip: OpenClipFiles | None = None
     timestep_spacing: Spacing | None = None
-    embedded_guidance: float = 8.5
+    embedded_guidance: float | None = None
+    t5_tokens: int | None = None
     vae_slicing: bool = False
     vae_tiling: bool = False
     gradient_checkpointing: bool = False
@@ -40,9 +41,11 @@ class Family(Protocol):
 
     Attributes:
         DENOISER: folder and class of the denoiser, by which the kind is told.
+        USES_IMAGE_ENCODER: whether the folder's own ``image_encoder/`` is the image tower of its text encoder.
     """
 
     DENOISER: tuple[str, str]
+    USES_IMAGE_ENCODER: bool
 
     def networks(self, folder: Path) -> Mapping[str, str]:
         """Part -> beginning of the name of its weights, for every network that must be there."""

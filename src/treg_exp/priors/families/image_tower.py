@@ -14,10 +14,20 @@ from treg_exp.priors.image_text.folder_clip import FolderClip, feature_width, to
 from treg_exp.priors.prior import ImageText
 
 
+def open_clip_width(options: Options) -> int | None:
+    """Width of the image features where only an open_clip model can give them; None without one."""
+    return None if options.open_clip is None else options.open_clip.width()
+
+
+def load_open_clip(options: Options, device: torch.device) -> ImageText | None:
+    """The open_clip model that is asked for, or nothing."""
+    return None if options.open_clip is None else options.open_clip.load(device)
+
+
 def feature_width_of(folder: Path, options: Options) -> int | None:
     """Width of the image features that a prior in this folder will have; None without an image encoder."""
     if options.open_clip is not None:
-        return options.open_clip.width()
+        return open_clip_width(options)
     tower = folder / "image_encoder"
     if not (options.image_encoder and tower.is_dir()):
         return None
@@ -27,9 +37,9 @@ def feature_width_of(folder: Path, options: Options) -> int | None:
 def load_image_text(
     folder: Path, options: Options, text_encoder: Any, tokenizer: Any, device: torch.device
 ) -> ImageText | None:
-    """The open_clip model that is asked for, or the image tower of the folder beside the given text tower, or nothing."""
+    """The open_clip model that is asked for, or the folder's image tower beside the given text tower, or nothing."""
     if options.open_clip is not None:
-        return options.open_clip.load(device)
+        return load_open_clip(options, device)
     tower = folder / "image_encoder"
     if not (options.image_encoder and tower.is_dir()):
         return None

@@ -5,26 +5,27 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from treg_exp.errors import FieldError
-from treg_exp.priors.codecs.autoencoder_kl import AutoencoderCodec, tile
 from treg_exp.priors.denoisers.unet import UNetDenoiser
 from treg_exp.priors.embedding import Span, TextLayout
+from treg_exp.priors.families.autoencoder import WEIGHTS, factor_of, load_autoencoder, read_autoencoder
 from treg_exp.priors.families.base import Options
 from treg_exp.priors.families.image_tower import feature_width_of, load_image_text
 from treg_exp.priors.families.schedules import variance_preserving
-from treg_exp.priors.folder_files import check_class, load_network, read_config
+from treg_exp.priors.folder_files import load_network, read_config
 from treg_exp.priors.info import PriorInfo
 from treg_exp.priors.precision import autocast_dtype
 from treg_exp.priors.prior import Prior
 from treg_exp.priors.texts.clip import ClipPairText, ClipText, side_by_side
 
 DENOISER = ("unet", "UNet2DConditionModel")
-NETWORKS = {"vae": "diffusion_pytorch_model", "unet": "diffusion_pytorch_model", "text_encoder": "model"}
+USES_IMAGE_ENCODER = True
+NETWORKS = {"vae": WEIGHTS, "unet": WEIGHTS, "text_encoder": "model"}
 SECOND = {"text_encoder_2": "model"}  # of SDXL
+LCM_GUIDANCE = 8.5  # told to a latent consistency model unless another scale is asked for, as by diffusers' pipeline
 
 
 def networks(folder: Path) -> Mapping[str, str]:
@@ -45,8 +46,8 @@ def is_xl(folder: Path) -> bool:
 
 def read_info(folder: Path, options: Options) -> PriorInfo:
     """See ``Family``."""
-    unet, vae = read_config(folder / "unet"), read_config(folder / "vae")
-    _check_parts(folder, unet, vae)
+    unet = read_config(folder / "unet")
+    factor = factor_of(read_autoencoder(folder, unet["in_channels"]))
     encoders = ("text_encoder", "text_encoder_2") if is_xl(folder) else ("text_encoder",)
     widths = [read_config(folder / part)["hidden_size"] for part in encoders]
     if sum(widths) != unet["cross_attention_dim"]:
@@ -54,7 +55,6 @@ def read_info(folder: Path, options: Options) -> PriorInfo:
             "path", folder, f"the text encoders give {' + '.join(map(str, widths))} numbers per token, and "
             f"unet/config.json wants cross_attention_dim={unet['cross_attention_dim']}: these parts are of two models"
         )  # fmt: skip
-    factor = 2 ** (len(vae["block_out_channels"]) - 1)
     schedule, kind = variance_preserving(folder, options.timestep_spacing)
     return PriorInfo(
         medium="image",
@@ -71,11 +71,10 @@ def read_info(folder: Path, options: Options) -> PriorInfo:
 
 def load(folder: Path, options: Options, device: torch.device) -> Prior:
     """See ``Family``."""
-    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from diffusers import UNet2DConditionModel
     from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
     info, stems = read_info(folder, options), networks(folder)
-    vae = load_network(folder, "vae", stems["vae"], AutoencoderKL)
     unet = load_network(folder, "unet", stems["unet"], UNet2DConditionModel)
     encoder = load_network(folder, "text_encoder", stems["text_encoder"], CLIPTextModel)
     tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
@@ -84,36 +83,20 @@ def load(folder: Path, options: Options, device: torch.device) -> Prior:
         second = load_network(folder, "text_encoder_2", SECOND["text_encoder_2"], CLIPTextModelWithProjection)
         both = (tokenizer, CLIPTokenizer.from_pretrained(folder / "tokenizer_2"))
         text = ClipPairText((encoder, second), both, device, _empty_is_zero(folder))
-    if options.vae_slicing:
-        vae.enable_slicing()
-    if options.vae_tiling:
-        tile(vae)
     if options.gradient_checkpointing:
         unet.enable_gradient_checkpointing()
-        vae.enable_gradient_checkpointing()
     # The autoencoder of SDXL overflows in float16, and its configuration says so. (Those of other kinds say so, too, by
     # diffusers' default, which nothing but the pipeline of SDXL heeds.)
     half = autocast_dtype(options.precision, device) == torch.float16
-    overflows = half and is_xl(folder) and vae.config.force_upcast
+    overflows = half and is_xl(folder) and read_config(folder / "vae").get("force_upcast", True)
+    guidance = LCM_GUIDANCE if options.embedded_guidance is None else options.embedded_guidance
     return Prior(
         info=info,
-        codec=AutoencoderCodec(vae, "fp32" if overflows else options.precision, device),
-        denoiser=UNetDenoiser(unet, info.kind, info.factor, options.precision, device, options.embedded_guidance),
+        codec=load_autoencoder(folder, options, device, "fp32" if overflows else None),
+        denoiser=UNetDenoiser(unet, info.kind, info.factor, options.precision, device, guidance),
         text=text,
         image_text=load_image_text(folder, options, encoder, tokenizer, device),
     )
-
-
-def _check_parts(folder: Path, unet: dict[str, Any], vae: dict[str, Any]) -> None:
-    """Refuse networks that would load and then fail, or quietly compute something else."""
-    check_class(folder, "vae", "AutoencoderKL")
-    if unet["in_channels"] != vae["latent_channels"]:
-        raise FieldError(
-            "path", folder, f"the denoiser takes {unet['in_channels']} channels and the autoencoder makes "
-            f"{vae['latent_channels']}; models for inpainting or depth, which take more, are not supported"
-        )  # fmt: skip
-    if vae.get("latents_mean") or vae.get("latents_std"):
-        raise FieldError("path", folder, "vae/config.json has latents_mean or latents_std, which are not supported")
 
 
 def _empty_is_zero(folder: Path) -> bool:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from treg_exp.errors import nearest
+from treg_exp.errors import FieldError, nearest
 from treg_exp.numerics.precision import full_precision
 from treg_exp.priors.image_text.preprocessing import Preprocessing
 
@@ -38,21 +38,21 @@ class OpenClipFiles:
         """Width of the features, after a check of all fields; loads no weights.
 
         Raises:
-            ValueError: no such model, no such file, a file that is not safetensors, or a normalisation that is open.
+            FieldError: no such model, no such file, a file that is not safetensors, or a normalisation that is open.
         """
         import open_clip
 
         if self.model not in open_clip.list_models():
-            raise ValueError(
-                f"open_clip.model={self.model}: no such model{nearest(self.model, open_clip.list_models()) or '.'} "
+            raise FieldError(
+                "open_clip.model", self.model, f"no such model{nearest(self.model, open_clip.list_models()) or '.'} "
                 "`python -c 'import open_clip; print(open_clip.list_models())'` prints all names"
-            )
+            )  # fmt: skip
         file = Path(self.weights).expanduser()
         if file.suffix != ".safetensors" or not file.is_file():
-            raise ValueError(
-                f"open_clip.weights={self.weights}: must be an existing .safetensors file; download "
+            raise FieldError(
+                "open_clip.weights", self.weights, "must be an existing .safetensors file; download "
                 "open_clip_model.safetensors of the model's repository (pickles are not read)"
-            )
+            )  # fmt: skip
         self.statistics()
         width: int = open_clip.get_model_config(self.model)["embed_dim"]
         return width
@@ -61,30 +61,29 @@ class OpenClipFiles:
         """Mean and standard deviation per channel with which the weights were trained, for images in [0, 1].
 
         Raises:
-            ValueError: no such tag, or tags that differ and none is named.
+            FieldError: no such tag, or tags that differ and none is named.
         """
         import open_clip
 
         known = open_clip.list_pretrained_tags_by_model(self.model)
         if self.pretrained is not None and self.pretrained not in known:
-            raise ValueError(
-                f"open_clip.pretrained={self.pretrained}: no tag of {self.model}; {', '.join(known) or 'none'}"
-            )
+            told = ", ".join(known) or "none"
+            raise FieldError("open_clip.pretrained", self.pretrained, f"no tag of {self.model}; {told}")
         tags = known if self.pretrained is None else [self.pretrained]
         configs = [open_clip.get_pretrained_cfg(self.model, tag) for tag in tags]
         found = {(tuple(config["mean"]), tuple(config["std"])) for config in configs}
         if len(found) > 1:
-            raise ValueError(
-                f"open_clip.model={self.model}: its weights were trained with different normalisations; say with "
+            raise FieldError(
+                "open_clip.model", self.model, "its weights were trained with different normalisations; say with "
                 f"open_clip.pretrained which ones they are: {', '.join(tags)}"
-            )
+            )  # fmt: skip
         return found.pop() if found else (open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD)
 
     def load(self, device: torch.device) -> OpenClip:
         """Both towers, frozen, in float32.
 
         Raises:
-            ValueError: the weights are those of another model.
+            FieldError: the weights are those of another model.
         """
         import open_clip
         from safetensors.torch import load_file
@@ -95,9 +94,8 @@ class OpenClipFiles:
             model.load_state_dict(load_file(Path(self.weights).expanduser()))
         except RuntimeError as error:
             lines = str(error).splitlines()
-            raise ValueError(
-                f"open_clip.weights={self.weights}: not the weights of {self.model}: {lines[1].strip()[:200]}"
-            ) from None
+            detail = lines[1].strip()[:200]
+            raise FieldError("open_clip.weights", self.weights, f"not the weights of {self.model}: {detail}") from None
         tokenizer = open_clip.get_tokenizer(self.model)
         return OpenClip(model.to(device), tokenizer, width, *self.statistics(), self.antialias)
 

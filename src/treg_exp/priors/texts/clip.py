@@ -78,9 +78,9 @@ def side_by_side(widths: Sequence[int]) -> TextLayout:
     return TextLayout(tuple(Span(width, sum(widths[:i])) for i, width in enumerate(widths)))
 
 
-def token_ids(tokenizer: Any, prompts: Sequence[str], device: torch.device) -> Tensor:
-    """(B, L) token numbers, padded or cut to the tokenizer's window."""
-    length = tokenizer.model_max_length
+def token_ids(tokenizer: Any, prompts: Sequence[str], device: torch.device, length: int | None = None) -> Tensor:
+    """(B, L) token numbers, padded or cut to ``length``, or to the tokenizer's window."""
+    length = length or tokenizer.model_max_length
     tokens = tokenizer(list(prompts), padding="max_length", truncation=True, max_length=length, return_tensors="pt")
     ids: Tensor = tokens.input_ids.to(device)
     return ids

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from treg_exp.files import save_png
+from treg_exp.signals.image import save_png
 from treg_exp.operators.linear.bicubic import BicubicDownsampling
 from treg_exp.recipes.emoji64.corpus import Corpus, load_corpus
 from treg_exp.recipes.emoji64.counterfactuals_chosen import CHOSEN

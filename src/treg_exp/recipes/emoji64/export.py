@@ -15,7 +15,8 @@ import torch
 from diffusers import UNet2DConditionModel
 
 from treg_exp.doctor import ASSETS, write_hashes
-from treg_exp.files import save_png, write_json, write_text
+from treg_exp.files import write_json, write_text
+from treg_exp.signals.image import save_png
 from treg_exp.metrics.networks.judge import load_judge
 from treg_exp.priors.layout import PREPROCESSOR, training_scheduler
 from treg_exp.priors.loading import load_clip

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from treg_exp.doctor import write_hashes
-from treg_exp.files import save_png
+from treg_exp.signals.image import save_png
 from treg_exp.recipes.emoji64.captions import styled_caption
 from treg_exp.recipes.emoji64.corpus import Corpus
 from treg_exp.recipes.emoji64.counterfactuals import nearest_of

@@ -1,0 +1,142 @@
+"""One line for what Hydra and OmegaConf say about a command: what is wrong, what there is, what was meant."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from treg_exp.errors import nearest
+
+# What Hydra reads as no text, and so as no option of a group.
+_NO_TEXT = re.compile(r"null|true|false|[-+]?[\d.]+(e[-+]?\d+)?", re.IGNORECASE)
+
+
+def explain(error: Exception, overrides: list[str]) -> str:
+    """One line for an error of Hydra or OmegaConf."""
+    message = str(error)
+    if option := re.search(r"Could not find '([^']+)/([^'/]+)'\s+Available options in '[^']+':\s+(.*)", message, re.S):
+        path, wrong, listed = option.groups()
+        known = listed.split("Config search path")[0].split()
+        group = _group(f"{path}/{wrong}", overrides) or path
+        folder = path.removeprefix(group).strip("/")
+        if folder:  # as in experiment=best/treg_sr_x8, whose neighbours the message does not name
+            known = [f"{folder}/{file.stem}" for file in sorted((_conf() / group / folder).glob("*.yaml"))] or known
+            wrong = f"{folder}/{wrong}"
+        elif (_conf() / group).is_dir():
+            known = _options(group)
+        return f"{group}={wrong}: no such option{nearest(wrong, known) or '.'} Available: {', '.join(known)}"
+    if key := re.search(r"Could not override '([^']+)'", message):
+        return _unknown_key(key.group(1), overrides)
+    if type(error).__name__ == "OverrideParseException" or "Ambiguous value" in message:
+        override = next((o for o in overrides if o in message), getattr(error, "override", message))
+        if re.fullmatch(r"[^=]+=[\w./-]+(,[\w./-]+)+", override):
+            return f"{override}: several values need -m, which makes a run of each"
+        return _unreadable(override)
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    return " ".join(lines[:2]) if lines else type(error).__name__
+
+
+def explain_plain(error: Exception, overrides: list[str]) -> str | None:
+    """One line for an error that Hydra raises without a class of its own; None for any other."""
+    if str(error).startswith("Only one of --run, --multirun, --cfg"):
+        return "-m (--multirun), --cfg and --info exclude each other: `--cfg job` shows a single job"
+    if str(error).startswith("Config group override must be a string"):
+        return _no_option(overrides)
+    return None
+
+
+def _unreadable(override: str) -> str:
+    """The message for a value that Hydra's grammar does not know, mostly a text."""
+    key, _, value = override.partition("=")
+    quoted = f'{key}="{value}"'
+    shell = f"'{quoted}'" if "'" not in quoted else '"' + quoted.replace('"', '\\"') + '"'
+    return f"{override}: cannot be read. A text with commas, brackets, = or ' needs two pairs of quotes: {shell}"
+
+
+def _group(option: str, overrides: list[str]) -> str | None:
+    """The group that the user wrote: that of solver/prox/x is solver/prox or, as in experiment=best/x, a part of it."""
+    for override in overrides:
+        group, _, values = override.lstrip("+").partition("=")
+        if option in [f"{group}/{value}" for value in values.split(",")]:
+            return group
+    return None
+
+
+def _no_option(overrides: list[str]) -> str:
+    """The message for a group that was given null, a number or true, which Hydra does not name."""
+    for override in overrides:
+        group, _, values = override.lstrip("+").partition("=")
+        if (_conf() / group).is_dir() and (wrong := [v for v in values.split(",") if _NO_TEXT.fullmatch(v)]):
+            return f"{group}={wrong[0]}: a group needs one of its options. Available: {', '.join(_options(group))}"
+    return "a group needs one of its options, see --help"
+
+
+def _options(group: str) -> list[str]:
+    """Names of the options of a group; of folders of further ones only the name."""
+    folder = _conf() / group
+    files = sorted(folder.glob("*.yaml"))
+    parts = {d.name for d in folder.iterdir() if d.is_dir()}
+    # A folder that a `defaults` list names is a group of its own, as solver/prox is.
+    parts -= {name for name in parts if any(f"- {name}:" in file.read_text(encoding="utf-8") for file in files)}
+    return [*(file.stem for file in files), *(f"{name}/..." for name in sorted(parts))]
+
+
+def _unknown_key(key: str, overrides: list[str]) -> str:
+    """The message for a key that the configuration does not have, with the nearest one that it has."""
+    leaf = key.rsplit(".", 1)[-1]
+    keys = known_keys([o for o in overrides if not o.lstrip("+~").startswith(key + "=")])
+    if key in keys:
+        return f"{key}: has no such fields; add one with +{key}.<field>=<value>"
+    group, _, folder = key.partition("/")
+    if folder and (_conf() / key).is_dir() and f"{folder}/..." in _options(group):  # experiment/best=x
+        return f"{key}: a folder of options; write {group}={folder}/<option>"
+    if key.startswith("variants."):
+        add = f"'+{leaf}@{key}=<option>'" if (_conf() / leaf).is_dir() else f"+{key}=<value>"
+        return f"{key}: the variant does not have it yet; add it with {add}"
+    if others := _options_with(key):
+        return f"{key}: no such key with this option of the group, but with {' or '.join(others)}"
+    keys = [k for k in keys if not k.rsplit(".", 1)[-1].startswith("_")]
+    siblings = [k for k in keys if k.rpartition(".")[0] == key.rpartition(".")[0]]
+    same_leaf = [k for k in keys if k.rsplit(".", 1)[-1] == leaf]
+    hint = f"; did you mean {same_leaf[0]}?" if same_leaf else nearest(key, siblings) or nearest(key, keys)
+    return f"{key}: no such key{hint or '.'} `python run.py --cfg job` prints all keys."
+
+
+def _options_with(key: str) -> list[str]:
+    """The options of a group that have a key such as prompt.text, those first that ask for its value."""
+    group, _, leaf = key.partition(".")
+    texts = {file.stem: file.read_text(encoding="utf-8") for file in sorted((_conf() / group).glob("*.yaml"))}
+    having = [name for name, text in texts.items() if re.search(rf"^{re.escape(leaf)}:", text, re.MULTILINE)]
+    return [f"{group}={name}" for name in sorted(having, key=lambda name: f"\n{leaf}: ???" not in texts[name])]
+
+
+def known_keys(overrides: list[str]) -> list[str]:
+    """Dotted keys and group names of the configuration with these overrides (those that fail are left out)."""
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+    from omegaconf import OmegaConf
+
+    folder = _conf()
+    groups = [d.name for d in folder.iterdir() if d.is_dir()] if folder.is_dir() else []
+    choices = [o for o in overrides if o.partition("=")[0] in groups]
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(folder), version_base="1.3"):
+            config = OmegaConf.to_container(compose("config", overrides=choices), resolve=False)
+    except Exception:  # the hint is a courtesy: a second mistake must not hide the first
+        return groups
+    return [*groups, *_dotted(config)]
+
+
+def _conf() -> Path:
+    """The folder of the configuration, beside the program that runs."""
+    return Path(sys.argv[0]).resolve().parent / "conf"
+
+
+def _dotted(node: Any, prefix: str = "") -> list[str]:
+    if not isinstance(node, dict):
+        return []
+    names = [f"{prefix}{name}" for name in node]
+    return names + [child for name in node for child in _dotted(node[name], f"{prefix}{name}.")]

@@ -1,0 +1,95 @@
+"""What the numbers of a run mean. Metrics bring their columns, the engine those of the costs, a run keeps them all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from treg_exp.files import read_json, write_json
+from treg_exp.signals.base import Medium
+from treg_exp.signals.media import medium
+
+
+@dataclass(frozen=True)
+class Column:
+    """How one number is shown.
+
+    Attributes:
+        label: heading; a line break where a narrow table should break.
+        unit: unit in the heading, or nothing.
+        digits: digits after the decimal point.
+        higher_is_better: direction, or None where there is none.
+        optimised: text guidance raises this number directly.
+        in_table: ``always``, ``nonzero`` or ``never``: whether the table of the terminal shows it.
+        below_pictures: whether the grid writes it below a restoration, with one digit less.
+        note: a line below the table, or nothing.
+    """
+
+    label: str
+    unit: str = ""
+    digits: int = 3
+    higher_is_better: bool | None = None
+    optimised: bool = False
+    in_table: Literal["always", "nonzero", "never"] = "always"
+    below_pictures: bool = False
+    note: str = ""
+
+    @property
+    def arrow(self) -> str:
+        """Direction of improvement as a sign, or nothing."""
+        return {None: "", True: "↑", False: "↓"}[self.higher_is_better]
+
+    @property
+    def line(self) -> str:
+        """The label on one line."""
+        return self.label.replace("\n", " ")
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns of a run, in the order of its tables, and the medium of its signals.
+
+    Attributes:
+        known: by name; others are shown by their name.
+        medium_name: of the signals.
+        sample_rate: of audio, in Hz.
+    """
+
+    known: Mapping[str, Column] = field(default_factory=dict)
+    medium_name: str = "image"
+    sample_rate: int | None = None
+
+    def __getitem__(self, name: str) -> Column:
+        """The column of this name, or a plain one."""
+        return self.known.get(name) or Column(name.replace("_", " "))
+
+    def ordered(self, names: Iterable[str]) -> list[str]:
+        """The known ones of ``names`` in their order, then the others as they come."""
+        present = list(dict.fromkeys(names))
+        return [name for name in self.known if name in present] + [name for name in present if name not in self.known]
+
+    def with_more(self, more: Mapping[str, Column]) -> Columns:
+        """The same with further columns at the end."""
+        own = {name: column for name, column in self.known.items() if name not in more}
+        return Columns({**own, **more}, self.medium_name, self.sample_rate)
+
+    @property
+    def medium(self) -> Medium:
+        """The medium of the signals."""
+        return medium(self.medium_name, self.sample_rate)
+
+    def write(self, file: Path) -> None:
+        """Keep them with the run."""
+        known = {name: asdict(column) for name, column in self.known.items()}
+        write_json(file, {"medium": self.medium_name, "sample_rate": self.sample_rate, "columns": known})
+
+    @classmethod
+    def read(cls, file: Path) -> Columns:
+        """Those of a run; of one without such a file (older than it) an image run without known columns."""
+        stored: Mapping[str, Any] = read_json(file)
+        if not stored:
+            return cls()
+        known = {name: Column(**values) for name, values in stored["columns"].items()}
+        return cls(known, stored["medium"], stored["sample_rate"])

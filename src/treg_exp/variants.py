@@ -1,0 +1,84 @@
+"""The variants of a configuration: named settings of the text, and where each of their parts stands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from treg_exp.building import build
+from treg_exp.data.base import Source, text_table
+from treg_exp.data.prompts import Prompt
+from treg_exp.engine.work import Variant
+from treg_exp.errors import ConfigError
+from treg_exp.places import errors_at
+from treg_exp.text.guidance import Guidance
+from treg_exp.text.match import TextMatch
+from treg_exp.text.null_text import NullText
+from treg_exp.text.policy import TextPolicy
+from treg_exp.text.prompt_rule import PromptRule
+
+SLOTS: Mapping[str, type] = {
+    "guidance": Guidance, "null_text": NullText, "prompt_rule": PromptRule, "text_match": TextMatch
+}  # fmt: skip
+
+
+def build_variants(cfg: DictConfig) -> tuple[dict[str, Variant], dict[str, dict[str, str]]]:
+    """The variants by name, and for each where its texts and rules stand in the configuration."""
+    nodes = _variant_nodes(cfg)
+    places = {name: _places(name, node, cfg) for name, node in nodes.items()}
+    return {name: _variant(name, node, cfg, places[name]) for name, node in nodes.items()}, places
+
+
+def _variant_nodes(cfg: DictConfig) -> Mapping[str, Any]:
+    """The nodes of the variants by name; without any, one of the groups above."""
+    nodes: Any = cfg.variants or {"own": None}
+    if not isinstance(nodes, Mapping):
+        raise ConfigError(f"variants={nodes}: must be a mapping of names to variants")
+    return nodes
+
+
+def _places(name: str, node: DictConfig | None, cfg: DictConfig) -> dict[str, str]:
+    """Where the texts and the rules of a variant stand: in itself where it names them, else in the groups above."""
+    allowed = ("prompt", *SLOTS, "texts", "optional")
+    if not isinstance(node, DictConfig | None):
+        raise ConfigError(f"variants.{name}={node}: must be a mapping with any of {', '.join(allowed)}")
+    if unknown := set(node or {}) - set(allowed):
+        raise ConfigError(f"variants.{name}.{sorted(unknown)[0]}: unknown; a variant has {', '.join(allowed)}")
+    node, own = node or OmegaConf.create({}), f"variants.{name}"
+    groups = {group: group if node.get(group) is None else f"{own}.{group}" for group in ("prompt", *SLOTS)}
+    texts = {f"texts.{role}": f"texts.{role}" for role in cfg.texts}
+    return {**groups, **texts, **{f"texts.{role}": f"{own}.texts.{role}" for role in node.get("texts", {})}}
+
+
+def _variant(name: str, node: DictConfig | None, cfg: DictConfig, places: Mapping[str, str]) -> Variant:
+    """A variant: its own prompt, texts and rules where it names them, else those of the groups."""
+
+    def piece(group: str, kind: type) -> Any:
+        own = None if node is None else node.get(group)
+        if own is None:
+            return build(cfg[group], group, kind)
+        if isinstance(own, str):
+            key = f"variants.{name}.{group}"
+            raise ConfigError(f"{key}={own}: a variant gets an option of a group with '+{group}@{key}={own}'")
+        if isinstance(own, DictConfig) and "_target_" not in own:  # some values only: the others are the group's
+            own = OmegaConf.create({**cfg[group], **own})
+        return build(own, places[group], kind)
+
+    optional = node.get("optional", False) if node else False
+    if not isinstance(optional, bool):
+        raise ConfigError(f"variants.{name}.optional={optional}: must be true or false")
+    roles = {**cfg.texts, **(node.get("texts", {}) if node else {})}
+    texts = {role: build(text, places[f"texts.{role}"], Prompt) for role, text in roles.items()}
+    policy = TextPolicy(**{slot: piece(slot, kind) for slot, kind in SLOTS.items()})
+    return Variant(name, {**texts, "prompt": piece("prompt", Prompt)}, policy, optional)
+
+
+def check_texts(source: Source, variants: Mapping[str, Variant], places: Mapping[str, Mapping[str, str]]) -> None:
+    """Resolve the texts of every variant that must have them all, so that a missing one is named with its prompt."""
+    table = text_table(source)
+    for name, variant in variants.items():
+        for role, prompt in {} if variant.optional else variant.texts.items():
+            with errors_at(places[name]["prompt" if role == "prompt" else f"texts.{role}"]):
+                prompt.resolve(table)
