@@ -13,7 +13,8 @@ import torch
 
 from tests.conftest import DATA
 from treg_exp import cli, doctor
-from treg_exp.doctor import ASSETS, HASHES, SHIPPED, Finding, read_hashes, write_hashes
+from treg_exp.doctor import Finding
+from treg_exp.shipped import ASSETS, HASHES, SHIPPED, read_hashes, write_hashes
 
 WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
 
@@ -196,7 +197,7 @@ def test_a_wandb_that_fails(trial: str, reason: str, monkeypatch: pytest.MonkeyP
 
 
 def test_the_command(assets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch) -> None:
-    monkeypatch.setattr(doctor, "ASSETS", assets)
+    monkeypatch.setattr("treg_exp.shipped.ASSETS", assets)
     for name in ("check_versions", "check_device", "check_wandb"):
         monkeypatch.setattr(doctor, name, lambda: iter(()))
     command = ["doctor", "--run-dir", str(tmp_path / "runs")]

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from treg_exp.noise import generator
 from treg_exp.metrics.networks.lpips import LPIPS, load_lpips
+from treg_exp.noise import generator
 from treg_exp.recipes.emoji64.lpips_weights import converted, read_arrays
 
 

@@ -32,6 +32,11 @@ def run(cfg: DictConfig) -> float | None:
         RunFailedError: some work items failed; what was finished is kept.
     """
     quiet()
+    if cfg.get("mode") == "fit":
+        from treg_exp.training.fit import fit
+
+        fit(cfg)
+        return None
     experiment = Experiment.from_config(cfg)
     from treg_exp.engine.processes import check_launch, is_first
 

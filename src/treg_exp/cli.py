@@ -58,7 +58,8 @@ def _add_train_prior(commands: argparse._SubParsersAction[argparse.ArgumentParse
     command = commands.add_parser(
         "train-prior",
         help="train and export the small emoji prior that ships with the package",
-        description="Train the emoji prior stage by stage. The same command continues a training that was cut off.",
+        description="Train the emoji prior stage by stage, as `python run.py mode=fit recipe=emoji64/STAGE` does. The "
+        "same command continues a training that was cut off.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = command.add_argument
@@ -98,35 +99,9 @@ def _add_train_prior(commands: argparse._SubParsersAction[argparse.ArgumentParse
 
 
 def _train_prior(arguments: argparse.Namespace) -> int:
-    from treg_exp.recipes.emoji64.corpus import load_corpus
-    from treg_exp.recipes.emoji64.recipe import Recipe
+    from treg_exp.recipes.emoji64.command import train_prior
 
-    names = ("minutes", "steps", "batch_size", "seed", "precision", "device")
-    recipe = Recipe(
-        corpus=load_corpus(arguments.data_dir),
-        folder=arguments.out,
-        start_from=arguments.start_from,
-        wishes={name: getattr(arguments, name) for name in names},
-    )
-    for stage in STAGES if arguments.stage == "all" else (arguments.stage,):
-        if stage == "export":
-            from treg_exp.recipes.emoji64.export import export
-
-            export(recipe, arguments.export_dir)
-        elif stage == "figures":
-            from treg_exp.recipes.emoji64.export import measure
-
-            measure(recipe, arguments.export_dir)
-        elif stage == "test-set":
-            from treg_exp.recipes.emoji64.testset import write_test_set
-
-            write_test_set(recipe.corpus, Path(__file__).parent / "assets" / "emoji_test")
-        elif stage == "validation-set":
-            from treg_exp.recipes.emoji64.testset import write_validation_set
-
-            write_validation_set(recipe.corpus, arguments.out / "validation")
-        else:
-            recipe.train(stage)
+    train_prior(**{name: value for name, value in vars(arguments).items() if name not in ("command", "run")})
     return 0
 
 
@@ -146,7 +121,8 @@ def _add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 
 def _doctor(arguments: argparse.Namespace) -> int:
-    from treg_exp.doctor import ASSETS, SHIPPED, doctor, write_hashes
+    from treg_exp.doctor import doctor
+    from treg_exp.shipped import ASSETS, SHIPPED, write_hashes
 
     if arguments.write_hashes:
         for name in SHIPPED:

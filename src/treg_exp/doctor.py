@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import platform
 import shlex
@@ -15,13 +14,11 @@ from importlib import import_module, metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from treg_exp.shipped import ASSETS, HASHES, SHIPPED, file_hash, read_hashes
+
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
-ASSETS = Path(__file__).parent / "assets"
-SHIPPED = ("emoji64", "emoji_test", "judge", "lpips")
-HASHES = "sha256.txt"
-TEXT_FILES = (".json", ".csv", ".txt")
 WANDB_SECONDS = 120  # a slow disk needs many for the first import
 # A run in a folder of its own, as the mirror opens it; the last line of an error is its name and message.
 WANDB_TRIAL = """
@@ -215,33 +212,3 @@ def check_wandb() -> Iterator[Finding]:
     else:
         reason = (done.stderr.strip().splitlines() or ["nothing was written"])[-1]
         yield Finding(False, f"no offline run ({reason}): {advice}")
-
-
-def write_hashes(folder: Path) -> Path:
-    """Write ``sha256.txt`` beside the files of a shipped folder, in the format of the ``sha256sum`` command.
-
-    Call it whenever the files change on purpose. Markdown and hidden files are left out: they change no result.
-
-    Args:
-        folder: the prior or the test set.
-
-    Returns:
-        The hash file.
-    """
-    from treg_exp.files import write_text
-
-    names = (file.relative_to(folder) for file in folder.rglob("*") if file.is_file() and file.suffix != ".md")
-    listed = sorted(n.as_posix() for n in names if n.as_posix() != HASHES and not any(p[0] == "." for p in n.parts))
-    return write_text(folder / HASHES, "".join(f"{file_hash(folder / name)}  {name}\n" for name in listed))
-
-
-def read_hashes(folder: Path) -> dict[str, str]:
-    """Hashes by relative path, as :func:`write_hashes` wrote them."""
-    lines = (folder / HASHES).read_text(encoding="utf-8").splitlines()
-    return {name: value for value, _, name in (line.partition("  ") for line in lines)}
-
-
-def file_hash(file: Path) -> str:
-    """SHA-256 in hex; of text, whichever line ends a checkout gave it."""
-    data = file.read_bytes()
-    return hashlib.sha256(data.replace(b"\r\n", b"\n") if file.suffix in TEXT_FILES else data).hexdigest()

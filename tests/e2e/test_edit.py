@@ -15,7 +15,7 @@ def test_inversion_comes_back_and_another_text_changes_the_picture(tmp_path: Pat
     run("experiment=edit", "data.limit=2", "logger=csv", f"run_dir={tmp_path}/r")
     rows = {(row["sample_id"], row["variant"]): row for row in read_rows(tmp_path / "r")}
     assert len(rows) == 4
-    for (sample_id, variant), row in rows.items():
+    for (_, variant), row in rows.items():
         assert row["residual"] is None, "nothing is measured"
         assert (row["nfe"], row["encodes"], row["decodes"]) == (100, 1, 1)
         assert row["psnr"] > 25 if variant == "round_trip" else row["psnr"] < 22

@@ -77,5 +77,5 @@ def test_values_do_not_depend_on_the_batch() -> None:
 
 
 def test_images_are_refused() -> None:
-    with pytest.raises(ValueError, match="^snr=SNR: judges audio, and the prior makes image"):
+    with pytest.raises(ValueError, match=r"^snr=SNR: judges audio, and the prior makes image"):
         check_metrics({"snr": SNR()}, "image")

@@ -211,13 +211,15 @@ def test_values_do_not_depend_on_the_batch() -> None:
 def test_mistakes_are_refused() -> None:
     with pytest.raises(ValueError, match=r"^target=\(4, 3, 24, 1\): restored .* \(4, 3, 24, 20\)"):
         batch(4, target=torch.zeros(4, 3, 24, 1))
-    with pytest.raises(ValueError, match="^texts=1: must be one .* 4 signals"):
+    with pytest.raises(ValueError, match=r"^texts=1: must be one .* 4 signals"):
         batch(4, texts=[{}])
-    with pytest.raises(FieldError, match="^again=PSNR: fills the column psnr, which psnr fills already"):
+    with pytest.raises(FieldError, match=r"^again=PSNR: fills the column psnr, which psnr fills already"):
         check_metrics({"psnr": PSNR(), "again": PSNR()}, "image")
-    with pytest.raises(FieldError, match="^align=TextAlignment: fills the column nfe, which the run itself fills already"):
+    with pytest.raises(
+        FieldError, match=r"^align=TextAlignment: fills the column nfe, which the run itself fills already"
+    ):
         check_metrics({"align": TextAlignment({"nfe": "caption"})}, "image", taken=["nfe"])
-    with pytest.raises(FieldError, match="^psnr=PSNR: judges image, and the prior makes audio"):
+    with pytest.raises(FieldError, match=r"^psnr=PSNR: judges image, and the prior makes audio"):
         check_metrics({"residual": Residual(), "psnr": PSNR()}, "audio")
 
 

@@ -1,7 +1,7 @@
 """TReg against recorded outputs of the original implementation.
 
-The vectors beside the tests keep every fourth pixel of the image; a full set, or any other case of TReg, is replayed with
-`pytest tests/parity --vectors DIR`, which prints the largest difference of each case.
+The vectors beside the tests keep every fourth pixel of the image. A full set, or any other case of TReg, is replayed
+with `pytest tests/parity --vectors DIR`, which prints the largest difference of each case.
 """
 
 from __future__ import annotations

@@ -2,44 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
-from diffusers import AutoencoderKL
-from torch import Tensor
+from torch import Tensor, nn
 
 from treg_exp.metrics.fidelity import psnr
 from treg_exp.metrics.networks.lpips import load_lpips
 from treg_exp.recipes.emoji64.augment import jitter
-from treg_exp.recipes.emoji64.corpus import Corpus
-from treg_exp.recipes.emoji64.settings import StageSettings
-from treg_exp.recipes.emoji64.stage import TrainingStage, silence_residual_branches
-
-LATENT_CHANNELS = 4
-
-
-def build_autoencoder(widths: tuple[int, ...] = (24, 32, 64)) -> AutoencoderKL:
-    """Build the untrained autoencoder; three levels make a factor of four.
-
-    Args:
-        widths: channels per level, fine to coarse.
-    """
-    network = AutoencoderKL(
-        down_block_types=("DownEncoderBlock2D",) * len(widths),
-        up_block_types=("UpDecoderBlock2D",) * len(widths),
-        block_out_channels=widths,
-        layers_per_block=1,
-        latent_channels=LATENT_CHANNELS,
-        norm_num_groups=8,
-        mid_block_add_attention=False,
-        sample_size=64,
-    )
-    silence_residual_branches(network)
-    # A posterior that starts with unit deviation drowns the first hundreds of steps in noise.
-    torch.nn.init.constant_(network.quant_conv.bias[LATENT_CHANNELS:], -6.0)
-    return network
+from treg_exp.recipes.emoji64.corpus import CorpusFolder
+from treg_exp.recipes.emoji64.networks import build_autoencoder
+from treg_exp.recipes.emoji64.pictures import PictureObjective
+from treg_exp.recipes.emoji64.trained import TrainedStages
 
 
-class AutoencoderStage(TrainingStage):
+class AutoencoderObjective(PictureObjective):
     """First both halves, so that the latents suit a denoiser; then the decoder alone, so that pictures look right.
 
     Both phases take the L1 of pixels and of their differences. The first adds a slight KL term and the same loss
@@ -47,48 +25,55 @@ class AutoencoderStage(TrainingStage):
     al., arXiv 2502.14831). Without it half of the latent's variance lies in its finest frequencies, where a picture
     has a sixth, and a denoiser has to learn noise-like codes instead of shapes. The second adds LPIPS.
 
-    Attributes:
+    Args:
+        corpus: where pictures and split are.
+        stages: where a prior to start from is named.
+        widths: channels per level, fine to coarse.
         gradient_weight: weight of the L1 between neighbouring-pixel differences, which keeps outlines sharp.
         half_size_weight: weight of the half-size copy's loss.
         kl_weight: weight of the KL divergence from the unit normal, in nats per picture.
         perceptual_weight: weight of LPIPS.
-        locked_from: share of the budget after which the encoder stays as it is. A denoiser that has learnt its
-            latents needs 0.
+        locked_from: share of the budget after which the encoder stays as it is. Always 0 with a prior to start from:
+            its denoiser has learnt these latents.
     """
-
-    any_style = True
 
     def __init__(
         self,
-        corpus: Corpus,
-        settings: StageSettings,
-        network: AutoencoderKL | None = None,
+        corpus: CorpusFolder,
+        stages: TrainedStages,
+        widths: Sequence[int] = (24, 32, 64),
         gradient_weight: float = 0.5,
         half_size_weight: float = 1.5,
         kl_weight: float = 4e-6,
         perceptual_weight: float = 0.2,
         locked_from: float = 0.6,
     ) -> None:
-        super().__init__(network or build_autoencoder(), corpus, settings)
+        super().__init__(build_autoencoder(widths), corpus)
+        stages.begin({"vae": self.network})
         self.gradient_weight = gradient_weight
         self.half_size_weight = half_size_weight
         self.kl_weight = kl_weight
         self.perceptual_weight = perceptual_weight
-        self.locked_from = locked_from
+        self.locked_from = 0.0 if stages.start_from else locked_from
+        self.locked = False
 
-    def loss(self, generator: torch.Generator, count: int) -> Tensor:
+    def advance(self, progress: float, average: nn.Module) -> None:
+        """Lock the encoder when it is time."""
+        self.locked = progress >= self.locked_from
+        if self.locked:
+            self.lock(average, "encoder", "quant_conv")
+
+    def loss(self, batch: Tensor, generator: torch.Generator) -> Tensor:
         """Reconstruction loss of jittered training pictures through one posterior sample."""
-        images = self.corpus.as_float(self.draw_indices(generator, count))
+        images = self.corpus.as_float(batch.cpu())
         everything = torch.ones(len(images), dtype=torch.bool)
         images = jitter(images, generator, shift=6.0, scale=(0.75, 1.15), flip=everything).to(self.device)
-        if locked := self.progress >= self.locked_from:
-            self.lock("encoder", "quant_conv")
         posterior = self.network.encode(images).latent_dist
         noise = torch.randn(posterior.mean.shape, generator=generator).to(self.device)
         latents = posterior.mean + posterior.std * noise
         decoded = self.network.decode(latents).sample
         loss: Tensor = self._difference(decoded, images)
-        if locked:
+        if self.locked:
             loss = loss + self.perceptual_weight * load_lpips().to(self.device)(decoded, images).mean()
             return loss
         small = self.network.decode(F.avg_pool2d(latents, 2)).sample
@@ -105,10 +90,10 @@ class AutoencoderStage(TrainingStage):
     @torch.no_grad()
     def figures(self) -> dict[str, float]:
         """Over 100 held-out pictures: mean PSNR in dB and LPIPS, standard deviation and coarse share of the latents."""
-        images = self.corpus.as_float(self.held_out_indices[:: max(1, len(self.held_out_indices) // 100)])
+        images = self.corpus.as_float(self.held_out[:: max(1, len(self.held_out) // 100)])
         images = images.to(self.device)
-        latents = self.average.encode(images).latent_dist.mean
-        decoded = self.average.decode(latents).sample.clamp(-1.0, 1.0)
+        latents = self.network.encode(images).latent_dist.mean
+        decoded = self.network.decode(latents).sample.clamp(-1.0, 1.0)
         return {
             "psnr": psnr(decoded, images).mean().item(),
             "lpips": load_lpips().to(self.device)(decoded, images).mean().item(),

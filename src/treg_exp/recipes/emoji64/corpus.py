@@ -6,7 +6,7 @@ import json
 import os
 from collections import Counter
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ from treg_exp.recipes.emoji64.augment import may_flip
 from treg_exp.recipes.emoji64.captions import STYLES
 from treg_exp.recipes.emoji64.iconify import names_by_codepoint, read_icon_set
 from treg_exp.recipes.emoji64.sources import ALL_ARTWORKS, ARTWORKS, ICON_SETS, Picture, fetch, read_artwork
-from treg_exp.recipes.emoji64.split import Split, draw_split
+from treg_exp.recipes.emoji64.split import HELD_OUT, TEST, Split, draw_split
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,10 @@ class Corpus:
     images: Tensor
     pictures: tuple[Picture, ...]
     split: Split
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Corpus:
+        """Itself: it never changes, and averaging the weights of a training copies whatever belongs to it."""
+        return self
 
     @cached_property
     def names(self) -> list[str]:
@@ -67,15 +71,27 @@ class Corpus:
         return self.images[indices].float() / 127.5 - 1.0
 
 
-def load_corpus(data_dir: Path) -> Corpus:
-    """Load the cache in ``data_dir``; on first use fetch the artworks with npm and fill it.
+@dataclass(frozen=True)
+class CorpusFolder:
+    """Where the corpus is kept, and how much of it no stage may see.
 
-    Args:
-        data_dir: folder for tarballs, unpacked packages and the cache.
-
-    Returns:
-        The corpus with its fixed split.
+    Attributes:
+        data_dir: folder for tarballs, unpacked packages and the cache, which is filled on first use.
+        held_out: pictures that no stage sees.
+        test: how many of these are the test set.
     """
+
+    data_dir: str | Path
+    held_out: int = HELD_OUT
+    test: int = TEST
+
+    def load(self) -> Corpus:
+        """The corpus with its split, read once per process; artworks that are missing are fetched with npm."""
+        return _load(Path(self.data_dir), self.held_out, self.test)
+
+
+@lru_cache(maxsize=1)  # data module and objective of a stage ask for the same one
+def _load(data_dir: Path, held_out: int, test: int) -> Corpus:
     array_file, text_file = data_dir / "pictures.npz", data_dir / "pictures.json"
     if not (array_file.is_file() and text_file.is_file()):
         _build_cache(data_dir, array_file, text_file)
@@ -83,7 +99,7 @@ def load_corpus(data_dir: Path) -> Corpus:
     pictures = tuple(Picture(**{**entry, "aliases": tuple(entry["aliases"])}) for entry in raw)
     with np.load(array_file) as arrays:
         images = torch.from_numpy(arrays["images"]).permute(0, 3, 1, 2).contiguous()
-    return Corpus(images, pictures, draw_split(pictures))
+    return Corpus(images, pictures, draw_split(pictures, held_out, test))
 
 
 def _build_cache(data_dir: Path, array_file: Path, text_file: Path) -> None:

@@ -1,7 +1,7 @@
 """Find other things that a measurement of 8 x 8 pixels can hardly tell from a given picture.
 
 The search is code and gives candidates with figures; which candidate a person would believe is a choice by eye, kept
-in `treg_exp.recipes.emoji64.counterfactuals_chosen`. All figures are RMSE over the values of an array, in units of [-1, 1].
+in `counterfactuals_chosen`. All figures are RMSE over the values of an array, in units of [-1, 1].
 
     python -m treg_exp.recipes.emoji64.counterfactuals --data-dir train/data --sheets /tmp/sheets
 
@@ -19,11 +19,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from treg_exp.signals.image import save_png
 from treg_exp.operators.linear.bicubic import BicubicDownsampling
-from treg_exp.recipes.emoji64.corpus import Corpus, load_corpus
+from treg_exp.recipes.emoji64.corpus import Corpus, CorpusFolder
 from treg_exp.recipes.emoji64.counterfactuals_chosen import CHOSEN
 from treg_exp.recipes.emoji64.nearest import SAME
+from treg_exp.signals.image import save_png
 
 #: The measurement by which the search goes: `task=sr_x8`, without its noise (sigma 0.01).
 FACTOR = 8
@@ -192,4 +192,4 @@ if __name__ == "__main__":
     parser.add_argument("--count", type=int, default=12, help="candidates per picture")
     parser.add_argument("--sheets", type=Path, default=None, help="folder for sheets (default: none drawn)")
     options = parser.parse_args()
-    report(load_corpus(options.data_dir), options.count, options.sheets)
+    report(CorpusFolder(options.data_dir).load(), options.count, options.sheets)

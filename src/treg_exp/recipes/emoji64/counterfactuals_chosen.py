@@ -1,4 +1,4 @@
-"""The choice by eye among the candidates of `treg_exp.recipes.emoji64.counterfactuals`: one other thing per test picture.
+"""The choice by eye among the candidates of `counterfactuals`: one other thing per test picture.
 
 Rules of the choice: another thing (or, for faces, clearly another expression) that the same artist drew; no variant or
 synonym of what the picture shows; believable at 8 x 8 pixels; among those a near measurement.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 import json
 import shutil
 from collections.abc import Iterator
@@ -12,34 +11,33 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from diffusers import UNet2DConditionModel
 
-from treg_exp.doctor import ASSETS, write_hashes
 from treg_exp.files import write_json, write_text
-from treg_exp.signals.image import save_png
 from treg_exp.metrics.networks.judge import load_judge
-from treg_exp.priors.layout import PREPROCESSOR, training_scheduler
-from treg_exp.priors.loading import load_clip
+from treg_exp.priors.image_text.folder_clip import FolderClip
+from treg_exp.priors.small import PREPROCESSOR, training_scheduler
+from treg_exp.recipes.emoji64.corpus import Corpus
 from treg_exp.recipes.emoji64.evaluate import evaluate
-from treg_exp.recipes.emoji64.fit import checkpoint_file, load_stage
 from treg_exp.recipes.emoji64.judgecard import judge_card
 from treg_exp.recipes.emoji64.modelcard import model_card, training_record
+from treg_exp.recipes.emoji64.retrieval import held_out_hits
 from treg_exp.recipes.emoji64.samples import PAIRS, SHEET_PROMPTS, contact_sheet, draw_samples, sheet_of_pairs
-from treg_exp.recipes.emoji64.unet import PREDICTION, build_unet
+from treg_exp.recipes.emoji64.trained import TrainedStages
+from treg_exp.shipped import ASSETS, write_hashes
+from treg_exp.signals.image import save_png
 
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
 
-    from treg_exp.recipes.emoji64.recipe import Recipe
 
-
-def export(recipe: Recipe, target: Path | None = None, figures: bool = True) -> Path:
+def export(corpus: Corpus, stages: TrainedStages, target: Path | None = None, figures: bool = True) -> Path:
     """Export the averaged weights of the prior in half precision, and of the judge beside it if it was trained.
 
     Each folder is written beside its target under another name and moved over it when it is complete.
 
     Args:
-        recipe: whose stages to export.
+        corpus: pictures and split.
+        stages: what to export.
         target: folder to replace; None for the package's own ``assets/emoji64``.
         figures: measure, draw the sheet of samples and write the model card (minutes on a CPU).
 
@@ -47,46 +45,48 @@ def export(recipe: Recipe, target: Path | None = None, figures: bool = True) -> 
         The folder of the prior; that of the judge is called ``judge`` and lies beside it.
     """
     target = target or ASSETS / "emoji64"
-    judge = export_judge(recipe, target.with_name("judge"))
+    judge = export_judge(corpus, stages, target.with_name("judge"))
     with _replacing(target) as partial:
-        _write_weights(recipe, partial)
+        _write_weights(corpus, stages, partial)
         if figures:
-            _write_card(recipe, partial, judge)
+            _write_card(corpus, stages, partial, judge)
     return target
 
 
-def measure(recipe: Recipe, target: Path | None = None) -> None:
+def measure(corpus: Corpus, stages: TrainedStages, target: Path | None = None) -> None:
     """Measure an exported prior again and write its sheets, figures and card anew; the weights stay.
 
     Args:
-        recipe: its corpus; what its stages took, where they were trained in its folder.
+        corpus: pictures and split.
+        stages: tell what they took, where they were trained in their folder.
         target: the folder of the prior, with the judge beside it; None for the package's own ``assets/emoji64``.
     """
     target = target or ASSETS / "emoji64"
     judge = target.with_name("judge")
-    record_of = dataclasses.replace(recipe, start_from=recipe.start_from or target)
-    _write_card(record_of, target, judge if judge.is_dir() else ASSETS / "judge")
+    record_of = TrainedStages(stages.out, stages.start_from or target)
+    _write_card(corpus, record_of, target, judge if judge.is_dir() else ASSETS / "judge")
     write_hashes(target)
     print(f"measured {target}", flush=True)
 
 
-def export_judge(recipe: Recipe, target: Path) -> Path:
+def export_judge(corpus: Corpus, stages: TrainedStages, target: Path) -> Path:
     """Export the averaged weights of the evaluation model in half precision.
 
     Args:
-        recipe: whose stage to export.
+        corpus: pictures and split.
+        stages: one of which it is.
         target: folder to replace.
 
     Returns:
         The folder; that of the judge in the package if the stage was never trained.
     """
-    if not checkpoint_file(recipe.settings("judge").folder).is_file():
+    if not stages.is_trained("judge"):
         print("the judge was not trained: nothing is exported for it, and the package's measures", flush=True)
         return ASSETS / "judge"
-    stage = load_stage(recipe.judge())
+    judge = stages.judge()
     with _replacing(target) as partial:
-        stage.average.judge.save(partial)
-        write_text(partial / "README.md", judge_card(recipe, stage.figures()))
+        judge.save(partial)
+        write_text(partial / "README.md", judge_card(corpus, stages.folder("judge"), held_out_hits(judge, corpus)))
     return target
 
 
@@ -107,18 +107,33 @@ def load_pipeline(folder: Path) -> StableDiffusionPipeline:
     )
 
 
-def _write_weights(recipe: Recipe, folder: Path) -> None:
+def load_clip(folder: Path, text_encoder: Any, tokenizer: Any) -> FolderClip:
+    """CLIP of an exported prior: its image tower beside the text tower of its pipeline.
+
+    Args:
+        folder: of the prior.
+        text_encoder: of the pipeline.
+        tokenizer: likewise.
+    """
+    from transformers import ConvNextModel
+
+    statistics = json.loads((folder / "image_encoder" / "preprocessor_config.json").read_text())
+    tower = ConvNextModel.from_pretrained(folder / "image_encoder", dtype=torch.float32)
+    return FolderClip(tower, text_encoder, tokenizer, statistics["image_mean"], statistics["image_std"])
+
+
+def _write_weights(corpus: Corpus, stages: TrainedStages, folder: Path) -> None:
     from diffusers import StableDiffusionPipeline
 
-    vae = _half(recipe.trained(recipe.autoencoder()).average)
-    vae.register_to_config(scaling_factor=recipe.scaling_factor())
-    towers = recipe.trained(recipe.clip()).average
+    vae = _half(stages.autoencoder())
+    vae.register_to_config(scaling_factor=stages.scaling_factor(corpus))
+    towers = stages.towers()
     pipe = StableDiffusionPipeline(
         vae=vae,
         text_encoder=_half(towers.text_encoder),
-        tokenizer=recipe.tokenizer(),
-        unet=_half(_trained_unet(recipe)),
-        scheduler=training_scheduler(PREDICTION),
+        tokenizer=stages.tokenizer(),
+        unet=_half(stages.denoiser()),
+        scheduler=training_scheduler(stages.prediction()),
         safety_checker=None,
         feature_extractor=None,
         image_encoder=None,  # the pipeline would not use it, and warns of towers other than CLIP's
@@ -133,30 +148,15 @@ def _write_weights(recipe: Recipe, folder: Path) -> None:
     write_json(folder / "image_encoder" / "preprocessor_config.json", PREPROCESSOR)
 
 
-def _trained_unet(recipe: Recipe) -> Any:
-    """The averaged denoiser, read without encoding the corpus, which only its training needs."""
-    file = checkpoint_file(recipe.settings("unet").folder)
-    if recipe.start_from and not file.is_file():
-        if conflict := recipe.prediction_conflict():
-            raise ValueError(f"{conflict}, and {file} does not exist: train this stage first")
-        return UNet2DConditionModel.from_pretrained(recipe.start_from / "unet")
-    state = torch.load(file, map_location="cpu", weights_only=True)
-    prefix = "average."
-    weights = {name[len(prefix) :]: value for name, value in state["state_dict"].items() if name.startswith(prefix)}
-    unet = build_unet()
-    unet.load_state_dict(weights)
-    return unet
-
-
 def _half(network: Any) -> Any:
     return copy.deepcopy(network).to(memory_format=torch.contiguous_format).half().eval()
 
 
-def _write_card(recipe: Recipe, folder: Path, judge: Path) -> None:
+def _write_card(corpus: Corpus, stages: TrainedStages, folder: Path, judge: Path) -> None:
     pipe = load_pipeline(folder)
-    clip = load_clip(folder / "image_encoder", pipe.text_encoder, pipe.tokenizer)
+    clip = load_clip(folder, pipe.text_encoder, pipe.tokenizer)
     encoders = {"clip": clip, "judge": load_judge(judge)}
-    corpus, measured = recipe.corpus, evaluate(pipe, recipe.corpus, encoders)
+    measured, record = evaluate(pipe, corpus, encoders), training_record(stages)
     worst, copies = measured.worst(PAIRS), measured.copies(PAIRS)
     sheets = {
         "samples": contact_sheet(draw_samples(pipe, list(SHEET_PROMPTS))),
@@ -166,9 +166,9 @@ def _write_card(recipe: Recipe, folder: Path, judge: Path) -> None:
     for name, sheet in sheets.items():
         save_png(sheet, folder / f"{name}.png")
     figures = measured.figures()
-    tables = {"all": figures, "categories": measured.by_category(), "training": training_record(recipe)}
+    tables = {"all": figures, "categories": measured.by_category(), "training": record}
     write_json(folder / "figures.json", tables)
-    write_text(folder / "README.md", model_card(recipe, measured))
+    write_text(folder / "README.md", model_card(corpus, record, measured, pipe.scheduler.config.prediction_type))
     print("  ".join(f"{name} {figure['mean']:g}" for name, figure in figures.items()), flush=True)
 
 

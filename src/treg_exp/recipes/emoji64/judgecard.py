@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
-from treg_exp.recipes.emoji64.fit import metric_rows
+from treg_exp.recipes.emoji64.corpus import Corpus
 from treg_exp.recipes.emoji64.modelcard import licence_table
-
-if TYPE_CHECKING:
-    from treg_exp.recipes.emoji64.recipe import Recipe
+from treg_exp.training.folder import TrainingFolder
 
 _CARD = """\
 # judge: an image-text encoder for evaluation
@@ -51,24 +48,24 @@ independent of the prior's weights, not of its world.
 """
 
 
-def judge_card(recipe: Recipe, figures: Mapping[str, float]) -> str:
+def judge_card(corpus: Corpus, folder: TrainingFolder, figures: Mapping[str, float]) -> str:
     """The README of an exported judge.
 
     Args:
-        recipe: whose stage was exported.
-        figures: what the stage measures on held-out pictures.
+        corpus: pictures and split.
+        folder: where it was trained.
+        figures: what it finds on held-out pictures, ``top1`` and ``top5``.
     """
-    corpus, settings = recipe.corpus, recipe.settings("judge").kept()
-    rows = metric_rows(settings.folder / "metrics.csv")
-    last = rows[-1] if rows else {}
+    settings, rows = folder.settings(), folder.figures()
+    steps, minutes = (f"{rows[-1]['step']:.0f}", f"{rows[-1]['minutes']:.2f}") if rows else ("?", "?")
     return _CARD.format(
         names=len(corpus.names),
         pictures=len(corpus.split.train) + len(corpus.split.further),
         held_out=len(corpus.split.held_out),
         licences=licence_table(),
-        seed=settings.seed,
-        batch=settings.batch_size,
-        steps=last.get("step", "?"),
-        minutes=last.get("minutes", "?"),
+        seed=settings["seed"],
+        batch=settings["data"]["batch_size"],
+        steps=steps,
+        minutes=minutes,
         **figures,
     )

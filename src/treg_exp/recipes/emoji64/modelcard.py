@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from treg_exp.files import read_json
+from treg_exp.recipes.emoji64.corpus import Corpus
 from treg_exp.recipes.emoji64.evaluate import Evaluation, Figures
-from treg_exp.recipes.emoji64.fit import metric_rows
 from treg_exp.recipes.emoji64.nearest import SAME
 from treg_exp.recipes.emoji64.samples import PAIRS, SHEET_PROMPTS
 from treg_exp.recipes.emoji64.sources import ALL_ARTWORKS
-
-if TYPE_CHECKING:
-    from treg_exp.recipes.emoji64.recipe import Recipe
+from treg_exp.recipes.emoji64.trained import TrainedStages
 
 _COMMAND = "treg-exp train-prior --stage figures"
 
@@ -35,10 +34,10 @@ pipe(["red apple, fluent style"], guidance_scale=4.0, num_inference_steps=50).im
 | folder | what | conventions |
 |---|---|---|
 | `vae/` | autoencoder, 64 x 64 x 3 to 16 x 16 x 4 | pictures in [-1, 1]; `scaling_factor` in its config |
-| `unet/` | denoiser, predicts v | cross-attention on the text encoder's token embeddings |
+| `unet/` | denoiser, `{prediction}` | cross-attention on the text encoder's token embeddings |
 | `text_encoder/`, `tokenizer/` | CLIP text model, 32 tokens | text feature: normalised `pooler_output`, no projection |
 | `image_encoder/` | ConvNeXt, no part of the pipeline | normalised `pooler_output`; takes [-1, 1] as it is |
-| `scheduler/` | DDIM, schedule of Stable Diffusion 1.5, `v_prediction` | scaled linear 0.00085 to 0.012, 1000 steps |
+| `scheduler/` | DDIM, schedule of Stable Diffusion 1.5, `{prediction}` | scaled linear 0.00085 to 0.012, 1000 steps |
 
 Text features, image features and token embeddings all have {width} dimensions. The text feature is the embedding of the
 last token, so this one shares the space of the image features; the other tokens were never trained to.
@@ -137,23 +136,28 @@ _FAILURES = (
 )
 
 
-def model_card(recipe: Recipe, measured: Evaluation) -> str:
+def model_card(
+    corpus: Corpus, record: Mapping[str, Mapping[str, Any]], measured: Evaluation, prediction: str = "v_prediction"
+) -> str:
     """The README of an exported prior.
 
     Args:
-        recipe: whose stages were exported.
+        corpus: pictures and split.
+        record: what `training_record` told.
         measured: what `evaluate` returned.
+        prediction: what the denoiser predicts.
     """
-    corpus, figures = recipe.corpus, measured.figures()
+    figures = measured.figures()
     return _CARD.format(
         width=128,
+        prediction=prediction,
         names=len(corpus.names),
         pictures=len(corpus.split.train) + len(corpus.split.held_out),
         held_out=len(corpus.split.held_out),
         test=len(corpus.split.test),
         further=len(corpus.split.further),
         licences=licence_table(),
-        training=_training_table(training_record(recipe)),
+        training=_training_table(record),
         command=_COMMAND,
         chance=1 / len(corpus.names),
         chance5=5 / len(corpus.names),
@@ -195,34 +199,34 @@ def licence_table() -> str:
     )
 
 
-def training_record(recipe: Recipe) -> dict[str, dict[str, Any]]:
-    """What the last sitting of each stage took: in this folder, else as the prior that was started from tells.
+def training_record(stages: TrainedStages) -> dict[str, dict[str, Any]]:
+    """What the last sitting of each stage took: in its folder, else as the prior that was started from tells.
 
     Args:
-        recipe: whose stages were exported.
+        stages: that were exported.
 
     Returns:
-        Stage -> ``steps``, ``minutes``, ``batch``, ``rate``, ``seed`` and ``figures``, the last row of its metrics.
+        Stage -> ``steps``, ``minutes``, ``batch``, ``rate``, ``seed`` and ``figures``, those of the last validation.
     """
     record: dict[str, dict[str, Any]] = {}
-    if recipe.start_from and (recipe.start_from / "figures.json").is_file():
-        record = read_json(recipe.start_from / "figures.json").get("training", {})
+    if stages.prior and (stages.prior / "figures.json").is_file():
+        record = read_json(stages.prior / "figures.json").get("training", {})
     for stage in ("autoencoder", "clip", "unet"):
-        settings = recipe.settings(stage).kept()
-        if rows := metric_rows(settings.folder / "metrics.csv"):
-            last = rows[-1]
+        folder = stages.folder(stage)
+        if rows := folder.figures():
+            settings, last = folder.settings(), rows[-1]
             record[stage] = {
                 "steps": int(last.pop("step")),
-                "minutes": float(last.pop("minutes")),
-                "batch": settings.batch_size,
-                "rate": settings.learning_rate,
-                "seed": settings.seed,
-                "figures": {name: float(value) for name, value in last.items()},
+                "minutes": round(last.pop("minutes"), 2),
+                "batch": settings["data"]["batch_size"],
+                "rate": settings["optimizer"]["rate"],
+                "seed": settings["seed"],
+                "figures": {name: float(f"{value:.6g}") for name, value in last.items()},
             }
     return record
 
 
-def _training_table(record: dict[str, dict[str, Any]]) -> str:
+def _training_table(record: Mapping[str, Mapping[str, Any]]) -> str:
     lines = ["| stage | steps | minutes | batch | peak rate | seed | last row of its metrics |", "|---" * 7 + "|"]
     for stage, row in record.items():
         rest = ", ".join(f"{name} {value:g}" for name, value in row["figures"].items())

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import torch
 from torch import Tensor
+
+from treg_exp.recipes.emoji64.corpus import Corpus
 
 
 def name_ranks(image: Tensor, text: Tensor, labels: Tensor) -> Tensor:
@@ -35,3 +40,17 @@ def name_hits(image: Tensor, text: Tensor, labels: Tensor) -> dict[str, Tensor]:
 def hits_of(ranks: Tensor) -> dict[str, Tensor]:
     """See `name_hits`, from the places that `name_ranks` found, (B,) int64."""
     return {"top1": (ranks <= 1).double(), "top5": (ranks <= 5).double()}
+
+
+@torch.no_grad()
+def held_out_hits(encoder: Any, corpus: Corpus) -> dict[str, float]:
+    """How often the name of a held-out picture is the best, or among the best five, of all names.
+
+    Args:
+        encoder: a network with ``text_features`` and ``image_features``.
+        corpus: pictures and split.
+    """
+    held_out = torch.tensor(corpus.split.held_out)
+    images = corpus.as_float(held_out).to(next(encoder.parameters()).device)
+    hits = name_hits(encoder.image_features(images), encoder.text_features(corpus.names), corpus.labels[held_out])
+    return {name: hit.mean().item() for name, hit in hits.items()}

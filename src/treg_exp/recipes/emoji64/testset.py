@@ -8,14 +8,14 @@ from pathlib import Path
 
 import torch
 
-from treg_exp.doctor import write_hashes
-from treg_exp.signals.image import save_png
 from treg_exp.recipes.emoji64.captions import styled_caption
 from treg_exp.recipes.emoji64.corpus import Corpus
 from treg_exp.recipes.emoji64.counterfactuals import nearest_of
 from treg_exp.recipes.emoji64.counterfactuals_chosen import CHOSEN
 from treg_exp.recipes.emoji64.split import TEST_CATEGORIES
 from treg_exp.reports.rows import write_table
+from treg_exp.shipped import write_hashes
+from treg_exp.signals.image import save_png
 
 VALIDATION = 48  # pictures
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from treg_exp.priors.layout import END, START, WORD_END, byte_pair_tokenizer
+from treg_exp.priors.small import END, START, WORD_END, byte_pair_tokenizer
 
 #: Tokens per prompt, both special ones included.
 MAX_LENGTH = 32

@@ -15,7 +15,7 @@ from PIL import Image
 
 from treg_exp.data.emoji_test import EmojiTest
 from treg_exp.recipes.emoji64.captions import styled_caption
-from treg_exp.recipes.emoji64.corpus import Corpus, load_corpus
+from treg_exp.recipes.emoji64.corpus import Corpus, CorpusFolder
 from treg_exp.recipes.emoji64.counterfactuals import (
     DIFFERS,
     candidates,
@@ -30,7 +30,7 @@ from treg_exp.recipes.emoji64.counterfactuals_chosen import CHOSEN
 from treg_exp.recipes.emoji64.testset import FIELDS, VALIDATION, write_test_set, write_validation_set
 
 PACKAGED = Path(str(files("treg_exp") / "assets" / "emoji_test"))
-CACHE = Path(__file__).parents[2] / "train" / "data"
+CACHE = Path(__file__).parents[3] / "train" / "data"
 SIGMA = 0.01  # of task=sr_x8
 
 
@@ -177,7 +177,7 @@ def test_choices_that_do_not_go_with_the_corpus_are_refused(
 
 @pytest.mark.skipif(not (CACHE / "pictures.npz").is_file(), reason="needs the corpus in train/data")
 def test_the_packaged_set_is_what_the_corpus_gives(tmp_path: Path) -> None:
-    write_test_set(load_corpus(CACHE), tmp_path)
+    write_test_set(CorpusFolder(CACHE).load(), tmp_path)
     assert (tmp_path / "captions.csv").read_bytes() == (PACKAGED / "captions.csv").read_bytes()
     for path in (PACKAGED / "images").glob("*.png"):
         assert (tmp_path / "images" / path.name).read_bytes() == path.read_bytes()

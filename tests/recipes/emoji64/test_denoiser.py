@@ -7,8 +7,9 @@ import copy
 import pytest
 import torch
 
-from treg_exp.priors.layout import training_scheduler
-from treg_exp.recipes.emoji64.unet import build_unet, suit_bf16_on_cpus, weighted_error
+from treg_exp.priors.small import training_scheduler
+from treg_exp.recipes.emoji64.networks import build_denoiser
+from treg_exp.recipes.emoji64.unet import suit_bf16_on_cpus, weighted_error
 
 
 @pytest.mark.parametrize("snr_range", [(0.0, 5.0), (1.0, 5.0)])
@@ -30,7 +31,7 @@ def test_the_same_error_of_the_image_costs_the_same(t: int, snr_range: tuple[flo
 
 def test_what_is_fast_in_bf16_computes_the_same() -> None:
     torch.manual_seed(0)
-    plain = build_unet((32, 32, 64)).eval()
+    plain = build_denoiser((32, 32, 64)).eval()
     for parameter in plain.parameters():  # the residual branches of a fresh one are silent
         torch.nn.init.normal_(parameter, std=0.05)
     suited = copy.deepcopy(plain)

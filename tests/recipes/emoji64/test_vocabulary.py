@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections import Counter
@@ -34,7 +35,11 @@ def test_every_process_learns_the_same(hash_seed: str) -> None:
         "print(learn_merges(Counter('red apple green apple tiger time grass'.split()), 30))"
     )
     run = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={"PYTHONHASHSEED": hash_seed}
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONHASHSEED": hash_seed},
     )
     assert run.stdout.strip() == str(
         learn_merges(Counter(["red", "apple", "green", "apple", "tiger", "time", "grass"]), 30)

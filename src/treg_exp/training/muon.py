@@ -1,16 +1,22 @@
-"""Muon for hidden matrices and kernels, Adam for everything else, as one optimiser."""
+"""Muon for hidden matrices and kernels, Adam for everything else, as one optimiser.
+
+torch has a Muon of its own since 2.9. It takes matrices alone, no kernels of convolutions, of which these networks
+mostly consist, and it iterates in bfloat16, which loses the small singular values (see `orthogonalised`). On matrices
+the two agree up to that rounding (`tests/training/test_muon.py`).
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from treg_exp.errors import FieldError
 from treg_exp.numerics.precision import full_precision
+from treg_exp.training.sharing import single_threaded_pool
 
 _MOMENTUM = 0.95
 _BETAS = (0.9, 0.99)
@@ -23,30 +29,30 @@ class MuonAdam(torch.optim.Optimizer):
     than Adam on the autoencoder.
 
     Args:
-        matrices: parameters with at least two axes; the first is the output.
-        others: biases, gains, embeddings, first and last layers.
-        matrix_rate: learning rate of the matrices; the update has unit spectral norm.
-        rate: learning rate of the others.
-        weight_decay: decoupled, on the matrices and on those others that have at least two axes.
-        pool: threads to share the update between; None for the calling one.
+        params: parameters, or groups of them. Those of a group with ``orthogonal: True`` must have at least two axes,
+            of which the first is the output; biases, gains, embeddings, first and last layers belong to the others.
+        rate: learning rate of Adam.
+        matrix_rate: of Muon, whose update has unit spectral norm; None leaves all parameters to Adam.
+        weight_decay: decoupled, on parameters with at least two axes.
+        workers: threads to share the update between; 1 for the calling one.
     """
 
     def __init__(
         self,
-        matrices: Iterable[nn.Parameter],
-        others: Iterable[nn.Parameter],
-        matrix_rate: float,
+        params: Iterable[nn.Parameter] | Iterable[Mapping[str, Any]],
         rate: float,
+        matrix_rate: float | None = None,
         weight_decay: float = 0.01,
-        pool: ThreadPoolExecutor | None = None,
+        workers: int = 1,
     ) -> None:
-        groups: list[dict[str, Any]] = [
-            {"params": list(matrices), "lr": matrix_rate, "orthogonal": True},
-            {"params": list(others), "lr": rate, "orthogonal": False},
-        ]
-        groups = [group for group in groups if group["params"]]
-        super().__init__(groups, {"weight_decay": weight_decay})
-        self._pool = pool
+        for name, value in (("rate", rate), ("matrix_rate", matrix_rate)):
+            if value is not None and not value >= 0:
+                raise FieldError(name, value, "must be >= 0")
+        super().__init__(params, {"lr": rate, "weight_decay": weight_decay, "orthogonal": False})  # type: ignore[arg-type]
+        self._pool = single_threaded_pool(workers) if workers > 1 else None
+        for group in self.param_groups:
+            group["orthogonal"] = group["orthogonal"] and matrix_rate is not None
+            group["lr"] = matrix_rate if group["orthogonal"] else rate
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:

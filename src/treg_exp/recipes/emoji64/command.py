@@ -1,0 +1,93 @@
+"""``treg-exp train-prior``: a short form of ``run.py mode=fit recipe=emoji64/...``, and what comes after training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig, OmegaConf
+
+import treg_exp
+from treg_exp.errors import ConfigError
+from treg_exp.recipes.emoji64.corpus import CorpusFolder
+from treg_exp.recipes.emoji64.trained import TrainedStages
+from treg_exp.shipped import ASSETS
+from treg_exp.training.fit import fit
+
+#: Option of the command -> key of the recipe.
+KEYS = {
+    "out": "out",
+    "data_dir": "data_dir",
+    "start_from": "start_from",
+    "minutes": "budget.minutes",
+    "steps": "budget.steps",
+    "batch_size": "data.batch_size",
+    "seed": "seed",
+    "precision": "trainer.precision",
+    "device": "trainer.accelerator",
+}
+STAGES = ("autoencoder", "clip", "judge", "unet")
+
+
+def train_prior(stage: str, export_dir: Path | None = None, **wishes: Any) -> None:
+    """Do one step of the recipe.
+
+    Args:
+        stage: one of `STAGES`, ``export``, ``figures``, ``test-set``, ``validation-set``, or ``all``: the stages
+            and export.
+        export_dir: where export writes and figures reads; None for the package's own assets.
+        wishes: values by the names in `KEYS`; None leaves the recipe's.
+    """
+    if stage == "all":
+        for each in (*STAGES, "export"):
+            train_prior(each, export_dir, **wishes)
+        return
+    if stage in STAGES:
+        fit(recipe_config(stage, **wishes))
+        return
+    recipe = recipe_config("unet", **wishes).recipe
+    corpus = CorpusFolder(recipe.data_dir, recipe.corpus.held_out, recipe.corpus.test).load()
+    if stage in ("export", "figures"):
+        from treg_exp.recipes.emoji64.export import export, measure
+
+        (export if stage == "export" else measure)(corpus, TrainedStages(recipe.out, recipe.start_from), export_dir)
+    elif stage == "test-set":
+        from treg_exp.recipes.emoji64.testset import write_test_set
+
+        write_test_set(corpus, ASSETS / "emoji_test")
+    elif stage == "validation-set":
+        from treg_exp.recipes.emoji64.testset import write_validation_set
+
+        write_validation_set(corpus, Path(recipe.out) / "validation")
+    else:
+        raise ConfigError(f"stage={stage}: no such stage")
+
+
+def recipe_config(stage: str, **wishes: Any) -> DictConfig:
+    """What ``run.py mode=fit recipe=emoji64/STAGE`` composes.
+
+    Args:
+        stage: one of `STAGES`.
+        wishes: values by the names in `KEYS`; None leaves the recipe's. Steps without minutes are the only budget.
+
+    Raises:
+        ConfigError: the configuration is not there: it lies in the repository, not in the package.
+    """
+    folder = Path(treg_exp.__file__).resolve().parents[2] / "conf"
+    if not (folder / "recipe" / "emoji64").is_dir():
+        raise ConfigError(
+            f"{folder} has no recipe: training needs the repository. Clone it and install it with `pip install -e .`"
+        )
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(folder), version_base="1.3"):
+        cfg = compose("config", overrides=["mode=fit", f"recipe=emoji64/{stage}"])
+    given = {name: value for name, value in wishes.items() if value is not None}
+    if given.get("device") == "cuda":
+        given["device"] = "gpu"  # Lightning's word
+    if "steps" in given and "minutes" not in given:
+        OmegaConf.update(cfg, "recipe.budget.minutes", None)
+    for name, value in given.items():
+        OmegaConf.update(cfg, f"recipe.{KEYS[name]}", str(value) if isinstance(value, Path) else value)
+    return cfg

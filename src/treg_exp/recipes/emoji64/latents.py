@@ -1,0 +1,101 @@
+"""The corpus as latents, encoded once: what the denoiser is trained on."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL
+from torch import Tensor
+
+from treg_exp.noise import generator as keyed_generator
+from treg_exp.recipes.emoji64.augment import jitter
+from treg_exp.recipes.emoji64.corpus import Corpus
+
+
+class LatentBank:
+    """Posterior parameters of every picture in several jittered versions, encoded once.
+
+    Attributes:
+        mean: (V, N, 4, 16, 16) float16; version 0 is the picture as it is.
+        std: likewise.
+        scaling_factor: multiplies a latent so that its standard deviation is 1.
+    """
+
+    def __init__(self, mean: Tensor, std: Tensor, scaling_factor: float) -> None:
+        self.mean = mean
+        self.std = std
+        self.scaling_factor = scaling_factor
+
+    def __deepcopy__(self, memo: dict[int, object]) -> LatentBank:
+        """Itself, for the reason that `Corpus` has."""
+        return self
+
+    @classmethod
+    def cached(
+        cls, file: Path, vae: AutoencoderKL, corpus: Corpus, scaling_factor: float, versions: int = 6
+    ) -> LatentBank:
+        """Encode the corpus, or read what was encoded with the same encoder: it takes minutes, and a kill is quick.
+
+        Args:
+            file: where the posterior parameters are kept.
+            vae: see `encode`, as are the others.
+            corpus: likewise.
+            scaling_factor: likewise.
+            versions: likewise.
+        """
+        weights = torch.cat([value.flatten() for value in (*vae.encoder.parameters(), *vae.quant_conv.parameters())])
+        key = [versions, len(corpus.pictures), hashlib.sha256(weights.cpu().numpy().tobytes()).hexdigest()]
+        if file.is_file() and (kept := torch.load(file, weights_only=True))["key"] == key:
+            return cls(kept["mean"], kept["std"], scaling_factor)
+        bank = cls.encode(vae, corpus, scaling_factor, versions)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        partial = file.with_suffix(".partial")
+        torch.save({"key": key, "mean": bank.mean, "std": bank.std}, partial)
+        os.replace(partial, file)
+        return bank
+
+    @classmethod
+    @torch.no_grad()
+    def encode(cls, vae: AutoencoderKL, corpus: Corpus, scaling_factor: float, versions: int = 6) -> LatentBank:
+        """Encode the corpus.
+
+        Args:
+            vae: the trained autoencoder.
+            corpus: what to encode.
+            scaling_factor: of the autoencoder.
+            versions: how many variants of each picture, the plain one included.
+        """
+        generator = keyed_generator("latent versions")
+        means, stds = [], []
+        vae = vae.to(memory_format=torch.channels_last)  # twice as fast
+        for version in range(versions):
+            for indices in torch.split(torch.arange(len(corpus.pictures)), 64):
+                images = corpus.as_float(indices)
+                if version:
+                    images = jitter(images, generator, shift=2.0, scale=(0.92, 1.04), flip=corpus.flippable[indices])
+                posterior = vae.encode(images.contiguous(memory_format=torch.channels_last)).latent_dist
+                means.append(posterior.mean.half())
+                stds.append(posterior.std.half())
+        shape = (versions, len(corpus.pictures), *means[0].shape[1:])
+        return cls(torch.cat(means).view(shape), torch.cat(stds).view(shape), scaling_factor)
+
+    def draw(self, indices: Tensor, generator: torch.Generator) -> Tensor:
+        """Sample scaled latents of a random version of each picture.
+
+        Half of the draws are the plain picture: it is the one that restorations are compared with.
+
+        Args:
+            indices: (B,) int64 positions in the corpus.
+            generator: CPU source of the draws.
+
+        Returns:
+            (B, 4, 16, 16) float32 of about unit deviation.
+        """
+        count = len(indices)
+        version = torch.randint(len(self.mean), (count,), generator=generator)
+        version[torch.rand(count, generator=generator) < 0.5] = 0
+        mean, std = self.mean[version, indices].float(), self.std[version, indices].float()
+        return (mean + std * torch.randn(mean.shape, generator=generator)) * self.scaling_factor

@@ -1,0 +1,136 @@
+"""``mode=fit``: from a composed configuration to a finished training, also over any number of interruptions."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from treg_exp.building import build
+from treg_exp.config import check_complete, config_hash, resolved
+from treg_exp.errors import ConfigError, FieldError, FileError
+from treg_exp.places import errors_at
+from treg_exp.training.folder import TrainingFolder
+
+
+def fit(cfg: DictConfig) -> None:
+    """Train what ``cfg.recipe`` describes to the end of its budget, from its checkpoint where there is one.
+
+    Args:
+        cfg: the composed configuration; ``run_dir`` is the folder of the training.
+
+    Raises:
+        ConfigError: a setting that cannot work.
+    """
+    if "recipe" not in cfg or not cfg.get("run_dir"):
+        raise ConfigError("mode=fit trains a recipe in a folder: choose both, as in recipe=emoji64/unet run_dir=DIR")
+    check_complete(cfg)
+    cfg = resolved(cfg)
+    folder = TrainingFolder(_run_dir(cfg))
+    start = folder.checkpoint if folder.checkpoint.is_file() else None
+    if cfg.dry_run:
+        print(f"run_dir: {folder.path}, {'continued from its checkpoint' if start else 'nothing there yet'}")
+        return
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="lightning")  # notes about its own defaults
+        trainer, module, data = _build(cfg.recipe, folder)
+    folder.path.mkdir(parents=True, exist_ok=True)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="lightning")
+        try:
+            trainer.fit(module, datamodule=data, ckpt_path=start, weights_only=True)
+        except FieldError as error:
+            with errors_at("recipe.objective", OmegaConf.to_container(cfg.recipe.objective)):
+                raise error
+        except FileError as error:
+            raise ConfigError(f"{folder.path}: {error}") from None
+        except SystemExit as error:  # Lightning turns Ctrl-C and SIGTERM into an exit
+            raise KeyboardInterrupt from error
+
+
+def _build(recipe: DictConfig, folder: TrainingFolder) -> tuple[Any, Any, Any]:
+    """Trainer, module and data module."""
+    import lightning as L
+    from lightning.pytorch.callbacks import LambdaCallback
+    from lightning.pytorch.loggers import Logger
+
+    from treg_exp.training.budget import Budget, Schedule
+    from treg_exp.training.checkpoint import LastCheckpoint, WholeFiles
+    from treg_exp.training.module import TrainingModule
+    from treg_exp.training.objective import Objective
+    from treg_exp.training.sharing import Sharing
+
+    for name in ("lightning.pytorch", "lightning.fabric"):  # importing it has set the level
+        logging.getLogger(name).setLevel(logging.ERROR)
+    torch.manual_seed(recipe.seed)  # of the first weights
+    budget = build(recipe.budget, "recipe.budget", Budget)
+    module = TrainingModule(
+        build(recipe.objective, "recipe.objective", Objective),
+        build(recipe.optimizer, "recipe.optimizer", Callable[..., torch.optim.Optimizer]),
+        budget,
+        build(recipe.schedule, "recipe.schedule", Schedule),
+        build(recipe.sharing, "recipe.sharing", Sharing),
+        recipe.seed,
+    )
+    data = build(recipe.data, "recipe.data", L.LightningDataModule)
+    callbacks = [build(node, f"recipe.callbacks.{name}", L.Callback) for name, node in recipe.callbacks.items()]
+    path, kept = str(folder.path), OmegaConf.to_container(recipe)
+    callbacks += [
+        budget,
+        # A finished training keeps the settings that it was trained with: it does not start again.
+        LambdaCallback(on_train_start=lambda *_: folder.keep(kept)),  # type: ignore[arg-type]
+        build(recipe.checkpoint, "recipe.checkpoint", LastCheckpoint, dirpath=path),
+    ]
+    loggers = [build(node, f"recipe.loggers.{name}", Logger, save_dir=path) for name, node in recipe.loggers.items()]
+    trainer = _trainer(
+        recipe.trainer, max_steps=budget.steps or -1, callbacks=callbacks, logger=loggers or False,
+        plugins=[WholeFiles()],
+    )  # fmt: skip
+    return trainer, module, data
+
+
+def _trainer(settings: DictConfig, **further: Any) -> Any:
+    """A Lightning trainer with one endless epoch.
+
+    Raises:
+        ConfigError: this machine does not have such devices, or a value that the trainer refuses.
+    """
+    import lightning as L
+    from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+    values: dict[str, Any] = OmegaConf.to_container(settings)  # type: ignore[assignment]
+    values["precision"] = _precision(str(values.get("precision", "auto")), str(values.get("accelerator", "auto")))
+    with errors_at("recipe.trainer"):
+        if values.get("devices", 1) != 1:
+            raise FieldError("devices", values["devices"], "must be 1: every process would draw the same batches")
+        try:
+            return L.Trainer(max_epochs=-1, **values, **further)
+        except MisconfigurationException as error:
+            raise ValueError(str(error)) from None
+
+
+def _precision(precision: str, accelerator: str) -> str:
+    """Lightning's name of a number format.
+
+    ``auto`` asks whether the device is fast in bfloat16: without support of the hardware it is ten times slower than
+    float32 on a CPU.
+    """
+    from treg_exp.priors.precision import has_fast_bf16
+
+    if precision == "auto":
+        gpu = accelerator != "cpu" and torch.cuda.is_available()
+        precision = "bf16" if has_fast_bf16(torch.device("cuda" if gpu else "cpu")) else "fp32"
+    return {"bf16": "bf16-mixed", "fp32": "32-true"}.get(precision, precision)
+
+
+def _run_dir(cfg: DictConfig) -> Path:
+    """The folder of this training: of a multirun, one below ``run_dir`` for each job."""
+    several = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+    return Path(cfg.run_dir) / config_hash(cfg) if several else Path(cfg.run_dir)
