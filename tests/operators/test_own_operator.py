@@ -1,4 +1,4 @@
-"""Operators that only know themselves, and their adjoint where they are linear, as docs/tasks.md describes them."""
+"""Operators that only know themselves, and their adjoint where they are linear, as docs/extending.md describes them."""
 
 from __future__ import annotations
 
