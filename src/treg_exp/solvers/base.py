@@ -147,4 +147,5 @@ def first_latent(move: Move, noise: Noise, like: Tensor) -> Tensor:
     at their first level, as everywhere in the field; schedules in sigma alone begin with sigma times them.
     """
     z_t = noise.normal("start", like=like)
-    return z_t * move.now.sigma if move.now.alpha == 1 else z_t
+    sigma_alone = not isinstance(move.now.alpha, Tensor) and move.now.alpha == 1
+    return z_t * move.now.sigma if sigma_alone else z_t
