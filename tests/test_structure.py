@@ -24,8 +24,9 @@ LAYERS = (
     ("api", "engine", "training", "recipes"),
     ("variants",),
     ("experiment",),
+    ("restoring",),
     ("app",),
-    ("cli", "command_line", "doctor", "bench"),
+    ("cli", "command_line", "doctor", "bench", "worker"),
 )
 
 

@@ -171,6 +171,11 @@ class Experiment:
         steps = f", {self.solver.steps} steps" if self.solver.steps else ""
         return f"{self.task.title} - {solver}{steps} - prior {self.prior.name}"
 
+    @cached_property
+    def keys(self) -> frozenset[Key]:
+        """What identifies the work items within the run."""
+        return frozenset(item.key for item in self.items)
+
     def open_folder(self) -> None:
         """Create or continue the run folder."""
         self.folder.open(self.config, self.identity)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from treg_exp.files import finite
+from treg_exp.files import TEMPORARY_SUFFIX, finite
 
 Key = tuple[str, str, int]  # (sample_id, variant, draw)
 Row = dict[str, Any]
@@ -75,6 +75,11 @@ class RunLayout:
     def lock(self) -> Path:
         """Held by the process that writes the run."""
         return self.path / ".lock"
+
+    @property
+    def batches(self) -> Path:
+        """Work of the further processes, while they run: a temporary file, so whoever opens the folder deletes it."""
+        return self.path / f".batches{TEMPORARY_SUFFIX}"
 
     @property
     def rows(self) -> Path:

@@ -18,6 +18,7 @@ from PIL import Image
 
 from tests.conftest import DATA, ROOT
 from tests.e2e import wandb_file
+from tests.proc import children, gone
 from treg_exp.engine.run_folder import RunFolder
 from treg_exp.run_layout import read_rows
 
@@ -170,8 +171,8 @@ def test_an_outside_launcher_may_start_more_processes_than_there_is_work(tmp_pat
     [
         (signal.SIGINT, 1, 130, "interrupted"),
         (signal.SIGINT, 2, 130, "interrupted"),
-        (signal.SIGTERM, 1, 130, "interrupted"),
-        (signal.SIGKILL, 1, -signal.SIGKILL, "running"),
+        (signal.SIGTERM, 2, 130, "interrupted"),
+        (signal.SIGKILL, 2, -signal.SIGKILL, "running"),
     ],
 )
 def test_a_stopped_run_continues(tmp_path: Path, stop: signal.Signals, processes: int, code: int, state: str) -> None:
@@ -179,10 +180,13 @@ def test_a_stopped_run_continues(tmp_path: Path, stop: signal.Signals, processes
     command = [*TINY, "solver.steps=60", "data.limit=4", "data.batch_size=1", f"run_dir={folder}"]
     process = start(*command, f"trainer.devices={processes}", "trainer.accelerator=cpu")
     wait_for_rows(process, folder, 2)
+    workers = children(process)
+    assert len(workers) == processes - 1
     os.kill(process.pid, stop)
     _, err = process.communicate(timeout=600)
     assert process.returncode == code
     assert "Traceback" not in err
+    assert gone(*workers)
     before, written = read_rows(folder), status(folder)
     assert 2 <= len(before) < 12
     assert (written["state"], written["expected"], written["failed"]) == (state, 12, 0)
@@ -202,12 +206,13 @@ def test_a_lost_process_ends_the_run_and_says_so(tmp_path: Path) -> None:
     folder = tmp_path / "r"
     command = [*TINY, "solver.steps=60", "data.limit=4", "data.batch_size=1", f"run_dir={folder}"]
     process = start(*command, "trainer.devices=2", "trainer.accelerator=cpu")
-    wait_for_rows(process, folder, 2)
-    (child,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    os.kill(int(child), signal.SIGKILL)
+    wait_for_rows(process, folder, 1)
+    (worker,) = children(process)
+    os.kill(worker, signal.SIGKILL)
     _, err = process.communicate(timeout=600)
     assert process.returncode == 1
     assert "error: process 1 of the run ended with code -9; the same command continues" in err
+    assert "Traceback" not in err
     assert status(folder)["state"] == "failed"
     assert status(folder)["finished"] == lines(folder) < 12
 
@@ -292,7 +297,7 @@ def test_the_configuration_of_a_multirun_is_refused_in_one_line() -> None:
             "'+null_text@variants.own.null_text=<option>'\n",
         ),
         (["task.noise.sigma=-1"], "error: task.noise.sigma=-1: noise level must be >= 0"),
-        (["trainer.num_nodes=2"], "error: trainer.num_nodes=2: start one process per node, with srun or torchrun"),
+        (["trainer.num_nodes=2"], "error: trainer.num_nodes=2: start one process per device, with srun or torchrun"),
         (["prior=diffusers_dir"], "error: prior.path has no value: add prior.path=... to the command"),
     ],
 )

@@ -15,6 +15,7 @@ from PIL import Image
 from tests.conftest import DATA
 from tests.test_config import composed
 from treg_exp.app import run
+from treg_exp.engine.processes import Place, ProcessLostError, Workers
 from treg_exp.errors import ConfigError, RunFailedError
 from treg_exp.operators.base import Operator
 from treg_exp.operators.linear.base import LinearOperator
@@ -217,6 +218,24 @@ def test_an_exception_leaves_its_name_in_the_status(tmp_path: Path, monkeypatch:
     assert "out of luck" in status["error"]
 
 
+@pytest.mark.parametrize(
+    ("number", "error", "state"), [(9, ProcessLostError, "failed"), (15, KeyboardInterrupt, "interrupted")]
+)
+def test_a_lost_process_ends_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, error: type[BaseException], state: str
+) -> None:
+    command = ("-c", f"import os; os.kill(os.getpid(), {number})")
+    monkeypatch.setattr("treg_exp.restoring.Workers", lambda commands: Workers([command for _ in commands]))
+    with pytest.raises(error, match=f"process 1 of the run ended with code -{number}; the same command continues"):
+        go(tmp_path / "r", "data.limit=2", "experiment=single", "data.batch_size=1", "trainer.devices=2",
+           "trainer.accelerator=cpu")  # fmt: skip
+    status = json.loads((tmp_path / "r" / "status.json").read_text())
+    assert status["state"] == state
+    assert status["finished"] < 2
+    assert not list((tmp_path / "r").rglob("*.tmp"))
+    assert len(go(tmp_path / "r", "data.limit=2", "experiment=single")) == 2
+
+
 def test_a_broken_wandb_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog) -> None:
     import wandb
 
@@ -258,7 +277,7 @@ def test_dry_run_computes_nothing(tmp_path: Path, capsys) -> None:
 
 
 def test_dry_run_is_printed_by_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
-    monkeypatch.setattr("treg_exp.engine.processes.is_first", lambda: False)
+    monkeypatch.setattr("treg_exp.app.launched", lambda: Place(rank=1, world=2))
     run(composed(*BASE, f"run_dir={tmp_path}/r", "data.limit=1", "dry_run=true"))
     assert capsys.readouterr().out == ""
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 
-from lightning import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
 
 from treg_exp.data.base import Source
 from treg_exp.engine.module import WorkBatch
 from treg_exp.engine.work import WorkItem
+from treg_exp.files import write_json
 
 
 class BatchList(Dataset[WorkBatch]):
@@ -26,20 +28,25 @@ class BatchList(Dataset[WorkBatch]):
         return WorkBatch(items, [self.source[item.index] for item in items])
 
 
-class WorkData(LightningDataModule):
-    """Every process takes every n-th batch.
+def work_loader(source: Source, batches: Sequence[Sequence[WorkItem]]) -> DataLoader[WorkBatch]:
+    """Batches of work items, one by one, with their samples."""
+    return DataLoader(BatchList(source, batches), batch_size=None)
+
+
+def write_batches(file: Path, batches: Sequence[Sequence[WorkItem]], items: Sequence[WorkItem]) -> None:
+    """Write what is still to be done, for the further processes of a run.
+
+    They cannot find out by themselves: they start later, when the first may have written rows.
 
     Args:
-        source: the samples.
-        batches: batches of work items, the same list in every process.
+        file: JSON; the positions of the batches' items.
+        batches: the batches.
+        items: all work items of the run.
     """
+    position = {item.key: i for i, item in enumerate(items)}
+    write_json(file, [[position[item.key] for item in batch] for batch in batches])
 
-    def __init__(self, source: Source, batches: Sequence[Sequence[WorkItem]]) -> None:
-        super().__init__()
-        self.source, self.batches = source, batches
-        self.allow_zero_length_dataloader_with_multiple_devices = True  # srun may have started too many processes
 
-    def predict_dataloader(self) -> DataLoader[WorkBatch]:
-        """This process's share."""
-        rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        return DataLoader(BatchList(self.source, self.batches[rank::world]), batch_size=None)
+def read_batches(file: Path, items: Sequence[WorkItem]) -> list[list[WorkItem]]:
+    """The batches that `write_batches` wrote for the same work items."""
+    return [[items[i] for i in batch] for batch in json.loads(file.read_text())]

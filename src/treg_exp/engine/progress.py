@@ -16,15 +16,16 @@ class StepProgress(Callback):
     Args:
         steps: steps per batch; solvers without steps count batches.
         batches: batches of this process.
+        shown: False counts without a bar.
     """
 
-    def __init__(self, steps: int, batches: int) -> None:
-        self.steps, self.batches, self.done = max(steps, 1), batches, 0
+    def __init__(self, steps: int, batches: int, shown: bool = True) -> None:
+        self.steps, self.batches, self.shown, self.done = max(steps, 1), batches, shown, 0
         self.bar: Any = None
 
     def on_predict_start(self, trainer: Any, pl_module: Any) -> None:
         """Open the bar."""
-        if trainer.is_global_zero:
+        if self.shown:
             from tqdm import tqdm
 
             self.bar = tqdm(

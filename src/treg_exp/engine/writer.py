@@ -35,10 +35,11 @@ class RunWriter(Callback):
         wanted: the work items of the whole run.
         draws: draws per sample and variant (they decide the path).
         medium: keeps and shows the signals.
+        rank: number of this process; the first one writes the status.
     """
 
-    def __init__(self, folder: RunFolder, wanted: Collection[Key], draws: int, medium: Medium) -> None:
-        self.folder, self.wanted, self.draws, self.medium = folder, wanted, draws, medium
+    def __init__(self, folder: RunFolder, wanted: Collection[Key], draws: int, medium: Medium, rank: int = 0) -> None:
+        self.folder, self.wanted, self.draws, self.medium, self.rank = folder, wanted, draws, medium, rank
 
     def on_predict_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int,
@@ -50,8 +51,8 @@ class RunWriter(Callback):
             self._sample(result)
             self._restoration(result)
         rows, failures = ([r.row for r in results if (r.signal is None) == failed] for failed in (False, True))
-        self.folder.append(trainer.global_rank, rows, failures)
-        if trainer.is_global_zero:
+        self.folder.append(self.rank, rows, failures)
+        if self.rank == 0:
             self.folder.write_status("running", self.wanted)
 
     def _sample(self, result: Result) -> None:

@@ -1,0 +1,145 @@
+"""Restores what an experiment has still to do, with Lightning's predict loop, in one process or several."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from treg_exp.engine.processes import Place, ProcessLostError, Workers, check_devices, device, meeting
+from treg_exp.engine.work import WorkItem
+from treg_exp.errors import ConfigError
+from treg_exp.experiment import Experiment
+from treg_exp.run_layout import RunLayout
+from treg_exp.solvers.base import StepInfo
+
+
+def restore(experiment: Experiment, place: Place) -> None:
+    """Do what is still to be done, in one process or several.
+
+    Args:
+        experiment: its folder is open.
+        place: of this process among those that a launcher has started; alone, it starts further ones as needed.
+
+    Raises:
+        ConfigError: this machine does not have such devices.
+        ProcessLostError: another process has ended with an error.
+    """
+    from treg_exp.engine.loading import write_batches
+
+    batches, layout = experiment.pending_batches(), experiment.folder.layout
+    if not batches:
+        return
+    if place.world > 1:
+        with meeting(place):
+            _work(experiment, place, batches)
+        return
+    world = min(experiment.trainer.devices, len(batches))  # more would only load the model in vain
+    check_devices(experiment.trainer.accelerator, world)
+    program, parent = ("-m", "treg_exp.worker", str(layout.path)), str(os.getpid())
+    commands = [(*program, str(rank), str(world), parent) for rank in range(1, world)]
+    if commands:
+        write_batches(layout.batches, batches, experiment.items)
+    try:
+        with Workers(commands) as workers:
+            _work(experiment, Place(world=world), batches, workers.check)
+            workers.wait()
+    except ProcessLostError as error:
+        if error.interrupted:
+            raise KeyboardInterrupt(str(error)) from None
+        raise
+    finally:
+        layout.batches.unlink(missing_ok=True)
+
+
+def join(run_dir: str, rank: int, world: int, check: Callable[[], None]) -> None:
+    """Be one more process of a run: restore its share. The configuration is the one in the run folder.
+
+    Args:
+        run_dir: the run folder.
+        rank: number of this process, from 1.
+        world: number of processes.
+        check: called after every step of the solver.
+    """
+    from treg_exp.engine.loading import read_batches
+
+    silence_libraries()
+    cfg = OmegaConf.load(RunLayout(Path(run_dir)).config)
+    assert isinstance(cfg, DictConfig)
+    cfg.run_dir = run_dir
+    if "verify" in cfg.data:
+        cfg.data.verify = False  # the first process has looked into every file
+    experiment = Experiment.from_config(cfg)
+    _work(experiment, Place(rank, world, rank), read_batches(experiment.folder.layout.batches, experiment.items), check)
+
+
+def _work(
+    experiment: Experiment,
+    place: Place,
+    batches: Sequence[Sequence[WorkItem]],
+    check: Callable[[], None] = lambda: None,
+) -> None:
+    """Restore this process's share of the batches, with Lightning's predict loop; ``check`` is called at every step."""
+    from treg_exp.engine.loading import work_loader
+    from treg_exp.engine.progress import StepProgress
+    from treg_exp.engine.watch import Watch
+    from treg_exp.engine.writer import RunWriter
+
+    share, folder, first = batches[place.rank :: place.world], experiment.folder, place.rank == 0
+    loggers = experiment.loggers if first else []
+    progress = StepProgress(experiment.solver.steps, len(share), shown=first)
+    writer = RunWriter(folder, experiment.keys, experiment.settings.draws, experiment.columns.medium, place.rank)
+    trainer = make_trainer(experiment, place, [writer, progress, Watch(check), *loggers])
+    if first:
+        folder.write_columns(experiment.columns)
+        folder.write_environment(experiment.prior.number_format(trainer.strategy.root_device))
+        folder.write_status("running", experiment.keys)
+    for logger in loggers:
+        logger.start(folder.path, experiment.config, experiment.group)
+
+    def on_step(info: StepInfo) -> None:
+        progress.on_step(info)
+        check()
+
+    try:
+        if share:  # a launcher may have started more processes than there is work
+            trainer.predict(experiment.module(on_step), work_loader(experiment.source, share), return_predictions=False)
+    except SystemExit as error:  # Lightning turns Ctrl-C into an exit
+        raise KeyboardInterrupt from error
+
+
+def make_trainer(experiment: Experiment, place: Place, callbacks: Sequence[Any] = ()) -> Any:
+    """A Lightning trainer that only predicts, on the device of this process.
+
+    Raises:
+        ConfigError: this machine does not have such devices.
+    """
+    from lightning import Trainer
+    from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+    for name in ("lightning.pytorch", "lightning.fabric"):  # importing it has set the level
+        logging.getLogger(name).setLevel(logging.ERROR)
+    accelerator = experiment.trainer.accelerator
+    try:
+        return Trainer(
+            accelerator=accelerator, devices=device(accelerator, place.local_rank), inference_mode=False, logger=False,
+            enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+            callbacks=list(callbacks),
+        )  # fmt: skip
+    except MisconfigurationException as error:
+        raise ConfigError(f"trainer: {' '.join(str(error).split())}") from None
+
+
+def silence_libraries() -> None:
+    """Silence what does not concern the user: notes of libraries about their own defaults."""
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
+    warnings.filterwarnings("ignore", module="lightning")
+    for name in ("diffusers", "transformers"):
+        logging.getLogger(name).setLevel(logging.ERROR)
