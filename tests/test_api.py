@@ -14,6 +14,7 @@ from PIL import Image
 from tests.conftest import ROOT
 from treg_exp import api
 from treg_exp.api import BicubicDownsampling, TReg, measure, restore
+from treg_exp.operators.linear.source_sum import SourceSum
 
 
 def readme_example() -> str:
@@ -47,3 +48,11 @@ def test_batches_and_prompts(tiny_prior) -> None:
     assert (both[1] - same[1]).abs().max() > 1e-4
     with pytest.raises(ValueError, match="prompt=3: one text, or one for each of the 2"):
         restore(problem, tiny_prior, ["a", "b", "c"], solver)
+
+
+def test_several_sources_are_signals_of_the_prior(tiny_prior) -> None:
+    x = torch.rand(1, 2, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 0.5
+    problem = measure(SourceSum(sources=2, signal_shape=(3, 64, 64)), x)
+    restored = restore(problem, tiny_prior, "a cat", TReg(steps=2))
+    assert restored.shape == x.shape
+    assert (problem.operator.A(restored) - problem.y).abs().max() < 1e-4

@@ -30,6 +30,7 @@ from treg_exp.operators.methods import CG, Exact
 from treg_exp.operators.noise.gaussian import GaussianNoise
 from treg_exp.priors.diffusers_folder import DiffusersFolder
 from treg_exp.priors.prior import Prior
+from treg_exp.priors.stacked import for_signals
 from treg_exp.signals.image import save_png
 from treg_exp.solvers.base import OnStep, Solver, ignore
 from treg_exp.solvers.treg import DataSteps, TReg
@@ -87,7 +88,7 @@ def save_image(x: Tensor, path: str | Path) -> Path:
 
 
 def measure(operator: Operator, x: Tensor, sigma: float = 0.0, tau: float = 0.1, seed: int = 0) -> InverseProblem:
-    """Y = A x + n, with everything that a solver has to know of it.
+    """Measurements y = A(x) + n, with everything that a solver has to know of them.
 
     Args:
         operator: forward operator.
@@ -110,10 +111,10 @@ def restore(
     seed: int = 0,
     on_step: OnStep = ignore,
 ) -> Tensor:
-    """Restored signals (B, *signal_shape) in [-1, 1] units.
+    """Restored signals (B, *signal_shape) in [-1, 1] units, not clamped.
 
     Args:
-        problem: B measurements, see :func:`measure`.
+        problem: B measurements, see :func:`measure`; of several sources each is a signal of the prior.
         prior: the diffusion model, see :func:`load_prior`.
         prompt: one text, or one per measurement.
         solver: the algorithm; None is ``TReg()``.
@@ -125,7 +126,7 @@ def restore(
     Raises:
         FieldError: the number of prompts does not fit, or prior and operator lack what the rules and the solver need.
     """
-    count = problem.batch_size
+    count, prior = problem.batch_size, for_signals(prior, problem.signal_shape)
     prompts = [prompt] * count if isinstance(prompt, str) else list(prompt)
     if len(prompts) != count:
         raise FieldError("prompt", len(prompts), f"one text, or one for each of the {count} measurements")

@@ -63,7 +63,7 @@ class Experiment:
         task: what is measured.
         solver: how it is restored.
         variants: text settings by name.
-        source: the images.
+        source: the signals.
         metrics: judges by name.
         loggers: mirrors of the run, such as W&B's.
         items: all work items, in order.

@@ -65,10 +65,6 @@ class KeyedNoise:
         draws = [torch.randn(like.shape[1:], generator=g) for g in self._generators(purpose, step, inner)]
         return torch.stack(draws).to(like)
 
-    def __getitem__(self, index: slice) -> KeyedNoise:
-        """The streams of some of the samples (for retries and smaller batches)."""
-        return KeyedNoise(self.keys[index])
-
 
 @dataclass(frozen=True)
 class ReplayNoise:

@@ -58,3 +58,13 @@ def test_a_run_that_ends_while_it_is_timed(monkeypatch) -> None:
     cost = estimated(steps=4)
     assert (cost.nfe, cost.exact) == (40, True)
     assert cost.seconds > 0
+
+
+def test_calls_before_the_first_step_count_once(monkeypatch) -> None:
+    """An inversion asks the network once per step upwards, then twice per guided step downwards."""
+    Machine(monkeypatch, fits=5)
+    more = ["experiment=single", "task=edit", "solver=inversion", "solver.steps=10", "data.limit=2"]
+    made = Experiment.from_config(composed(*BASE, *more))
+    module = made.module(lambda info: None)
+    module.on_predict_start()
+    assert estimate(module, made.probes(), [2]) == Estimate(nfe=60, exact=True, seconds=60)

@@ -82,7 +82,7 @@ def test_a_schedule_that_ends_in_pure_noise_works_with_v_prediction(folders, tmp
     """Zero terminal SNR (Lin et al., 2305.08891): the first network call sees no signal at all."""
     folder = _rescaled(folders["sd21"], tmp_path)
     prior = load(folder)
-    assert prior.moves(5, (3, SIZE, SIZE))[0].now == Level(999, 0.0, 1.0)
+    assert prior.info.moves(5, (3, SIZE, SIZE))[0].now == Level(999, 0.0, 1.0)
     _check_against_pipeline(folder)
     check_treg(prior, steps=6, guidance=3.0)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -10,6 +12,8 @@ from tests.priors.sampling import load
 from treg_exp.priors.counting import counted
 from treg_exp.priors.prior import Prior
 from treg_exp.priors.stacked import for_signals, info_for_signals
+from treg_exp.schedule.flow import Flow
+from treg_exp.schedule.levels import Level
 
 K = 3
 
@@ -75,3 +79,23 @@ def test_every_source_is_counted(waveforms: Prior) -> None:
     prior.predict(z, waveforms.info.schedule.level(300)).z_0.sum().backward()
     prior.decode(prior.encode(z.detach()))
     assert (calls.forward, calls.backward, calls.encodes, calls.decodes) == (2 * K,) * 4
+
+
+def test_every_source_has_the_levels_of_its_sample(waveforms: Prior) -> None:
+    stacked, schedule = for_signals(waveforms, (K, 1, 256)), waveforms.info.schedule
+    z, levels = _random(2, K, 1, 256), [schedule.level(300), schedule.level(700)]
+    varying = Level(
+        torch.tensor([300.0, 700.0]),
+        torch.tensor([level.alpha for level in levels]).view(2, 1, 1, 1),
+        torch.tensor([level.sigma for level in levels]).view(2, 1, 1, 1),
+    )
+    at = stacked.predict(z, varying)
+    for i, level in enumerate(levels):
+        alone = stacked.predict(z[i : i + 1], level)
+        torch.testing.assert_close(at.z_0[i : i + 1], alone.z_0, rtol=1e-4, atol=1e-4)
+
+
+def test_a_schedule_that_depends_on_the_size_sees_one_source(images: Prior) -> None:
+    info = replace(images.info, schedule=Flow(dynamic=True), kind="flow")
+    moves = info_for_signals(info, (K, 3, 64, 64)).moves(4, (K, 3, 64, 64))
+    assert moves == info.moves(4, (3, 64, 64))

@@ -129,3 +129,19 @@ def test_noise_estimates_are_refused_where_nothing_is_left_of_the_signal() -> No
         check_moves(moves, kind)
     with pytest.raises(FieldError, match="prediction_type=score: allowed are epsilon, v_prediction, sample, flow, edm"):
         check_kind("score")
+
+
+def test_eta_without_noise_is_refused() -> None:
+    z_0, eps = _pair(2, 3)
+    with pytest.raises(ValueError, match="takes noise"):
+        Move(0, VP, FLOW)(Prediction(z_0, eps), eta=0.5)
+
+
+def test_levels_of_a_batch_that_is_repeated() -> None:
+    sigma = torch.tensor([0.2, 0.6]).view(2, 1, 1, 1)
+    tiled = Level(torch.tensor([200.0, 600.0]), 0.5, sigma).tiled(2)
+    assert tiled.t.tolist() == [200, 600, 200, 600]
+    assert tiled.alpha == 0.5
+    assert tiled.sigma.flatten().tolist() == pytest.approx([0.2, 0.6, 0.2, 0.6])
+    shared = Level(torch.tensor(200.0), torch.ones(1, 3, 4, 4), 0.5)
+    assert shared.tiled(2) == shared, "what all samples share is broadcast"

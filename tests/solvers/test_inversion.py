@@ -10,6 +10,7 @@ import torch
 from tests.conftest import ROOT
 from tests.priors.sampling import load
 from treg_exp.api import load_image
+from treg_exp.errors import FieldError
 from treg_exp.noise import KeyedNoise, StreamKey
 from treg_exp.schedule.levels import reversed_moves
 from treg_exp.solvers.inversion import Inversion, asked
@@ -73,3 +74,8 @@ def test_only_the_clean_end_is_asked_about_at_another_time(prior) -> None:
     first = asked(up[0])
     assert (first.t, first.alpha, first.sigma) == (up[0].next.t, up[0].now.alpha, up[0].now.sigma)
     assert [asked(move) for move in up[1:]] == [move.now for move in up[1:]]
+
+
+def test_a_mask_is_refused_as_nothing_would_be_kept(prior, x) -> None:
+    with pytest.raises(FieldError, match="EditProblem with a mask: Inversion changes the whole signal"):
+        Inversion(2).check(EditProblem(x, torch.ones(1, 1, 64, 64)), prior.info)

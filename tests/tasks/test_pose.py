@@ -72,3 +72,12 @@ def test_an_edit_takes_the_targets_as_they_are() -> None:
     assert task.title == "edit"
     with pytest.raises(FieldError, match="edits signals that are given whole"):
         task.pose([Sample("a", measurement=targets[0])], (3, 8, 6), CPU)
+
+
+def test_a_mask_is_part_of_an_edit() -> None:
+    source, masks = torch.rand(2, 3, 8, 6), torch.stack([torch.zeros(1, 8, 6), torch.ones(1, 8, 6)])
+    plain, masked = EditProblem(source), EditProblem(source, masks)
+    names = [problem.fingerprint(i) for problem in (plain, masked) for i in range(2)]
+    assert len(set(names)) == 4
+    assert EditProblem(source, masks[:1]).fingerprint(0) == masked.fingerprint(0)
+    assert [masked.of_sample(i).fingerprint(0) for i in range(2)] == names[2:]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -43,3 +45,19 @@ def test_scale_extrapolates_from_null_to_prompt(parts) -> None:
 def test_negative_scale_is_refused() -> None:
     with pytest.raises(ValueError, match=r"scale=-1: must be >= 0"):
         ConstantGuidance(-1)
+
+
+@pytest.mark.parametrize("scale", [1.0, 3.5])
+def test_every_sample_may_have_its_own_level(parts, scale: float) -> None:
+    prior, _, text, z_t = parts
+    alone = [Level(500, 0.3**0.5, 0.7**0.5), Level(200, 0.8**0.5, 0.2**0.5)]
+    t, alpha, sigma = (
+        torch.tensor([float(getattr(level, name)) for level in alone]).view(2, 1, 1, 1)
+        for name in ("t", "alpha", "sigma")
+    )
+    together = ConstantGuidance(scale).predict(prior, z_t, Level(t, alpha, sigma), text)
+    for i, level in enumerate(alone):
+        own = replace(text, prompt=text.prompt[i : i + 1], null=text.null[i : i + 1])
+        expected = ConstantGuidance(scale).predict(prior, z_t[i : i + 1], level, own)
+        torch.testing.assert_close(together.z_0[i : i + 1], expected.z_0, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(together.eps[i : i + 1], expected.eps, rtol=1e-4, atol=1e-4)

@@ -83,3 +83,18 @@ def test_every_slot_has_its_say(tiny_prior) -> None:
     updated = replace(plain, null_text=AdaptiveNegation(), prompt_rule=Louder()).update(tiny_prior, text, x_y)
     assert not torch.equal(updated.null.tokens, text.null.tokens)
     assert torch.equal(updated.prompt.tokens, updated.null.tokens)
+
+
+def test_a_text_match_finds_the_words(tiny_prior) -> None:
+    """Its encoder is not the denoiser's: it needs the texts, not their embeddings."""
+    policy = TextPolicy(null_text=FixedNullText("blurry"))
+    text = policy.start(tiny_prior, [{"prompt": "a cat"}, {"prompt": "a dog", "null": "a crab"}])
+    assert [words["prompt"] for words in text.words] == ["a cat", "a dog"]
+    assert [words["null"] for words in text.words] == ["blurry", "a crab"]
+    assert text.with_null(text.prompt).words == text.words
+
+
+def test_a_null_text_needs_a_text_encoder_too(tiny_prior) -> None:
+    silent = replace(tiny_prior.info, text_layout=None, feature_width=None)
+    with pytest.raises(FieldError, match=r"null_text.text='blurry': the prior has no text encoder"):
+        TextPolicy(null_text=FixedNullText("blurry")).check(silent, [{"prompt": ""}])

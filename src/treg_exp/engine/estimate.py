@@ -76,9 +76,11 @@ def _probe(module: RestorationModule, batch: WorkBatch, steps: int) -> Estimate:
         return Estimate(_mean(rows, "nfe"), True, _mean(rows, "seconds"))
     part = min(module.micro_batches.size or len(batch.items), len(batch.items))
     times, counts = zip(*stamps, strict=True)
-    each = {after - before for before, after in pairwise((0, *counts))}
-    scale = total / part
-    return Estimate(scale * counts[-1] / len(counts), len(each) == 1, scale * (times[-1] - times[0]) / (len(times) - 1))
+    each = [after - before for before, after in pairwise(counts)]
+    usual, elapsed = sum(each) / len(each), (times[-1] - times[0]) / len(each)
+    # What precedes the first report is counted as it is: an inversion goes all the way up before it takes a step down.
+    as_steps = (total - 1 + counts[0] / usual if usual else total) / part
+    return Estimate(as_steps * usual, len(set(each)) == 1, as_steps * elapsed)
 
 
 def _mean(rows: Sequence[Mapping[str, Any]], cost: str) -> float:

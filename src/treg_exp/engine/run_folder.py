@@ -117,7 +117,7 @@ class RunFolder:
                 is continued in another one says so.
         """
         file = self.layout.environment
-        before = read_json(file).get("precision") if file.is_file() else None
+        before = read_json(file).get("precision")
         if before not in (None, precision) and self.finished():
             print(f"note: earlier restorations were computed in {before}, these are in {precision}", flush=True)
         write_json(file, {**environment(), "precision": precision})

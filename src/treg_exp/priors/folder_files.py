@@ -10,6 +10,8 @@ import torch
 
 from treg_exp.errors import FieldError
 
+WEIGHTS = "diffusion_pytorch_model"  # beginning of the name of the weights of diffusers' networks
+
 
 def read_config(folder: Path) -> dict[str, Any]:
     """``config.json`` of one part."""

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from treg_exp.priors.embedding import TextEmbedding, TextLayout
 from treg_exp.priors.info import PriorInfo
-from treg_exp.schedule.levels import Level, Move, Prediction
+from treg_exp.schedule.levels import Level, Prediction
 
 
 class Codec(Protocol):
@@ -95,10 +95,6 @@ class Prior:
     def predict(self, z_t: Tensor, level: Level, text: TextEmbedding | None = None) -> Prediction:
         """See ``Denoiser``."""
         return self.denoiser.predict(z_t, level, text)
-
-    def moves(self, steps: int, signal_shape: Sequence[int]) -> list[Move]:
-        """The moves of a sampler for signals of this shape."""
-        return self.info.moves(steps, signal_shape)
 
     def empty_latent(self, like: Tensor) -> Tensor:
         """A latent for each of the signals ``like`` (B, *signal_shape): its shape and device matter, not its values."""

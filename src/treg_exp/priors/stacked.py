@@ -10,7 +10,7 @@ from torch import Tensor
 from treg_exp.priors.embedding import TextEmbedding
 from treg_exp.priors.info import PriorInfo
 from treg_exp.priors.prior import Codec, Denoiser, Prior
-from treg_exp.schedule.levels import Level, Prediction
+from treg_exp.schedule.levels import Level, Move, Prediction, check_moves
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,12 @@ class StackedInfo(PriorInfo):
     def latent_shape(self, signal_shape: Sequence[int]) -> tuple[int, ...]:
         """See ``PriorInfo``: (K, *latent shape of one source)."""
         return (signal_shape[0], *super().latent_shape(signal_shape[1:]))
+
+    def moves(self, steps: int, signal_shape: Sequence[int]) -> list[Move]:
+        """See ``PriorInfo``: those of one source, whose size the schedule may depend on."""
+        moves = self.schedule.moves(steps, super().latent_shape(signal_shape[1:]))
+        check_moves(moves, self.kind)
+        return moves
 
 
 @dataclass(frozen=True)
@@ -47,7 +53,7 @@ class StackedDenoiser:
     def predict(self, z_t: Tensor, level: Level, text: TextEmbedding | None = None) -> Prediction:
         """See ``Denoiser``."""
         each = None if text is None else text.repeated(z_t.shape[1])
-        at = self.wrapped.predict(z_t.flatten(0, 1), level, each)
+        at = self.wrapped.predict(z_t.flatten(0, 1), level.map(lambda value: _of_sources(value, z_t)), each)
         return Prediction(at.z_0.view_as(z_t), at.eps.view_as(z_t))
 
 
@@ -64,6 +70,13 @@ def for_signals(prior: Prior, signal_shape: Sequence[int]) -> Prior:
     if info is prior.info:
         return prior
     return replace(prior, info=info, codec=StackedCodec(prior.codec), denoiser=StackedDenoiser(prior.denoiser))
+
+
+def _of_sources(value: Tensor, z_t: Tensor) -> Tensor:
+    """A level's numbers for (B, K, ...), or for B samples alone, as those of (B K, ...)."""
+    if value.dim() < 2:
+        value = value.view(-1, 1)
+    return value.expand(*z_t.shape[:2], *value.shape[2:]).flatten(0, 1)
 
 
 def _unfolded(each: Callable[[Tensor], Tensor], sources: Tensor) -> Tensor:

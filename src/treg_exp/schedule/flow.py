@@ -23,12 +23,12 @@ class Flow:
     Attributes:
         train_timesteps: the t of pure noise.
         shift: fixed shift s: sigma -> s sigma / (1 + (s - 1) sigma). Stable Diffusion 3 has 3.
-        dynamic: the shift depends on the number of tokens of a latent instead (Flux).
-        base_tokens: tokens at which the dynamic shift is ``base_shift``.
-        most_tokens: tokens at which it is ``most_shift``; linear between and beyond.
-        base_shift: see above, in the exponent mu of ``time_shift_type``.
-        most_shift: likewise.
-        shift_type: ``exponential`` uses exp(mu) as the shift, ``linear`` mu itself.
+        dynamic: the shift follows from a number mu instead, which is linear in the number of tokens of a latent (Flux).
+        base_tokens: tokens at which mu is ``base_shift``.
+        most_tokens: tokens at which mu is ``most_shift``; the line goes on beyond.
+        base_shift: see ``base_tokens``.
+        most_shift: see ``most_tokens``.
+        shift_type: ``exponential`` takes exp(mu) for the shift, ``linear`` mu itself.
         terminal: stretch the levels so that the last one asked is this sigma, None leaves them.
         patch: side of the squares of latent places that are one token.
         ends_at: the smallest sigma that is asked, before it is shifted: that of the training ``table`` (which is
@@ -62,7 +62,11 @@ class Flow:
         return [1 - (1 - sigma) / stretch for sigma in sigmas]
 
     def shift_for(self, latent_shape: Sequence[int]) -> float:
-        """The shift for latents of this shape, (c, h, w)."""
+        """The shift for latents of this shape, (c, h, w) or (c, t).
+
+        Raises:
+            FieldError: the schedule depends on the shape, and none is given.
+        """
         if not self.dynamic:
             return self.shift
         if not latent_shape:

@@ -1,13 +1,14 @@
 """Noise levels and the moves between them, the same for every family of schedules.
 
-z_t = alpha z_0 + sigma eps. A level holds floats, or tensors that broadcast over a batch. No formula here divides by a
-number that can vanish on a level where the network's kind of output makes sense.
+z_t = alpha z_0 + sigma eps. A level holds floats, or tensors that broadcast over a batch: of 1 or B rows, (B, 1, 1, 1)
+for one level per sample and (B, c, h, w) for one per place. No formula here divides by a number that can vanish on a
+level where the network's kind of output makes sense.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, get_args
 
@@ -45,7 +46,7 @@ class Level:
     """One noise level.
 
     Attributes:
-        t: what the network is told, in its own units.
+        t: what the network is told, in its own units: one number for all samples or, as a tensor, one for each.
         alpha: weight of the signal in z_t.
         sigma: weight of the noise in z_t.
     """
@@ -57,6 +58,17 @@ class Level:
     def noisy(self, z_0: Tensor, eps: Tensor) -> Tensor:
         """z_t = alpha z_0 + sigma eps."""
         return self.alpha * z_0 + self.sigma * eps
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> Level:
+        """The level with its tensors changed, for a batch that is put together in another way; floats stay."""
+        t, alpha, sigma = (
+            change(value) if isinstance(value, Tensor) else value for value in (self.t, self.alpha, self.sigma)
+        )
+        return Level(t, alpha, sigma)
+
+    def tiled(self, times: int) -> Level:
+        """The level of a batch that is ``times`` copies of this one's, one after the other."""
+        return self.map(lambda value: torch.cat([value] * times) if value.dim() and len(value) > 1 else value)
 
     def predict(self, output: Tensor, z_t: Tensor, kind: Kind) -> Prediction:
         """Both estimates from a network's output.
@@ -111,10 +123,15 @@ class Move:
             eta: share of fresh noise in [0, 1]: 0 is DDIM (Song et al., 2021), 1 forgets eps. TReg's renoising is
                 eta = next.alpha.
             noise: standard normal numbers of the shape of z_t; needed unless eta is 0.
+
+        Raises:
+            ValueError: there is no noise to take a share of.
         """
         if noise is None:
+            if isinstance(eta, Tensor) or eta:
+                raise ValueError("a move with eta takes noise")
             return self.next.alpha * at.z_0 + self.next.sigma * at.eps
-        kept = (1 - eta**2).sqrt() if isinstance(eta, Tensor) else math.sqrt(max(0.0, 1 - eta**2))
+        kept = (1 - eta**2).clamp(min=0).sqrt() if isinstance(eta, Tensor) else math.sqrt(max(0.0, 1 - eta**2))
         return self.next.alpha * at.z_0 + self.next.sigma * (kept * at.eps + eta * noise)
 
 
@@ -141,8 +158,8 @@ class Schedule(Protocol):
 def reversed_moves(moves: Sequence[Move]) -> list[Move]:
     """The same levels upwards, for inversion: from the clean end to the first level of ``moves``.
 
-    A network cannot be asked at the clean end: the first move asks it at the level that it goes to, as DDIM inversion
-    does in practice.
+    A network knows no time of the clean end: whoever walks upwards says what it is told at the first move, see
+    ``solvers/inversion.py``.
     """
     return [Move(k, move.next, move.now) for k, move in enumerate(reversed(moves))]
 

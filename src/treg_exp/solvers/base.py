@@ -67,6 +67,7 @@ class Solver(ABC):
         problems: kinds of problems that it solves.
         uses_text: False for solvers that never look at a text.
         uses_noise: False for solvers that draw no random numbers.
+        keeps_masked: True for solvers that leave what the mask of an edit protects as it is.
         needs_linear: True for solvers that take an adjoint or a pseudo-inverse.
         needs_gradient: True for solvers that take a proximal step or a gradient of the data term.
     """
@@ -75,6 +76,7 @@ class Solver(ABC):
     problems: ClassVar[tuple[type[Problem], ...]] = (InverseProblem,)
     uses_text: ClassVar[bool] = True
     uses_noise: ClassVar[bool] = True
+    keeps_masked: ClassVar[bool] = False
     needs_linear: ClassVar[bool] = False
     needs_gradient: ClassVar[bool] = False
 
@@ -91,6 +93,8 @@ class Solver(ABC):
             )
         if isinstance(problem, InverseProblem):
             self.check_operator(problem.operator)
+        elif problem.mask is not None and not self.keeps_masked:
+            raise FieldError("problem", "EditProblem with a mask", f"{type(self).__name__} changes the whole signal")
         if self.steps:
             self.moves(info, problem.signal_shape)
 
@@ -147,4 +151,5 @@ def first_latent(move: Move, noise: Noise, like: Tensor) -> Tensor:
     at their first level, as everywhere in the field; schedules in sigma alone begin with sigma times them.
     """
     z_t = noise.normal("start", like=like)
-    return z_t * move.now.sigma if move.now.alpha == 1 else z_t
+    sigma_alone = not isinstance(move.now.alpha, Tensor) and move.now.alpha == 1
+    return z_t * move.now.sigma if sigma_alone else z_t

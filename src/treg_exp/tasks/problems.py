@@ -95,8 +95,9 @@ class EditProblem:
         return self.source
 
     def fingerprint(self, i: int) -> str:
-        """Hash of the source."""
-        return _digest("edit", self.source[i])
+        """Hash of the source, and of the mask where there is one."""
+        mask = "" if self.mask is None else _digest("mask", self.mask[i if len(self.mask) > 1 else 0])
+        return _digest(f"edit{mask}", self.source[i])
 
     def of_sample(self, i: int) -> EditProblem:
         """The problem of one sample on the CPU, as a batch of one."""

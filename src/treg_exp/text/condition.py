@@ -7,20 +7,25 @@ from dataclasses import dataclass, field, replace
 
 from treg_exp.priors.embedding import TextEmbedding
 
+Texts = Mapping[str, str]  # by role: ``prompt``, ``null``, ``source``, ``target``, ...
+
 
 @dataclass(frozen=True)
 class TextCondition:
-    """Embedded texts of a batch.
+    """Texts of a batch, embedded and as they were written.
 
     Attributes:
         prompt: what is meant.
         null: what the prompt stands against; adaptive negation moves it.
         others: further texts by role, such as ``source`` and ``target`` of an edit.
+        words: the texts themselves, for encoders other than the denoiser's (``ImageText.text_features``): one mapping
+            per sample, all roles with ``prompt`` and ``null``. They stay when an embedding is moved.
     """
 
     prompt: TextEmbedding
     null: TextEmbedding
     others: Mapping[str, TextEmbedding] = field(default_factory=dict)
+    words: tuple[Texts, ...] = ()
 
     def with_null(self, null: TextEmbedding) -> TextCondition:
         """The same texts against another null text."""

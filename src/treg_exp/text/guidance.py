@@ -54,7 +54,7 @@ class ConstantGuidance:
             return prior.predict(z_t, level, text.prompt)
         if self.scale == 0:
             return prior.predict(z_t, level, text.null)
-        both = prior.predict(torch.cat([z_t, z_t]), level, TextEmbedding.cat([text.null, text.prompt]))
+        both = prior.predict(torch.cat([z_t, z_t]), level.tiled(2), TextEmbedding.cat([text.null, text.prompt]))
         return Prediction(self._mixed(both.z_0), self._mixed(both.eps))
 
     def _mixed(self, both: Tensor) -> Tensor:

@@ -21,7 +21,15 @@ class TextMatch(Protocol):
         ...
 
     def pull(self, prior: Prior, z_t: Tensor, level: Level, text: TextCondition, at: Prediction) -> Prediction:
-        """The guided estimates ``at`` one level, moved towards the prompt."""
+        """The guided estimates ``at`` one level, moved towards the prompt.
+
+        Args:
+            prior: its ``image_text`` scores, its codec decodes.
+            z_t: (B, *latent_shape) noisy latents that ``at`` was estimated from, outside any graph.
+            level: of z_t.
+            text: what is told; ``text.words`` are the texts that ``image_text`` can embed.
+            at: the guided estimates, (B, *latent_shape).
+        """
         ...
 
 

@@ -1,4 +1,4 @@
-"""Null-text rules: what guidance pushes away from, and how it follows the image that is forming."""
+"""Null-text rules: what guidance pushes away from, and how it follows the signal that is forming."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class NullText(Protocol):
         ...
 
     def update(self, prior: Prior, text: TextCondition, x_y: Tensor) -> TextCondition:
-        """The condition of the next step, given the data-consistent image x_y (B, 3, H, W)."""
+        """The condition of the next step, given the data-consistent signal x_y (B, *signal_shape)."""
         ...
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -12,13 +12,11 @@ from treg_exp.priors.embedding import TextEmbedding
 from treg_exp.priors.info import PriorInfo
 from treg_exp.priors.prior import Prior
 from treg_exp.schedule.levels import Level, Prediction
-from treg_exp.text.condition import TextCondition
+from treg_exp.text.condition import TextCondition, Texts
 from treg_exp.text.guidance import ConstantGuidance, Guidance
 from treg_exp.text.match import NoTextMatch, TextMatch
 from treg_exp.text.null_text import FixedNullText, NullText
 from treg_exp.text.prompt_rule import FixedPromptRule, PromptRule
-
-Texts = Mapping[str, str]  # by role: ``prompt``, ``null``, ``source``, ``target``, ...
 
 
 @dataclass(frozen=True)
@@ -50,12 +48,16 @@ class TextPolicy:
             texts: of every sample, by role.
 
         Raises:
-            FieldError: a rule lacks what it needs; or there is a text, and the prior has no text encoder.
+            FieldError: a rule lacks what it needs; or there is a prompt or a null text, and the prior has no text
+                encoder.
         """
         if info.text_layout is None:
+            only_empty = "the prior has no text encoder; only the empty text works"
             told = sorted({text for of_one in texts for text in of_one.values() if text})
             if told:
-                raise FieldError("prompt", repr(told[0]), "the prior has no text encoder; only the empty text works")
+                raise FieldError("prompt", repr(told[0]), only_empty)
+            if self.null_text.text:
+                raise FieldError("null_text.text", repr(self.null_text.text), only_empty)
         for slot, rule in self.slots.items():
             try:
                 rule.check(info)
@@ -67,7 +69,8 @@ class TextPolicy:
 
         Args:
             prior: embeds them.
-            texts: of each sample by role; one without ``null`` gets the null-text rule's.
+            texts: of each sample by role, ``prompt`` among them and the same roles for all; one without ``null`` gets
+                the null-text rule's.
 
         Returns:
             None for a prior without text.
@@ -82,7 +85,8 @@ class TextPolicy:
             return table[[place[of_one[role]] for of_one in complete]]
 
         others = {role for role in complete[0] if role not in ("prompt", "null")}
-        return TextCondition(embedded("prompt"), embedded("null"), {role: embedded(role) for role in sorted(others)})
+        others_embedded = {role: embedded(role) for role in sorted(others)}
+        return TextCondition(embedded("prompt"), embedded("null"), others_embedded, tuple(complete))
 
     def predict(self, prior: Prior, z_t: Tensor, level: Level, text: TextCondition | None) -> Prediction:
         """Estimates at one level that follow the text; those of the denoiser alone without one."""

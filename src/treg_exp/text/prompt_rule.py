@@ -20,7 +20,7 @@ class PromptRule(Protocol):
         ...
 
     def update(self, prior: Prior, text: TextCondition, x_y: Tensor) -> TextCondition:
-        """The condition of the next step, given the data-consistent signal x_y (B, ...)."""
+        """The condition of the next step, given the data-consistent signal x_y (B, *signal_shape)."""
         ...
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from treg_exp.priors.denoisers.timesteps import timesteps
 from treg_exp.priors.embedding import TextEmbedding
 from treg_exp.priors.networks import FrozenNetwork
 from treg_exp.priors.precision import Precision
@@ -45,7 +46,7 @@ class UNetDenoiser:
         # As the weights are stored: autocast on a CPU leaves LayerNorm alone, which refuses to mix formats.
         conditions = self._conditions(text.to(self.network.dtype), z_t)
         with self.network.running():
-            output = self.network.module(self.network.prepared(z_t), level.t, **conditions).sample
+            output = self.network.module(self.network.prepared(z_t), timesteps(level.t, z_t), **conditions).sample
         return level.predict(output.float().contiguous(), z_t, self.kind)
 
     def _conditions(self, text: TextEmbedding, z_t: Tensor) -> dict[str, Any]:

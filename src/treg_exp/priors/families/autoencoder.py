@@ -11,10 +11,8 @@ import torch
 from treg_exp.errors import FieldError
 from treg_exp.priors.codecs.autoencoder_kl import AutoencoderCodec, tile
 from treg_exp.priors.families.base import Options
-from treg_exp.priors.folder_files import check_class, load_network, read_config
+from treg_exp.priors.folder_files import WEIGHTS, check_class, load_network, read_config
 from treg_exp.priors.precision import Precision
-
-WEIGHTS = "diffusion_pytorch_model"
 
 
 def read_autoencoder(folder: Path, channels: int) -> dict[str, Any]:

@@ -9,11 +9,11 @@ import torch
 
 from treg_exp.errors import FieldError
 from treg_exp.priors.denoisers.flux import PATCH, FluxDenoiser
-from treg_exp.priors.families.autoencoder import WEIGHTS, factor_of, load_autoencoder, read_autoencoder
+from treg_exp.priors.families.autoencoder import factor_of, load_autoencoder, read_autoencoder
 from treg_exp.priors.families.base import Options
 from treg_exp.priors.families.image_tower import load_open_clip, open_clip_width
 from treg_exp.priors.families.schedules import flow
-from treg_exp.priors.folder_files import check_class, load_network, read_config
+from treg_exp.priors.folder_files import WEIGHTS, check_class, load_network, read_config
 from treg_exp.priors.info import PriorInfo
 from treg_exp.priors.prior import Prior
 from treg_exp.priors.texts.flux import FluxText, flux_layout

@@ -10,12 +10,11 @@ import torch
 
 from treg_exp.errors import FieldError
 from treg_exp.priors.denoisers.unet import UNetDenoiser
-from treg_exp.priors.embedding import Span, TextLayout
-from treg_exp.priors.families.autoencoder import WEIGHTS, factor_of, load_autoencoder, read_autoencoder
+from treg_exp.priors.families.autoencoder import factor_of, load_autoencoder, read_autoencoder
 from treg_exp.priors.families.base import Options
 from treg_exp.priors.families.image_tower import feature_width_of, load_image_text
 from treg_exp.priors.families.schedules import variance_preserving
-from treg_exp.priors.folder_files import load_network, read_config
+from treg_exp.priors.folder_files import WEIGHTS, load_network, read_config
 from treg_exp.priors.info import PriorInfo
 from treg_exp.priors.precision import autocast_dtype
 from treg_exp.priors.prior import Prior
@@ -64,7 +63,7 @@ def read_info(folder: Path, options: Options) -> PriorInfo:
         multiple=factor * 2 ** (len(unet["block_out_channels"]) - 1),
         schedule=schedule,
         kind=kind,
-        text_layout=side_by_side(widths) if len(widths) > 1 else TextLayout((Span(widths[0]),)),
+        text_layout=side_by_side(widths),
         feature_width=feature_width_of(folder, options),
     )
 

@@ -11,10 +11,9 @@ import torch
 from treg_exp.errors import FieldError
 from treg_exp.priors.codecs.identity import IdentityCodec
 from treg_exp.priors.denoisers.plain_unet import PlainUNetDenoiser
-from treg_exp.priors.families.autoencoder import WEIGHTS
 from treg_exp.priors.families.base import Options
 from treg_exp.priors.families.schedules import any_schedule, clip_range
-from treg_exp.priors.folder_files import load_network, read_config
+from treg_exp.priors.folder_files import WEIGHTS, load_network, read_config
 from treg_exp.priors.info import PriorInfo
 from treg_exp.priors.prior import Prior
 

@@ -73,7 +73,7 @@ class FolderClip:
         self.preprocess = Preprocessing((side, side), mean, std)
 
     def to(self, device: torch.device) -> FolderClip:
-        """Move both towers."""
+        """Move the image tower; the text tower is the prior's text encoder, and lives where that does."""
         self.image_encoder.to(device)
         self.preprocess.to(device)
         return self

@@ -29,7 +29,7 @@ class ClipText:
 
     def __init__(self, encoder: Any, tokenizer: Any, device: torch.device) -> None:
         self.encoder, self.tokenizer = frozen(encoder, device), tokenizer
-        self.layout = TextLayout((Span(encoder.config.hidden_size),))
+        self.layout = side_by_side([encoder.config.hidden_size])
 
     @torch.no_grad()
     def embed(self, prompts: Sequence[str]) -> TextEmbedding:
@@ -74,7 +74,7 @@ class ClipPairText:
 
 
 def side_by_side(widths: Sequence[int]) -> TextLayout:
-    """The layout of several CLIP encoders whose columns stand beside each other."""
+    """The layout of CLIP encoders whose columns stand beside each other; of one, its own."""
     return TextLayout(tuple(Span(width, sum(widths[:i])) for i, width in enumerate(widths)))
 
 
