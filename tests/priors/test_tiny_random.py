@@ -143,7 +143,7 @@ def test_signals_keep_their_size_and_text_and_pictures_matter(prior: Prior) -> N
     assert (features[0] @ features[1]) < 0.98
     policy = TextPolicy(null_text=AdaptiveNegation())
     start = policy.start(prior, [{"prompt": "red apple"}] * 3)
-    moved = policy.update(prior, start, x)
+    moved = policy.null_text.update(prior, start, x)
     assert (moved.null.tokens - start.null.tokens).abs().max() > 1e-4
 
 

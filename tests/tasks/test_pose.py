@@ -17,19 +17,19 @@ IDS = ("one", "two")
 
 
 def pose(name: str, **given: torch.Tensor) -> InverseProblem:
-    """The problem of two samples that have ``target=`` or ``measurement=`` (2, ...), or nothing."""
+    """The problem of two samples that have ``target=`` or ``measurement=`` (2, ...)."""
     samples = [Sample(sample_id, **{k: v[i] for k, v in given.items()}) for i, sample_id in enumerate(IDS)]
     return load_task(name).pose(samples, smallest_shape(name), CPU)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_signals_are_measured_and_real_measurements_taken(name: str) -> None:
-    nothing = pose(name)
-    signals = torch.rand(2, *nothing.signal_shape, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    shape = load_task(name).build(smallest_shape(name), IDS).signal_shape
+    signals = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0)) * 2 - 1
     made = pose(name, target=signals)
     real = pose(name, measurement=made.y)
     assert torch.equal(real.y, made.y)
-    for problem in (nothing, made, real):
+    for problem in (made, real):
         assert problem.batch_size == 2
         assert problem.y.shape == (2, *problem.operator.measurement_shape)
         assert problem.empty_signal().shape == signals.shape
@@ -42,6 +42,13 @@ def test_generation_measures_nothing_of_any_signal(shape: tuple[int, ...]) -> No
     assert problem.signal_shape == shape
     assert problem.y.shape == (1, 0)
     assert problem.lam == 0
+
+
+def test_without_a_target_there_is_nothing_to_measure() -> None:
+    without = [Sample("a")]
+    assert load_task("generation").pose(without, (3, 32, 32), CPU).y.shape == (1, 0)
+    with pytest.raises(FieldError, match=r"^samples=a: denoising needs a target to measure"):
+        load_task("denoising").pose(without, (3, 32, 32), CPU)
 
 
 def test_a_separation_has_a_signal_of_several_sources() -> None:

@@ -6,13 +6,22 @@ import pytest
 import torch
 
 from treg_exp.errors import FieldError
+from treg_exp.operators.linear.bicubic import BicubicDownsampling
+from treg_exp.priors.counting import counted
 from treg_exp.schedule.levels import Level, Prediction
+from treg_exp.tasks.problems import InverseProblem
 from treg_exp.text.guidance import ConstantGuidance
 from treg_exp.text.null_text import AdaptiveNegation, FixedNullText
 from treg_exp.text.policy import TextPolicy, null_of
+from treg_exp.text.state import StepState
 
 TEXTS = [{"prompt": "a cat"}, {"prompt": "a cat"}, {"prompt": "a dog"}]
 LEVEL = Level(500, 0.3**0.5, 0.7**0.5)
+
+
+def state_of(x_y: torch.Tensor, z_t: torch.Tensor | None = None, misfit=None) -> StepState:
+    """A step of which rules may ask the data-consistent signal, and what else a test gives."""
+    return StepState(z_t, LEVEL, None, x_y, misfit)  # type: ignore[arg-type]
 
 
 class Spy:
@@ -49,7 +58,7 @@ def test_texts_have_roles(tiny_prior) -> None:
 def test_a_prior_without_text(tiny_prior) -> None:
     silent = replace(tiny_prior, text=None, info=replace(tiny_prior.info, text_layout=None, feature_width=None))
     assert TextPolicy().start(silent, TEXTS) is None
-    assert TextPolicy().update(silent, None, torch.zeros(1)) is None
+    assert TextPolicy().update(silent, None, state_of(torch.zeros(1))) is None
     assert null_of(None) is None
     TextPolicy().check(silent.info, [{"prompt": ""}])
     with pytest.raises(FieldError, match=r"prompt='a cat': the prior has no text encoder"):
@@ -68,7 +77,7 @@ class Louder:
     def pull(self, prior, z_t, level, text, at: Prediction) -> Prediction:
         return Prediction(2 * at.z_0, at.eps)
 
-    def update(self, prior, text, x_y):
+    def update(self, prior, text, state: StepState):
         return text.with_prompt(text.null)
 
 
@@ -80,7 +89,7 @@ def test_every_slot_has_its_say(tiny_prior) -> None:
     pulled = replace(plain, text_match=Louder()).predict(tiny_prior, z_t, LEVEL, text)
     torch.testing.assert_close(pulled.z_0, 2 * at.z_0)
     x_y = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))
-    updated = replace(plain, null_text=AdaptiveNegation(), prompt_rule=Louder()).update(tiny_prior, text, x_y)
+    updated = replace(plain, null_text=AdaptiveNegation(), prompt_rule=Louder()).update(tiny_prior, text, state_of(x_y))
     assert not torch.equal(updated.null.tokens, text.null.tokens)
     assert torch.equal(updated.prompt.tokens, updated.null.tokens)
 
@@ -98,3 +107,41 @@ def test_a_null_text_needs_a_text_encoder_too(tiny_prior) -> None:
     silent = replace(tiny_prior.info, text_layout=None, feature_width=None)
     with pytest.raises(FieldError, match=r"null_text.text='blurry': the prior has no text encoder"):
         TextPolicy(null_text=FixedNullText("blurry")).check(silent, [{"prompt": ""}])
+
+
+@dataclass(frozen=True)
+class Descend:
+    """A prompt rule as P2L has it: its tokens go down the gradient of the misfit, through network and decoder."""
+
+    rate: float
+
+    def check(self, info) -> None:
+        """Nothing is needed."""
+
+    def update(self, prior, text, state: StepState):
+        with torch.enable_grad():
+            tokens = text.prompt.tokens.detach().requires_grad_()
+            at = prior.predict(state.z_t, state.level, text.prompt.with_tokens(tokens))
+            (gradient,) = torch.autograd.grad(state.misfit(prior.decode(at.z_0)).sum(), tokens)
+        scale = gradient.flatten(1).norm(dim=1).view(-1, 1, 1)
+        return text.with_prompt(text.prompt.with_tokens(tokens.detach() - self.rate * gradient / scale))
+
+
+def test_a_prompt_rule_may_descend_on_the_measurement(tiny_prior) -> None:
+    """What a step tells is enough for it; each sample follows its own gradient, which counts as one."""
+    operator = BicubicDownsampling(8, (3, 64, 64))
+    x, z_t = (torch.randn(2, *s, generator=torch.Generator().manual_seed(0)) for s in ((3, 64, 64), (4, 8, 8)))
+    problem = InverseProblem(operator.A(x), operator, 0.01, 1e-4)
+    policy = TextPolicy(prompt_rule=Descend(0.5))
+    text = policy.start(tiny_prior, TEXTS[1:])
+    prior, calls = counted(tiny_prior)
+    moved = policy.update(prior, text, state_of(x, z_t, problem.misfit))
+    assert (calls.forward, calls.backward) == (2, 2)
+
+    def misfit(tokens) -> torch.Tensor:
+        return problem.misfit(tiny_prior.decode(tiny_prior.predict(z_t, LEVEL, tokens).z_0))
+
+    assert (misfit(moved.prompt) < misfit(text.prompt)).all()
+    first = replace(problem, y=problem.y[:1])
+    alone = policy.update(tiny_prior, policy.start(tiny_prior, TEXTS[1:2]), state_of(x[:1], z_t[:1], first.misfit))
+    torch.testing.assert_close(alone.prompt.tokens[0], moved.prompt.tokens[0], rtol=0, atol=1e-4)

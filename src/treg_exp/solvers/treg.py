@@ -21,6 +21,7 @@ from treg_exp.solvers.base import OnStep, Restoration, Solver, StepInfo, check_s
 from treg_exp.tasks.problems import InverseProblem
 from treg_exp.text.condition import TextCondition
 from treg_exp.text.policy import TextPolicy, null_of
+from treg_exp.text.state import StepState
 
 Encoder = Literal["mean", "sample"]
 Blend = Literal["alpha_bar_prev", "data_only"]
@@ -155,7 +156,8 @@ class TReg(Solver):
                 at = policy.predict(prior, z_t, move.now, text)
                 x_y = self.project(problem, prior.decode(at.z_0))
                 z_y = self.encode(prior, x_y, move, noise)
-                text = policy.update(prior, text, x_y)  # adaptive negation, used from the next step on
+                # Adaptive negation, used from the next step on.
+                text = policy.update(prior, text, StepState(z_t, move.now, at, x_y, problem.misfit))
                 z = torch.lerp(at.z_0, z_y, self.weight(move))
                 z_t = self.renoised(move, Prediction(z, at.eps), noise)
             elif self.off_window == "dps":

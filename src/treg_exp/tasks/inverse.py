@@ -80,7 +80,10 @@ class InverseTask:
         if targets:
             return self.measure(torch.stack(targets).to(device), ids, signal_shape)
         operator = self._operator(signal_shape, ids, device)
-        return self._problem(torch.zeros(len(ids), *operator.measurement_shape, device=device), operator)
+        y = torch.zeros(len(ids), *operator.measurement_shape, device=device)
+        if y.numel():
+            raise FieldError("samples", ", ".join(ids), f"{self.name} needs a target to measure, or a real measurement")
+        return self._problem(y, operator)
 
     def measure(
         self, x: Tensor, sample_ids: Sequence[str], signal_shape: Sequence[int] | None = None

@@ -49,6 +49,10 @@ class InverseProblem:
         """(B, *signal_shape) on the device of y: its shape matters, not its values."""
         return self.y.new_empty(self.batch_size, *self.signal_shape)
 
+    def misfit(self, x: Tensor) -> Tensor:
+        """1/2 ||y - A(x)||^2 of each of the signals (B, *signal_shape), (B,); differentiable in x."""
+        return self.operator.residual(self.y, x).flatten(1).square().sum(1) / 2
+
     def preview(self) -> Tensor:
         """Signals of the measurements for pictures, (B, *signal_shape)."""
         return self.operator.preview(self.y)

@@ -17,6 +17,7 @@ from treg_exp.text.guidance import ConstantGuidance, Guidance
 from treg_exp.text.match import NoTextMatch, TextMatch
 from treg_exp.text.null_text import FixedNullText, NullText
 from treg_exp.text.prompt_rule import FixedPromptRule, PromptRule
+from treg_exp.text.state import StepState
 
 
 @dataclass(frozen=True)
@@ -95,12 +96,12 @@ class TextPolicy:
         guided = self.guidance.predict(prior, z_t, level, text)
         return self.text_match.pull(prior, z_t, level, text, guided)
 
-    def update(self, prior: Prior, text: TextCondition | None, x_y: Tensor) -> TextCondition | None:
-        """The text of the next step, given the data-consistent signal x_y (B, ...)."""
+    def update(self, prior: Prior, text: TextCondition | None, state: StepState) -> TextCondition | None:
+        """The text of the next step, after a step that looked at the measurement."""
         if text is None:
             return None
-        text = self.null_text.update(prior, text, x_y)
-        return self.prompt_rule.update(prior, text, x_y)
+        text = self.null_text.update(prior, text, state.x_y)
+        return self.prompt_rule.update(prior, text, state)
 
 
 def null_of(text: TextCondition | None) -> TextEmbedding | None:

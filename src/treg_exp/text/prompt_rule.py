@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from torch import Tensor
-
 from treg_exp.priors.info import PriorInfo
 from treg_exp.priors.prior import Prior
 from treg_exp.text.condition import TextCondition
+from treg_exp.text.state import StepState
 
 
 class PromptRule(Protocol):
@@ -19,8 +18,8 @@ class PromptRule(Protocol):
         """Raise FieldError where the prior lacks what the rule needs."""
         ...
 
-    def update(self, prior: Prior, text: TextCondition, x_y: Tensor) -> TextCondition:
-        """The condition of the next step, given the data-consistent signal x_y (B, *signal_shape)."""
+    def update(self, prior: Prior, text: TextCondition, state: StepState) -> TextCondition:
+        """The condition of the next step."""
         ...
 
 
@@ -31,6 +30,6 @@ class FixedPromptRule:
     def check(self, info: PriorInfo) -> None:
         """Nothing is needed."""
 
-    def update(self, prior: Prior, text: TextCondition, x_y: Tensor) -> TextCondition:
+    def update(self, prior: Prior, text: TextCondition, state: StepState) -> TextCondition:
         """The same condition."""
         return text
