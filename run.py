@@ -5,7 +5,7 @@ import sys
 import hydra
 from omegaconf import DictConfig
 
-from treg_exp.command_line import exit_code_of, run_job
+from treg_exp.configuration.command_line import exit_code_of, run_job
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")

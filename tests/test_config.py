@@ -9,12 +9,12 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from treg_exp.config import config_hash, identity
+from treg_exp.configuration.settings import config_hash, identity
+from treg_exp.configuration.targets import target_class
 from treg_exp.errors import ConfigError
 from treg_exp.experiment import Experiment
 from treg_exp.operators.methods import CG
 from treg_exp.solvers.treg import DataSteps, TReg
-from treg_exp.targets import target_class
 
 from .conftest import DATA, ROOT
 

@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 from tests.conftest import ROOT
+from treg_exp.configuration.targets import own_packages, target_class
 from treg_exp.errors import ConfigError
 from treg_exp.run_layout import read_rows
-from treg_exp.targets import own_packages, target_class
 
 BLOCK = re.compile(r"```(?:python|yaml)\n# (my_\w+/[\w/]+\.\w+)\n(.*?)```", re.DOTALL)
 SMALL = ["experiment=single", "prior=tiny_random", "data.limit=2", "logger=csv"]

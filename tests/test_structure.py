@@ -20,13 +20,13 @@ LAYERS = (
     ("solvers",),
     ("metrics",),
     ("reports",),
-    ("config", "building", "places", "targets", "value_types", "hydra_guard", "hydra_messages"),
+    ("configuration",),
     ("api", "engine", "training", "recipes"),
     ("variants",),
     ("experiment",),
     ("restoring",),
     ("app",),
-    ("cli", "command_line", "doctor", "bench", "worker"),
+    ("cli", "doctor", "bench", "worker"),
 )
 
 

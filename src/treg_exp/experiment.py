@@ -15,8 +15,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from treg_exp.building import build, takes
-from treg_exp.config import (
+from treg_exp.configuration.building import build, takes
+from treg_exp.configuration.places import errors_at
+from treg_exp.configuration.settings import (
     DataSettings,
     RunSettings,
     TrainerSettings,
@@ -27,6 +28,7 @@ from treg_exp.config import (
     settings,
     without_steps,
 )
+from treg_exp.configuration.targets import target_class
 from treg_exp.data.base import Source, subset
 from treg_exp.engine.costs import COSTS, cost_columns
 from treg_exp.engine.mirror import RunMirror
@@ -35,14 +37,12 @@ from treg_exp.engine.work import Variant, WorkItem, batches, pending, plan, spre
 from treg_exp.errors import ConfigError
 from treg_exp.metrics.base import Metric, check_metrics, columns_of
 from treg_exp.metrics.column import Columns
-from treg_exp.places import errors_at
 from treg_exp.priors.info import PriorInfo
 from treg_exp.priors.prior import PriorSpec
 from treg_exp.priors.stacked import info_for_signals
 from treg_exp.run_layout import Key
 from treg_exp.signals.media import medium
 from treg_exp.solvers.base import OnStep, Solver
-from treg_exp.targets import target_class
 from treg_exp.tasks.base import Task
 from treg_exp.variants import build_variants, check_texts
 

@@ -7,12 +7,12 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from treg_exp.building import build
+from treg_exp.configuration.building import build
+from treg_exp.configuration.places import errors_at
 from treg_exp.data.base import Source, text_table
 from treg_exp.data.prompts import Prompt
 from treg_exp.engine.work import Variant
 from treg_exp.errors import ConfigError
-from treg_exp.places import errors_at
 from treg_exp.text.guidance import Guidance
 from treg_exp.text.match import TextMatch
 from treg_exp.text.null_text import NullText

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from treg_exp.config import DataSettings
+from treg_exp.configuration.settings import DataSettings
 from treg_exp.experiment import SIZES, TOLD
 
 CONF = Path(__file__).parents[2] / "conf"

@@ -15,7 +15,7 @@ from typing import IO, Any
 
 from omegaconf import OmegaConf
 
-from treg_exp.config import decisive
+from treg_exp.configuration.settings import decisive
 from treg_exp.errors import ConfigError
 from treg_exp.files import TEMPORARY_SUFFIX, append_json_line, read_json, write_json, write_text
 from treg_exp.metrics.column import Columns

@@ -13,10 +13,10 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from treg_exp.building import build
-from treg_exp.config import check_complete, config_hash, resolved
+from treg_exp.configuration.building import build
+from treg_exp.configuration.places import errors_at
+from treg_exp.configuration.settings import check_complete, config_hash, resolved
 from treg_exp.errors import ConfigError, FieldError, FileError
-from treg_exp.places import errors_at
 from treg_exp.training.folder import TrainingFolder
 
 

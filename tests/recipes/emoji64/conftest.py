@@ -20,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
 from tests.conftest import DATA
-from treg_exp.building import build
+from treg_exp.configuration.building import build
 from treg_exp.recipes.emoji64.command import recipe_config
 from treg_exp.recipes.emoji64.corpus import Corpus, CorpusFolder
 from treg_exp.recipes.emoji64.export import export

@@ -14,10 +14,10 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from treg_exp.configuration.places import errors_at
+from treg_exp.configuration.targets import target_class
+from treg_exp.configuration.value_types import check_types, element_hint, object_kinds, parameter_hints
 from treg_exp.errors import ConfigError, nearest
-from treg_exp.places import errors_at
-from treg_exp.targets import target_class
-from treg_exp.value_types import check_types, element_hint, object_kinds, parameter_hints
 
 SPECIAL = ("_target_", "_partial_", "_convert_")
 _CONTAINERS = ("__call__", "__len__", "__getitem__", "__iter__")  # of the dunder methods, what a protocol may ask for

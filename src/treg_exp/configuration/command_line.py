@@ -40,8 +40,8 @@ def exit_code_of(main: Callable[[], object]) -> int:
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
-    from treg_exp.hydra_guard import install_guard
-    from treg_exp.hydra_messages import explain, explain_plain
+    from treg_exp.configuration.hydra_guard import install_guard
+    from treg_exp.configuration.hydra_messages import explain, explain_plain
 
     def start() -> None:
         sys.argv[1:] = prepared_arguments(sys.argv[1:])
@@ -82,7 +82,7 @@ def prepared_arguments(arguments: list[str]) -> list[str]:
     Raises:
         ConfigError: the option has no value, or one that is no name of a package; or Hydra would unpickle a file.
     """
-    from treg_exp.targets import PACKAGES_VARIABLE, own_packages
+    from treg_exp.configuration.targets import PACKAGES_VARIABLE, own_packages
 
     left, names, waiting = [], [], False
     for argument in arguments:

@@ -16,14 +16,14 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from tests.conftest import ROOT
-from treg_exp.building import build
-from treg_exp.command_line import prepared_arguments
+from treg_exp.configuration.building import build
+from treg_exp.configuration.command_line import prepared_arguments
+from treg_exp.configuration.hydra_guard import check_hydra
+from treg_exp.configuration.targets import target_class
 from treg_exp.errors import ConfigError
-from treg_exp.hydra_guard import check_hydra
 from treg_exp.metrics.base import Metric
 from treg_exp.operators.base import Operator
 from treg_exp.solvers.base import Solver
-from treg_exp.targets import target_class
 from treg_exp.tasks.base import Task
 
 SHELL = {"command": "touch canary"}

@@ -12,11 +12,11 @@ from typing import Any, TypeVar
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from treg_exp.building import takes
+from treg_exp.configuration.building import takes
+from treg_exp.configuration.places import errors_at, one_line
+from treg_exp.configuration.targets import target_class
+from treg_exp.configuration.value_types import check_types
 from treg_exp.errors import ConfigError, FieldError
-from treg_exp.places import errors_at, one_line
-from treg_exp.targets import target_class
-from treg_exp.value_types import check_types
 
 T = TypeVar("T")
 # What changes no restoration: not part of a run's identity, free to differ when a run is continued. A class names such

@@ -13,8 +13,8 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
+from treg_exp.configuration.targets import own_packages, target_class
 from treg_exp.errors import ConfigError
-from treg_exp.targets import own_packages, target_class
 
 CALLBACKS = ("treg_exp.engine.sweep_folder.SweepFolder", "hydra.experimental.callbacks.LogJobReturnCallback")
 # Hydra builds these from its own list of installed plugins, so the names of the packages are enough.

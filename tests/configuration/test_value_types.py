@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from treg_exp.configuration.value_types import check_types
 from treg_exp.errors import ConfigError
-from treg_exp.value_types import check_types
 
 
 def test_null_is_fine_where_anything_is_or_where_it_is_the_default() -> None:
