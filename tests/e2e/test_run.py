@@ -278,6 +278,10 @@ def test_the_configuration_of_a_multirun_is_refused_in_one_line() -> None:
             ["experiment=best/treg_sr_x99"],
             "error: experiment=best/treg_sr_x99: no such option; did you mean best/treg_sr_x8? Available: best/treg, ",
         ),
+        (
+            ["mode=fit", "recipe=emoji64/unett"],
+            "error: recipe=emoji64/unett: no such option; did you mean emoji64/unet? Available: emoji64/autoencoder, ",
+        ),
         (["solver/prox=foo"], "error: solver/prox=foo: no such option. Available: cg, descent, exact\n"),
         (
             ["experiment=singel"],

@@ -16,9 +16,10 @@ _NO_TEXT = re.compile(r"null|true|false|[-+]?[\d.]+(e[-+]?\d+)?", re.IGNORECASE)
 def explain(error: Exception, overrides: list[str]) -> str:
     """One line for an error of Hydra or OmegaConf."""
     message = str(error)
-    if option := re.search(r"Could not find '([^']+)/([^'/]+)'\s+Available options in '[^']+':\s+(.*)", message, re.S):
+    absent = r"Could not find '([^']+)/([^'/]+)'(?:\s+Available options in '[^']+':(.*))?"
+    if option := re.search(absent, message, re.S):
         path, wrong, listed = option.groups()
-        known = listed.split("Config search path")[0].split()
+        known = (listed or "").split("Config search path")[0].split()
         group = _group(f"{path}/{wrong}", overrides) or path
         folder = path.removeprefix(group).strip("/")
         if folder:  # as in experiment=best/treg_sr_x8, whose neighbours the message does not name
