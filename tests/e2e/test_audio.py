@@ -156,7 +156,7 @@ def test_real_measurements_and_other_lengths(inputs: Path, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("more", "told"),
     [
-        (["metrics=default"], "psnr: judges image, and the prior makes audio"),
+        (["metrics=default"], "metrics.psnr=PSNR: judges image, and the prior makes audio"),
         (["data=emoji_test"], "gives image, and the prior makes audio"),
     ],
 )

@@ -151,7 +151,7 @@ def test_mistakes_are_named() -> None:
         (lambda: GaussianBlur(1.0, 4, SHAPE), "kernel_size=4: must be an odd integer >= 1"),
         (lambda: MotionBlur(float("nan"), 0.5, SHAPE, IDS), "kernel_size=nan: must be an odd integer >= 1"),
         (lambda: AveragePooling(float("nan"), SHAPE), "factor=nan: must be an integer >= 1"),
-        (lambda: BicubicDownsampling(True, SHAPE), "factor=True: must be an integer >= 1"),
+        (lambda: BicubicDownsampling(True, SHAPE), "factor=true: must be an integer >= 1"),
         (lambda: SparseViewCT("a", SHAPE), "angles=a: must be an integer >= 1"),
         (lambda: JPEG(float("inf"), SHAPE), "quality=inf: must be an integer in 1 ... 100"),
         (lambda: StrokeInpainting(4, 2.5, 0.4, (0.1, 0.2), 90.0, SHAPE, IDS), "vertices=2.5: must be an integer >= 1"),

@@ -93,7 +93,7 @@ def test_parts_of_two_models_are_noticed(folders, tmp_path: Path) -> None:
         ("flux", {"t5_tokens": 0}, "t5_tokens=0: must be >= 1"),
         ("pixel", {"precision": "fp8"}, "precision=fp8: allowed are auto, fp32, bf16, fp16"),
         ("waveform", {"open_clip": OpenClipFiles("ViT-L-14", "none")}, "open_clip=ViT-L-14: sees images"),
-        ("waveform", {"gradient_checkpointing": True}, "gradient_checkpointing=True: this kind of network has none"),
+        ("waveform", {"gradient_checkpointing": True}, "gradient_checkpointing=true: this kind of network has none"),
     ],
 )
 def test_options_that_mean_nothing_are_refused(folders, kind: str, option: dict[str, Any], message: str) -> None:

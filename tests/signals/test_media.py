@@ -31,7 +31,7 @@ def test_by_name() -> None:
     assert {name: medium(name, 8000).name for name in MEDIA} == {"image": "image", "audio": "audio"}
     with pytest.raises(FieldError, match="medium=smell: must be one of image, audio"):
         medium("smell")
-    with pytest.raises(FieldError, match="sample_rate=None: audio needs its sample rate"):
+    with pytest.raises(FieldError, match="sample_rate=null: audio needs its sample rate"):
         medium("audio")
 
 
