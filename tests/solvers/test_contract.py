@@ -185,7 +185,7 @@ def test_every_rule_of_every_slot_runs(slot: str, option: str, prior: Prior, kin
             with pytest.raises(FieldError, match="needs image features"):
                 policy.check(prior.info)
             return
-        assert policy.start(prior, [{"prompt": ""}] * 3) is None
+        assert policy.start(prior, [{"prompt": ""}] * 3).prompt.tokens.numel() == 0
     policy.check(prior.info, [{"prompt": prompt if prior.text else ""} for prompt in PROMPTS])
     problem = problem_of(solver, prior, kind)
     together = solve(solver, prior, problem, policy=policy).signal

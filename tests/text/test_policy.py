@@ -12,7 +12,7 @@ from treg_exp.schedule.levels import Level, Prediction
 from treg_exp.tasks.problems import InverseProblem
 from treg_exp.text.guidance import ConstantGuidance
 from treg_exp.text.null_text import AdaptiveNegation, FixedNullText
-from treg_exp.text.policy import TextPolicy, null_of
+from treg_exp.text.policy import TextPolicy
 from treg_exp.text.state import StepState
 
 TEXTS = [{"prompt": "a cat"}, {"prompt": "a cat"}, {"prompt": "a dog"}]
@@ -57,9 +57,11 @@ def test_texts_have_roles(tiny_prior) -> None:
 
 def test_a_prior_without_text(tiny_prior) -> None:
     silent = replace(tiny_prior, text=None, info=replace(tiny_prior.info, text_layout=None, feature_width=None))
-    assert TextPolicy().start(silent, TEXTS) is None
-    assert TextPolicy().update(silent, None, state_of(torch.zeros(1))) is None
-    assert null_of(None) is None
+    text = TextPolicy().start(silent, TEXTS)
+    assert text.prompt.tokens.shape == (3, 0, 0)
+    assert [words["prompt"] for words in text.words] == ["a cat", "a cat", "a dog"]
+    assert TextPolicy().update(silent, text, state_of(torch.zeros(1))) is text
+    TextPolicy(text_match=Louder()).check(silent.info, TEXTS)  # a text match reads the words
     TextPolicy().check(silent.info, [{"prompt": ""}])
     with pytest.raises(FieldError, match=r"prompt='a cat': the prior has no text encoder"):
         TextPolicy().check(silent.info, TEXTS)

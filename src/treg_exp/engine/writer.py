@@ -58,11 +58,9 @@ class RunWriter(Callback):
     def _sample(self, result: Result) -> None:
         """What all restorations of a sample have in common, once."""
         folder = self.folder.layout.sample(result.item.sample_id)
-        if picture(folder, MEASUREMENT).is_file():  # the last of all: the others are there
-            return
-        if result.sample.target is not None:
+        if result.sample.target is not None and not picture(folder, TARGET).is_file():
             self.medium.save(result.sample.target, folder / TARGET)
-        if result.preview is not None:
+        if result.preview is not None and not picture(folder, MEASUREMENT).is_file():  # the last that is written
             self._measurement(result.problem, result.preview(), folder)
 
     def _measurement(self, problem: Any, preview: Tensor, folder: Path) -> None:

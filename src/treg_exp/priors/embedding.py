@@ -98,6 +98,11 @@ class TextEmbedding:
         return self._map(lambda tensor: tensor.repeat_interleave(times, 0))
 
     @staticmethod
+    def nothing(count: int) -> TextEmbedding:
+        """Of ``count`` texts for a denoiser that is told none: no tokens."""
+        return TextEmbedding(torch.empty(count, 0, 0), TextLayout(()))
+
+    @staticmethod
     def cat(parts: Sequence[TextEmbedding]) -> TextEmbedding:
         """The texts of all parts, one after the other."""
         first = parts[0]

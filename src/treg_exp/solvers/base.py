@@ -120,7 +120,7 @@ class Solver(ABC):
     def solve(
         self,
         problem: Any,
-        text: TextCondition | None,
+        text: TextCondition,
         prior: Prior,
         policy: TextPolicy,
         noise: Noise,
@@ -130,7 +130,7 @@ class Solver(ABC):
 
         Args:
             problem: one of ``problems``.
-            text: embedded texts, see ``TextPolicy.start``; None for a prior without text.
+            text: embedded texts, see ``TextPolicy.start``.
             prior: the diffusion model.
             policy: what the text does at each step.
             noise: random streams, one per sample.

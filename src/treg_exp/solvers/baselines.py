@@ -23,7 +23,7 @@ class PseudoInverse(Solver):
 
     @torch.no_grad()
     def solve(
-        self, problem: InverseProblem, text: TextCondition | None, prior: Prior, policy: TextPolicy, noise: Noise,
+        self, problem: InverseProblem, text: TextCondition, prior: Prior, policy: TextPolicy, noise: Noise,
         on_step: OnStep = ignore,
     ) -> Restoration:  # fmt: skip
         """See :class:`Solver`."""
@@ -41,7 +41,7 @@ class Adjoint(Solver):
 
     @torch.no_grad()
     def solve(
-        self, problem: InverseProblem, text: TextCondition | None, prior: Prior, policy: TextPolicy, noise: Noise,
+        self, problem: InverseProblem, text: TextCondition, prior: Prior, policy: TextPolicy, noise: Noise,
         on_step: OnStep = ignore,
     ) -> Restoration:  # fmt: skip
         """See :class:`Solver`."""

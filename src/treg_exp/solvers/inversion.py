@@ -34,12 +34,12 @@ class Inversion(Solver):
 
     @torch.no_grad()
     def solve(
-        self, problem: EditProblem, text: TextCondition | None, prior: Prior, policy: TextPolicy, noise: Noise,
+        self, problem: EditProblem, text: TextCondition, prior: Prior, policy: TextPolicy, noise: Noise,
         on_step: OnStep = ignore,
     ) -> Restoration:  # fmt: skip
         """See :class:`Solver`; ``latents["inverted"]`` is the noise that the source was turned into."""
         down = self.moves(prior.info, problem.signal_shape)
-        source = None if text is None else text.role("source")
+        source = text.role("source")
         z_t = prior.encode(problem.source)
         for move in reversed_moves(down):
             z_t = move(prior.predict(z_t, asked(move), source))

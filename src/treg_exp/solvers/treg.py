@@ -20,7 +20,7 @@ from treg_exp.schedule.variance_preserving import VariancePreserving
 from treg_exp.solvers.base import OnStep, Restoration, Solver, StepInfo, check_steps, first_latent, ignore
 from treg_exp.tasks.problems import InverseProblem
 from treg_exp.text.condition import TextCondition
-from treg_exp.text.policy import TextPolicy, null_of
+from treg_exp.text.policy import TextPolicy
 from treg_exp.text.state import StepState
 
 Encoder = Literal["mean", "sample"]
@@ -145,7 +145,7 @@ class TReg(Solver):
 
     @torch.no_grad()
     def solve(
-        self, problem: InverseProblem, text: TextCondition | None, prior: Prior, policy: TextPolicy, noise: Noise,
+        self, problem: InverseProblem, text: TextCondition, prior: Prior, policy: TextPolicy, noise: Noise,
         on_step: OnStep = ignore,
     ) -> Restoration:  # fmt: skip
         """See :class:`Solver`."""
@@ -201,7 +201,7 @@ class TReg(Solver):
         return move(at, eta=move.next.alpha, noise=noise.normal("renoise", move.index, like=at.z_0))
 
     def dps(
-        self, problem: InverseProblem, prior: Prior, move: Move, z_t: Tensor, text: TextCondition | None
+        self, problem: InverseProblem, prior: Prior, move: Move, z_t: Tensor, text: TextCondition
     ) -> tuple[Prediction, Tensor]:
         """Off-window step of the full algorithm: DDIM with the null text, minus rho * grad ||y - A D(z_0)||.
 
@@ -209,7 +209,7 @@ class TReg(Solver):
         """
         with torch.enable_grad():
             z = z_t.detach().requires_grad_()
-            at = prior.predict(z, move.now, null_of(text))
+            at = prior.predict(z, move.now, text.null)
             residual = problem.y - problem.operator.A(prior.decode(at.z_0))
             (gradient,) = torch.autograd.grad(residual.flatten(1).norm(dim=1).sum(), z)
         at = at.detach()

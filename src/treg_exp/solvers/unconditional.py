@@ -30,7 +30,7 @@ class Unconditional(Solver):
 
     @torch.no_grad()
     def solve(
-        self, problem: Problem, text: TextCondition | None, prior: Prior, policy: TextPolicy, noise: Noise,
+        self, problem: Problem, text: TextCondition, prior: Prior, policy: TextPolicy, noise: Noise,
         on_step: OnStep = ignore,
     ) -> Restoration:  # fmt: skip
         """See :class:`Solver`."""

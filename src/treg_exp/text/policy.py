@@ -49,13 +49,13 @@ class TextPolicy:
             texts: of every sample, by role.
 
         Raises:
-            FieldError: a rule lacks what it needs; or there is a prompt or a null text, and the prior has no text
-                encoder.
+            FieldError: a rule lacks what it needs; or there is a prompt that nothing reads, or a null text, and the
+                prior has no text encoder.
         """
         if info.text_layout is None:
             only_empty = "the prior has no text encoder; only the empty text works"
             told = sorted({text for of_one in texts for text in of_one.values() if text})
-            if told:
+            if told and isinstance(self.text_match, NoTextMatch):
                 raise FieldError("prompt", repr(told[0]), only_empty)
             if self.null_text.text:
                 raise FieldError("null_text.text", repr(self.null_text.text), only_empty)
@@ -65,20 +65,18 @@ class TextPolicy:
             except FieldError as error:
                 raise error.at(slot) from error
 
-    def start(self, prior: Prior, texts: Sequence[Texts]) -> TextCondition | None:
-        """Embed the texts of every sample; each distinct text is embedded once.
+    def start(self, prior: Prior, texts: Sequence[Texts]) -> TextCondition:
+        """Embed the texts of every sample; each distinct text is embedded once. Without a text encoder words remain.
 
         Args:
             prior: embeds them.
             texts: of each sample by role, ``prompt`` among them and the same roles for all; one without ``null`` gets
                 the null-text rule's.
-
-        Returns:
-            None for a prior without text.
         """
-        if prior.text is None:
-            return None
         complete = [{"null": self.null_text.text, **of_one} for of_one in texts]
+        if prior.text is None:
+            nothing = TextEmbedding.nothing(len(complete))
+            return TextCondition(nothing, nothing, words=tuple(complete))
         distinct = sorted({text for of_one in complete for text in of_one.values()})
         table, place = prior.text.embed(distinct), {text: i for i, text in enumerate(distinct)}
 
@@ -89,21 +87,13 @@ class TextPolicy:
         others_embedded = {role: embedded(role) for role in sorted(others)}
         return TextCondition(embedded("prompt"), embedded("null"), others_embedded, tuple(complete))
 
-    def predict(self, prior: Prior, z_t: Tensor, level: Level, text: TextCondition | None) -> Prediction:
-        """Estimates at one level that follow the text; those of the denoiser alone without one."""
-        if text is None:
-            return prior.predict(z_t, level)
-        guided = self.guidance.predict(prior, z_t, level, text)
-        return self.text_match.pull(prior, z_t, level, text, guided)
+    def predict(self, prior: Prior, z_t: Tensor, level: Level, text: TextCondition) -> Prediction:
+        """Estimates at one level that follow the text; a prior without text has nothing to be guided by."""
+        unguided = prior.text is None
+        at = prior.predict(z_t, level) if unguided else self.guidance.predict(prior, z_t, level, text)
+        return self.text_match.pull(prior, z_t, level, text, at)
 
-    def update(self, prior: Prior, text: TextCondition | None, state: StepState) -> TextCondition | None:
+    def update(self, prior: Prior, text: TextCondition, state: StepState) -> TextCondition:
         """The text of the next step, after a step that looked at the measurement."""
-        if text is None:
-            return None
         text = self.null_text.update(prior, text, state.x_y)
         return self.prompt_rule.update(prior, text, state)
-
-
-def null_of(text: TextCondition | None) -> TextEmbedding | None:
-    """The null text alone, as steps without guidance take it; None for a prior without text."""
-    return None if text is None else text.null

@@ -34,8 +34,7 @@ class PlainUNetDenoiser:
         self.kind, self.clip = kind, clip
 
     def predict(self, z_t: Tensor, level: Level, text: TextEmbedding | None = None) -> Prediction:
-        """See ``Denoiser``; there is no text."""
-        assert text is None, "a network without text is told none"
+        """See ``Denoiser``; a text is not looked at."""
         t = timesteps(level.t, z_t)
         if self.network.config.time_embedding_type == "learned":  # one row of a table for each
             t = t.long()
