@@ -93,7 +93,7 @@ def test_solvers_run(solver: object, tmp_path: Path) -> None:
 def test_a_text_is_refused(tmp_path: Path) -> None:
     write_pixel(tmp_path)
     prior = load(tmp_path)
-    assert TextPolicy().start(prior, [{"prompt": ""}]) is None
+    assert TextPolicy().start(prior, [{"prompt": ""}]).prompt.tokens.numel() == 0
     problem = measure(BoxInpainting(box=(0.25, 0.25, 0.5, 0.5), signal_shape=(3, 32, 32)), torch.zeros(1, 3, 32, 32))
     with pytest.raises(ValueError, match="the prior has no text encoder; only the empty text works"):
         restore(problem, prior, "a cat")
