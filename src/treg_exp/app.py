@@ -140,12 +140,12 @@ def _announce(experiment: Experiment) -> None:
     if not done:
         return
     for row in done:
-        prompt = items[key_of(row)].texts["prompt"]
-        if row["prompt"] != prompt:
-            raise ConfigError(
-                f"run_dir={path} holds {row['sample_id']} with the text {row['prompt']!r}, now it is {prompt!r}; "
-                "choose another run_dir"
-            )
+        for column, text in items[key_of(row)].told.items():
+            if row.get(column) != text:
+                raise ConfigError(
+                    f"run_dir={path} holds {row['sample_id']} with the {column} {row.get(column)!r}, "
+                    f"now it is {text!r}; choose another run_dir"
+                )
     if len(done) < len(items):
         print(f"continuing {path}: {len(done)} of {len(items)} restorations are there", flush=True)
     else:

@@ -89,7 +89,7 @@ def test_a_run_with_other_texts_is_not_continued(tmp_path: Path) -> None:
     go(tmp_path / "run", *data)
     manifest.write_text("file,caption\na.png,green apple\n")
     with pytest.raises(
-        ConfigError, match=r"holds a with the text 'red apple', now it is 'green apple'; choose another"
+        ConfigError, match=r"holds a with the prompt 'red apple', now it is 'green apple'; choose another"
     ):
         go(tmp_path / "run", *data)
     assert json.loads((tmp_path / "run" / "status.json").read_text())["state"] == "finished"

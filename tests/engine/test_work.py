@@ -86,3 +86,4 @@ def test_a_variant_may_set_a_text_in_any_role() -> None:
     }
     (item,) = plan(Texts(), [Variant("edit", texts, policy, optional=True)], draws=1)  # type: ignore[arg-type]
     assert (item.sample_id, item.texts) == ("with", {"prompt": "a tiger", "source": "a leopard", "null": "blurry"})
+    assert item.told == {"prompt": "a tiger", "source_text": "a leopard", "null_text": "blurry"}

@@ -186,7 +186,7 @@ class RestorationModule(LightningModule):
             finite = bool(signal[i].isfinite().all())
             row: dict[str, Any] = {
                 "sample_id": item.sample_id, "variant": item.variant, "draw": item.draw,
-                "prompt": item.texts["prompt"], "measurement": problem.fingerprint(i),
+                **item.told, "measurement": problem.fingerprint(i),
             }  # fmt: skip
             row |= (rows[i] if finite else {"error": f"non-finite {watch.describe(i)}"}) | costs
             preview = partial(lambda i: previews()[i], i) if problem.measured else None

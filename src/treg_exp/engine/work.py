@@ -51,6 +51,11 @@ class WorkItem:
     captions: Mapping[str, str]
 
     @property
+    def told(self) -> dict[str, str]:
+        """The texts as columns of a row: ``prompt``, and ``<role>_text`` for the other roles."""
+        return {role if role == "prompt" else f"{role}_text": text for role, text in self.texts.items()}
+
+    @property
     def key(self) -> Key:
         """What identifies the item within a run."""
         return self.sample_id, self.variant, self.draw

@@ -56,6 +56,6 @@ def asked(move: Move) -> Level:
 
     No network knows the time of the clean end. The first move therefore tells it the time of the level above, as DDIM
     inversion usually does for all moves, with the weights of the clean end, which are those of the latent. All other
-    moves ask at their own level: with the shipped prior that halves the error of the round trip.
+    moves ask at their own level: with the shipped prior the round trip is 4.4 dB better so (12 test images).
     """
     return Level(move.next.t, move.now.alpha, move.now.sigma) if move.index == 0 else move.now
