@@ -30,7 +30,7 @@ STRIDE = 4  # of the pixels that the shortened cases keep
 
 #: Pattern of an operator's description -> what makes it, from the match, the arrays and the shape of the image.
 OPERATORS: dict[str, Callable[[re.Match[str], Arrays, tuple[int, ...]], Operator]] = {
-    r"bicubic downsampling x(\d+) \(Keys a=-0\.5, \d+ taps, half-sample symmetric padding\)": lambda m, arrays, shape: (
+    r"bicubic downsampling x(\d+)(?!.*reflection padding)": lambda m, arrays, shape: (  # LATINO's has another edge
         BicubicDownsampling(factor=int(m[1]), signal_shape=shape)
     ),
     r"average pooling over disjoint (\d+)x\1 blocks": lambda m, arrays, shape: AveragePooling(
@@ -63,19 +63,21 @@ def solver_of(settings: Settings) -> TReg:
     released = instantiate(composed("solver=treg_compat").solver, _convert_="all")
     prox = replace(
         released.prox,
-        iterations=settings["cg_iterations"],
+        iterations=settings.get("cg_iterations", released.prox.iterations),
         tolerance=settings.get("cg_tolerance", released.prox.tolerance),
     )
-    off_window = "dps" if settings["off_gamma_dps"] else "ddim"
-    return replace(released, steps=settings["steps"], lam=settings["lam"], prox=prox, off_window=off_window)
+    off_window = "dps" if settings.get("off_gamma_dps") else "ddim"
+    lam = settings.get("lam", released.lam)
+    return replace(released, steps=settings["steps"], lam=lam, prox=prox, off_window=off_window)
 
 
 def policy_of(settings: Settings) -> TextPolicy:
     """Guidance and null text."""
+    null = settings.get("null_prompt", "")
     null_text = (
-        AdaptiveNegation(settings["null_prompt"], lr=settings["null_lr"], iterations=settings["null_iterations"])
-        if settings["adaptive_negation"]
-        else FixedNullText(settings["null_prompt"])
+        AdaptiveNegation(null, lr=settings["null_lr"], iterations=settings["null_iterations"])
+        if settings.get("adaptive_negation")
+        else FixedNullText(null)
     )
     return TextPolicy(ConstantGuidance(settings["guidance"]), null_text)
 
