@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from tests.conftest import ROOT
+from tests.priors.folders import ddim, write_pixel
 from tests.priors.sampling import load
 from treg_exp.api import load_image
 from treg_exp.errors import FieldError
@@ -79,3 +80,16 @@ def test_only_the_clean_end_is_asked_about_at_another_time(prior) -> None:
 def test_a_mask_is_refused_as_nothing_would_be_kept(prior, x) -> None:
     with pytest.raises(FieldError, match="EditProblem with a mask: Inversion changes the whole signal"):
         Inversion(2).check(EditProblem(x, torch.ones(1, 1, 64, 64)), prior.info)
+
+
+@pytest.mark.parametrize("kind", ["epsilon", "sample", "v_prediction"])
+def test_inversion_leaves_an_exactly_clean_end(kind: str, tmp_path) -> None:
+    """There an estimate of the signal says nothing about the noise: the first move would add none."""
+    write_pixel(tmp_path, scheduler=ddim(prediction_type=kind))
+    prior = load(tmp_path)
+    moves = reversed_moves(Inversion(4).moves(prior.info, prior.info.signal_shape))
+    assert (moves[0].now.alpha, moves[0].now.sigma) == (1.0, 0.0)
+    assert asked(moves[0]) == moves[0].next
+    x = torch.rand(1, *prior.info.signal_shape, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    at = prior.predict(x, asked(moves[0]))
+    assert (moves[0](at) - moves[0].next.alpha * at.z_0).abs().max() > 1e-3
