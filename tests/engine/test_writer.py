@@ -27,7 +27,7 @@ def result(x: Tensor, problem: Any, preview: Tensor | None, failed: bool = False
     row = {"sample_id": "a", "variant": "own", "draw": 0}
     item = WorkItem(0, "a", "own", 0, {"prompt": ""}, {})
     made = None if preview is None else lambda: preview
-    return Result(item, Sample("a", target=x), problem, made, None if failed else 2 * x, row, latents)
+    return Result(item, Sample("a", target=x), lambda: problem, made, None if failed else 2 * x, row, latents)
 
 
 def measured(y: Tensor, linear: bool = True) -> InverseProblem:

@@ -42,7 +42,7 @@ class Result:
     Attributes:
         item: the work item.
         sample: its sample.
-        problem: its problem, a batch of one on the CPU.
+        problem: makes its problem, a batch of one on the CPU; the writer needs that of the first restoration only.
         preview: makes a signal of the measurement for pictures, computed at the first call; None where nothing is
             measured.
         signal: restored signal in [-1, 1] units, or None where it failed.
@@ -52,7 +52,7 @@ class Result:
 
     item: WorkItem
     sample: Sample
-    problem: Problem
+    problem: Callable[[], Problem]
     preview: Callable[[], Tensor] | None
     signal: Tensor | None
     row: dict[str, Any]
@@ -192,5 +192,5 @@ class RestorationModule(LightningModule):
             preview = partial(lambda i: previews()[i], i) if problem.measured else None
             latents = {name: latent[i].cpu() for name, latent in restoration.latents.items()}
             made = signal[i].cpu() if finite else None
-            results.append(Result(item, sample, problem.of_sample(i), preview, made, row, latents))
+            results.append(Result(item, sample, partial(problem.of_sample, i), preview, made, row, latents))
         return results

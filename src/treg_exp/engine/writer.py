@@ -61,7 +61,7 @@ class RunWriter(Callback):
         if result.sample.target is not None and not picture(folder, TARGET).is_file():
             self.medium.save(result.sample.target, folder / TARGET)
         if result.preview is not None and not picture(folder, MEASUREMENT).is_file():  # the last that is written
-            self._measurement(result.problem, result.preview(), folder)
+            self._measurement(result.problem(), result.preview(), folder)
 
     def _measurement(self, problem: Any, preview: Tensor, folder: Path) -> None:
         assert isinstance(problem, InverseProblem)

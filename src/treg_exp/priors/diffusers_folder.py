@@ -92,4 +92,4 @@ class DiffusersFolder(Options):
             FieldError: the folder is missing or incomplete, or a value is unknown.
         """
         self.check()
-        return self.family.load(self.folder, self, torch.device(device))
+        return self.family.load(self.folder, self.info, self, torch.device(device))

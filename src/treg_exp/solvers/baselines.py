@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+
 import torch
+from torch import Tensor
 
 from treg_exp.noise import Noise
 from treg_exp.operators.linear.base import LinearOperator
@@ -13,38 +16,39 @@ from treg_exp.text.condition import TextCondition
 from treg_exp.text.policy import TextPolicy
 
 
-class PseudoInverse(Solver):
+class _Linear(Solver):
+    """One linear map of the measurement; a new one implements ``estimate``."""
+
+    steps = 0
+    uses_text = False
+    uses_noise = False
+    needs_linear = True
+
+    @abstractmethod
+    def estimate(self, operator: LinearOperator, y: Tensor) -> Tensor:
+        """(B, *measurement_shape) -> (B, *signal_shape)."""
+
+    @torch.no_grad()
+    def solve(
+        self, problem: InverseProblem, text: TextCondition, prior: Prior, policy: TextPolicy, noise: Noise,
+        on_step: OnStep = ignore,
+    ) -> Restoration:  # fmt: skip
+        """See :class:`Solver`."""
+        assert isinstance(problem.operator, LinearOperator), "check() refuses others"
+        return Restoration(self.estimate(problem.operator, problem.y))
+
+
+class PseudoInverse(_Linear):
     """x = pinv(A) y, the least-norm signal that explains the measurement (noise included)."""
 
-    steps = 0
-    uses_text = False
-    uses_noise = False
-    needs_linear = True
-
-    @torch.no_grad()
-    def solve(
-        self, problem: InverseProblem, text: TextCondition, prior: Prior, policy: TextPolicy, noise: Noise,
-        on_step: OnStep = ignore,
-    ) -> Restoration:  # fmt: skip
-        """See :class:`Solver`."""
-        assert isinstance(problem.operator, LinearOperator), "check() refuses others"
-        return Restoration(problem.operator.pinv(problem.y))
+    def estimate(self, operator: LinearOperator, y: Tensor) -> Tensor:
+        """See ``_Linear``."""
+        return operator.pinv(y)
 
 
-class Adjoint(Solver):
+class Adjoint(_Linear):
     """x = A^T y / ||A||^2, one normalised back-projection."""
 
-    steps = 0
-    uses_text = False
-    uses_noise = False
-    needs_linear = True
-
-    @torch.no_grad()
-    def solve(
-        self, problem: InverseProblem, text: TextCondition, prior: Prior, policy: TextPolicy, noise: Noise,
-        on_step: OnStep = ignore,
-    ) -> Restoration:  # fmt: skip
-        """See :class:`Solver`."""
-        assert isinstance(problem.operator, LinearOperator), "check() refuses others"
-        scale = problem.operator.norm_sq or 1.0  # 0 where nothing is measured
-        return Restoration(problem.operator.adjoint(problem.y) / scale)
+    def estimate(self, operator: LinearOperator, y: Tensor) -> Tensor:
+        """See ``_Linear``."""
+        return operator.adjoint(y) / (operator.norm_sq or 1.0)  # 0 where nothing is measured

@@ -63,6 +63,6 @@ class Family(Protocol):
         """
         ...
 
-    def load(self, folder: Path, options: Options, device: torch.device) -> Prior:
-        """The prior with its weights."""
+    def load(self, folder: Path, info: PriorInfo, options: Options, device: torch.device) -> Prior:
+        """The prior with its weights; ``info`` is what `read_info` said."""
         ...

@@ -55,7 +55,7 @@ def read_info(folder: Path, options: Options) -> PriorInfo:
     )
 
 
-def load(folder: Path, options: Options, device: torch.device) -> Prior:
+def load(folder: Path, info: PriorInfo, options: Options, device: torch.device) -> Prior:
     """See ``Family``."""
     from diffusers import FluxTransformer2DModel
     from transformers import CLIPTextModel, CLIPTokenizer, T5EncoderModel, T5TokenizerFast
@@ -74,7 +74,7 @@ def load(folder: Path, options: Options, device: torch.device) -> Prior:
     clip = load_network(folder, "text_encoder", stems["text_encoder"], CLIPTextModel)
     guidance = GUIDANCE if options.embedded_guidance is None else options.embedded_guidance
     return Prior(
-        info=read_info(folder, options),
+        info=info,
         codec=load_autoencoder(folder, options, device),
         denoiser=FluxDenoiser(transformer, options.precision, device, guidance),
         text=FluxText(clip, CLIPTokenizer.from_pretrained(folder / "tokenizer"), t5, device),

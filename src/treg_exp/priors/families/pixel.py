@@ -53,11 +53,10 @@ def read_info(folder: Path, options: Options) -> PriorInfo:
     )
 
 
-def load(folder: Path, options: Options, device: torch.device) -> Prior:
+def load(folder: Path, info: PriorInfo, options: Options, device: torch.device) -> Prior:
     """See ``Family``."""
     from diffusers import UNet2DModel
 
-    info = read_info(folder, options)
     unet = load_network(folder, "unet", WEIGHTS, UNet2DModel)
     if options.gradient_checkpointing:
         unet.enable_gradient_checkpointing()

@@ -62,7 +62,7 @@ def read_info(folder: Path, options: Options) -> PriorInfo:
     )
 
 
-def load(folder: Path, options: Options, device: torch.device) -> Prior:
+def load(folder: Path, info: PriorInfo, options: Options, device: torch.device) -> Prior:
     """See ``Family``."""
     from diffusers import SD3Transformer2DModel
     from transformers import CLIPTextModelWithProjection, CLIPTokenizer, T5EncoderModel, T5TokenizerFast
@@ -78,7 +78,7 @@ def load(folder: Path, options: Options, device: torch.device) -> Prior:
     clips = [load_network(folder, part, stem, CLIPTextModelWithProjection) for part, stem in CLIPS.items()]
     own = [CLIPTokenizer.from_pretrained(folder / part) for part in ("tokenizer", "tokenizer_2")]
     return Prior(
-        info=read_info(folder, options),
+        info=info,
         codec=load_autoencoder(folder, options, device),
         denoiser=SD3Denoiser(transformer, options.precision, device),
         text=SD3Text(clips, own, t5, rows, transformer.config.joint_attention_dim, device),

@@ -68,12 +68,12 @@ def read_info(folder: Path, options: Options) -> PriorInfo:
     )
 
 
-def load(folder: Path, options: Options, device: torch.device) -> Prior:
+def load(folder: Path, info: PriorInfo, options: Options, device: torch.device) -> Prior:
     """See ``Family``."""
     from diffusers import UNet2DConditionModel
     from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
-    info, stems = read_info(folder, options), networks(folder)
+    stems = networks(folder)
     unet = load_network(folder, "unet", stems["unet"], UNet2DConditionModel)
     encoder = load_network(folder, "text_encoder", stems["text_encoder"], CLIPTextModel)
     tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")

@@ -49,11 +49,10 @@ def read_info(folder: Path, options: Options) -> PriorInfo:
     )
 
 
-def load(folder: Path, options: Options, device: torch.device) -> Prior:
+def load(folder: Path, info: PriorInfo, options: Options, device: torch.device) -> Prior:
     """See ``Family``."""
     from diffusers import UNet1DModel
 
-    info = read_info(folder, options)
     unet = load_network(folder, "unet", WEIGHTS, UNet1DModel)
     denoiser = PlainUNetDenoiser(unet, info.kind, options.precision, device, clip_range(folder))
     return Prior(info=info, codec=IdentityCodec(), denoiser=denoiser)
