@@ -9,8 +9,9 @@ from omegaconf import DictConfig
 from treg_exp.engine.processes import Place, check_launch, launched
 from treg_exp.errors import ConfigError, RunFailedError
 from treg_exp.experiment import Experiment
-from treg_exp.restoring import make_trainer, restore, silence_libraries
+from treg_exp.restoring import make_trainer, restore
 from treg_exp.run_layout import RECONSTRUCTION, key_of, picture, read_rows
+from treg_exp.silence import silence_libraries
 
 
 def run(cfg: DictConfig) -> float | None:

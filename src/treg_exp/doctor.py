@@ -14,6 +14,7 @@ from importlib import import_module, metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from treg_exp.configuration.places import one_line
 from treg_exp.shipped import ASSETS, HASHES, SHIPPED, file_hash, read_hashes
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def _all_findings(name: str, check: Callable[[], Iterator[Finding]]) -> Iterator
     try:
         yield from check()
     except Exception as error:
-        line = " ".join(str(error).split())
+        line = one_line(error)
         yield Finding(False, f"the check failed with {type(error).__name__}: {line}; install the package again")
 
 

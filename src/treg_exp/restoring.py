@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from treg_exp.configuration.places import one_line
 from treg_exp.engine.processes import Place, ProcessLostError, Workers, check_devices, device, meeting
 from treg_exp.engine.work import WorkItem
 from treg_exp.errors import ConfigError
 from treg_exp.experiment import Experiment
 from treg_exp.run_layout import RunLayout
+from treg_exp.silence import silence_libraries, silence_lightning
 from treg_exp.solvers.base import StepInfo
 
 
@@ -122,8 +122,7 @@ def make_trainer(experiment: Experiment, place: Place, callbacks: Sequence[Any] 
     from lightning import Trainer
     from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-    for name in ("lightning.pytorch", "lightning.fabric"):  # importing it has set the level
-        logging.getLogger(name).setLevel(logging.ERROR)
+    silence_lightning()
     accelerator = experiment.trainer.accelerator
     try:
         return Trainer(
@@ -132,14 +131,4 @@ def make_trainer(experiment: Experiment, place: Place, callbacks: Sequence[Any] 
             callbacks=list(callbacks),
         )  # fmt: skip
     except MisconfigurationException as error:
-        raise ConfigError(f"trainer: {' '.join(str(error).split())}") from None
-
-
-def silence_libraries() -> None:
-    """Silence what does not concern the user: notes of libraries about their own defaults."""
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
-    warnings.filterwarnings("ignore", module="lightning")
-    for name in ("diffusers", "transformers"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+        raise ConfigError(f"trainer: {one_line(error)}") from None

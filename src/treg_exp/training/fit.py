@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +16,7 @@ from treg_exp.configuration.building import build
 from treg_exp.configuration.places import errors_at
 from treg_exp.configuration.settings import check_complete, config_hash, resolved
 from treg_exp.errors import ConfigError, FieldError, FileError
+from treg_exp.silence import silence_lightning
 from treg_exp.training.folder import TrainingFolder
 
 
@@ -67,8 +67,7 @@ def _build(recipe: DictConfig, folder: TrainingFolder) -> tuple[Any, Any, Any]:
     from treg_exp.training.objective import Objective
     from treg_exp.training.sharing import Sharing
 
-    for name in ("lightning.pytorch", "lightning.fabric"):  # importing it has set the level
-        logging.getLogger(name).setLevel(logging.ERROR)
+    silence_lightning()
     torch.manual_seed(recipe.seed)  # of the first weights
     budget = build(recipe.budget, "recipe.budget", Budget)
     module = TrainingModule(

@@ -14,6 +14,7 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import Tensor, nn
 
+from treg_exp.configuration.places import one_line
 from treg_exp.errors import FieldError
 from treg_exp.files import read_json
 from treg_exp.priors.folder_files import architecture_of
@@ -198,4 +199,4 @@ def _take(prior: Path, name: str, network: Any) -> None:
     try:
         network.load_state_dict(kept)
     except RuntimeError as error:
-        raise FieldError("start_from", prior, f"{name}: {' '.join(str(error).split())[:300]}") from None
+        raise FieldError("start_from", prior, f"{name}: {one_line(error)[:300]}") from None

@@ -12,6 +12,7 @@ from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor, nn
 
+from treg_exp.configuration.places import one_line
 from treg_exp.errors import FieldError
 from treg_exp.noise import generator as keyed_generator
 from treg_exp.priors.small import training_scheduler
@@ -72,7 +73,7 @@ class DenoiserObjective(PictureObjective):
             try:
                 self.network.load_state_dict(weights_in(Path(weights)))
             except (RuntimeError, OSError) as error:
-                raise FieldError("weights", weights, " ".join(str(error).split())[:300]) from None
+                raise FieldError("weights", weights, one_line(error)[:300]) from None
         file = stages.folder("unet").path / "latents.pt"
         self.latents = LatentBank.cached(file, stages.autoencoder(), self.corpus, stages.scaling_factor(self.corpus))
         self.prompt_dropout, self.prediction = prompt_dropout, prediction
