@@ -25,7 +25,9 @@ from treg_exp.recipes.emoji64.prompttable import PromptTable, with_styled_share
 from treg_exp.recipes.emoji64.samples import draw_samples
 from treg_exp.recipes.emoji64.sources import Picture
 from treg_exp.recipes.emoji64.trained import TrainedStages
+from treg_exp.shipped import ASSETS
 
+SHIPPED = ASSETS / "emoji64"
 FRESH = Callable[..., Miniature]
 APPLE = Picture("apple-noto", "red apple", ("fruit", "snack"), "noto", "food & drink", "food-fruit", "")
 FLAT_SHOE = Picture("shoe-blob", "flat shoe", (), "blob", "objects", "clothing", "")
@@ -34,6 +36,12 @@ ALL = {
     "objective.styled_share": 0.9, "objective.alignment": 0.5, "objective.alignment_target": "spatial",
     "objective.versions": 2, "objective.embed_beforehand": True,
 }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def shipped(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Miniature:
+    """The pictures of the miniature with the networks of the shipped prior; nothing is trained in its folder."""
+    return Miniature(data_dir, tmp_path_factory.mktemp("shipped"), SHIPPED)
 
 
 def share_of_styled(variants: dict[str, float]) -> float:
@@ -53,8 +61,8 @@ def test_the_share_that_names_the_style_is_as_asked_for(share: float) -> None:
     assert with_styled_share({"a shoe": 2.0}, share) == {"a shoe": 2.0}
 
 
-def test_prompts_are_drawn_by_their_weights(trained: Miniature) -> None:
-    table, count = PromptTable([APPLE, FLAT_SHOE], trained.stages.tokenizer(), 0.85), 40_000
+def test_prompts_are_drawn_by_their_weights(shipped: Miniature) -> None:
+    table, count = PromptTable([APPLE, FLAT_SHOE], shipped.stages.tokenizer(), 0.85), 40_000
     for index, picture in enumerate((APPLE, FLAT_SHOE)):
         drawn = table.draw(torch.full((count,), index), keyed_generator("prompts", index), dropout=0.1)
         shares = torch.bincount(drawn, minlength=len(table.prompts)) / count
@@ -65,8 +73,8 @@ def test_prompts_are_drawn_by_their_weights(trained: Miniature) -> None:
             assert share == pytest.approx(wanted, abs=0.01), prompt
 
 
-def test_embeddings_computed_beforehand_are_those_of_the_text_encoder(trained: Miniature) -> None:
-    objective = trained.objective("unet")
+def test_embeddings_computed_beforehand_are_those_of_the_text_encoder(shipped: Miniature) -> None:
+    objective = shipped.objective("unet")
     table, positions = objective.prompts, torch.tensor([0, 3, 5])
     expected = objective._encode(
         token_ids(objective.tokenizer, [table.prompts[i] for i in positions], torch.device("cpu"))
@@ -99,9 +107,9 @@ def test_disagreement_is_zero_for_the_same_direction_and_one_for_orthogonal_ones
 
 @pytest.mark.parametrize(("target", "shape"), [("pooled", (128, 1, 1)), ("spatial", (192, 4, 4))])
 def test_alignment_adds_a_gradient_of_the_middle_and_is_learnt(
-    trained: Miniature, target: str, shape: tuple[int, ...]
+    shipped: Miniature, target: str, shape: tuple[int, ...]
 ) -> None:
-    objective = trained.objective("unet", **{"objective.alignment": 1.0, "objective.alignment_target": target})
+    objective = shipped.objective("unet", **{"objective.alignment": 1.0, "objective.alignment_target": target})
     assert objective.features.shape == (6, len(objective.corpus.pictures), *shape)
     plain = objective.features[0].float()
     torch.testing.assert_close(plain.mean(dim=(0, 2, 3)), torch.zeros(shape[0]), atol=1e-2, rtol=0)
@@ -121,14 +129,14 @@ def test_alignment_adds_a_gradient_of_the_middle_and_is_learnt(
     assert objective.network.mid_block.resnets[0].conv1.weight.grad.abs().sum() > 0
 
 
-def test_a_head_takes_what_the_middle_gives(trained: Miniature) -> None:
-    head = alignment_head(64, trained.stages.towers().image_encoder, "spatial")
+def test_a_head_takes_what_the_middle_gives(shipped: Miniature) -> None:
+    head = alignment_head(64, shipped.stages.towers().image_encoder, "spatial")
     assert head(torch.zeros(2, 64, 4, 4)).shape == (2, 192, 4, 4)
 
 
-def test_with_every_lever_a_kill_changes_nothing_and_the_export_has_no_head(fresh: FRESH, prior: Path) -> None:
+def test_with_every_lever_a_kill_changes_nothing_and_the_export_has_no_head(fresh: FRESH) -> None:
     wishes = {**SHORT, **ALL, "budget.steps": None, "budget.pictures": 24, "sharing.workers": 2}
-    unbroken, killed = (fresh(name, start_from=prior) for name in ("unbroken", "killed"))
+    unbroken, killed = (fresh(name, start_from=SHIPPED) for name in ("unbroken", "killed"))
     unbroken.train("unet", **wishes)
     train_and_kill(lambda: killed.train("unet", **wishes), saved_at=3, killed_at=5)
     killed.train("unet", **wishes)
@@ -140,14 +148,14 @@ def test_with_every_lever_a_kill_changes_nothing_and_the_export_has_no_head(fres
     exported = killed.stages.denoiser()
     assert not any(name.startswith("alignment.") for name in exported.state_dict())
     assert torch.equal(exported.conv_in.weight, found["state_dict"]["network.conv_in.weight"])
-    other = fresh("other", start_from=prior).objective(
+    other = fresh("other", start_from=SHIPPED).objective(
         "unet", **{"objective.weights": str(killed.stages.folder("unet").checkpoint)}
     )
     assert torch.equal(other.network.conv_in.weight, exported.conv_in.weight)
 
 
-def test_annealing_stands_beside_the_long_training(fresh: FRESH, prior: Path, tmp_path: Path) -> None:
-    miniature = fresh(start_from=prior)
+def test_annealing_stands_beside_the_long_training(fresh: FRESH, tmp_path: Path) -> None:
+    miniature = fresh(start_from=SHIPPED)
     short: dict[str, Any] = {"budget.steps": None, "budget.pictures": 16, "data.batch_size": 4}
     miniature.train("unet_long", **short)
     long = state_of(miniature, "unet")
@@ -156,24 +164,22 @@ def test_annealing_stands_beside_the_long_training(fresh: FRESH, prior: Path, tm
     assert state_of(miniature, "unet")["global_step"] == long["global_step"] == 4
     annealed = state_of(miniature, "unet_anneal")
     assert annealed["optimizer_states"][0]["param_groups"][0]["lr"] == 0.0
-    stages = TrainedStages(miniature.out, prior, denoiser_in="unet_anneal")
+    stages = TrainedStages(miniature.out, SHIPPED, denoiser_in="unet_anneal")
     assert torch.equal(stages.denoiser().conv_in.weight, annealed["state_dict"]["network.conv_in.weight"])
     folder = export(miniature.corpus, stages, tmp_path / "out" / "prior", figures=False)
     kept = load_pipeline(folder).unet.conv_in.weight
     assert torch.equal(kept, annealed["state_dict"]["network.conv_in.weight"].half().float())
 
 
-def test_the_recipe_for_a_gpu_from_one_file_to_a_prior_in_parts(
-    trained: Miniature, prior: Path, tmp_path: Path
-) -> None:
-    file = pack(trained.corpus, tmp_path / "drawings.npz")
-    carried = Miniature(file, tmp_path / "gpu", prior)
-    assert torch.equal(carried.corpus.images, trained.corpus.images)
-    assert carried.corpus.pictures == trained.corpus.pictures
-    assert carried.corpus.split == trained.corpus.split
-    wishes = {"objective.compile": False, "budget.steps": 4, "data.batch_size": 8, "trainer.precision": "bf16"}
+def test_the_recipe_for_a_gpu_from_one_file_to_a_prior_in_parts(shipped: Miniature, tmp_path: Path) -> None:
+    file = pack(shipped.corpus, tmp_path / "drawings.npz")
+    carried = Miniature(file, tmp_path / "gpu", SHIPPED)
+    assert torch.equal(carried.corpus.images, shipped.corpus.images)
+    assert carried.corpus.pictures == shipped.corpus.pictures
+    assert carried.corpus.split == shipped.corpus.split
+    wishes = {"objective.compile": False, **SHORT, "budget.steps": 3, "trainer.precision": "bf16"}
     carried.train("unet_gpu", **wishes)
-    assert carried.stages.folder("unet").figures()[-1]["step"] == 4
+    assert carried.stages.folder("unet").figures()[-1]["step"] == 3
     carried.train("unet_gpu", **{**wishes, "budget.steps": 5})
     assert state_of(carried, "unet")["global_step"] == 5
     folder = export(carried.corpus, carried.stages, tmp_path / "out" / "prior", figures=False, shard_mb=15)
@@ -204,16 +210,16 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
         ({"objective.versions": 0}, "recipe.objective.versions=0: must be >= 1"),
     ],
 )
-def test_levers_that_cannot_work_are_refused(trained: Miniature, values: dict[str, Any], message: str) -> None:
+def test_levers_that_cannot_work_are_refused(shipped: Miniature, values: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        trained.objective("unet", **values)
+        shipped.objective("unet", **values)
     assert str(caught.value).startswith(message)
 
 
 @pytest.mark.slow
-def test_a_compiled_network_trains_to_the_same_weights(fresh: FRESH, prior: Path) -> None:
+def test_a_compiled_network_trains_to_the_same_weights(fresh: FRESH) -> None:
     """Minutes: torch writes and compiles C++ for the forward and the backward pass."""
-    plain, compiled = (fresh(name, start_from=prior) for name in ("plain", "compiled"))
+    plain, compiled = (fresh(name, start_from=SHIPPED) for name in ("plain", "compiled"))
     for miniature, wish in ((plain, False), (compiled, True)):
         miniature.train("unet", **SHORT, **{"objective.compile": wish, "objective.versions": 1})
     expected, found = (state_of(miniature, "unet")["state_dict"] for miniature in (plain, compiled))
