@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from treg_exp.errors import FieldError
 from treg_exp.recipes.emoji64.corpus import Corpus
 from treg_exp.recipes.emoji64.latents import picture_versions
 
@@ -16,36 +15,26 @@ from treg_exp.recipes.emoji64.latents import picture_versions
 TARGETS = ("pooled", "spatial")
 
 
-class FeatureBank:
-    """Features of every picture in the versions of `LatentBank`, computed once.
+def feature_bank(tower: Any, corpus: Corpus, versions: int, target: str) -> Tensor:
+    """Features of every picture in the versions of `LatentBank`, computed where the encoder is.
 
-    Attributes:
-        features: (V, N, C, h, w) float16, each channel with zero mean and unit deviation over the plain pictures, or
-            the cosine would mostly compare what all pictures have in common.
+    Args:
+        tower: ConvNeXt of `TwoTowers`; never the judge, which measures the result.
+        corpus: of N pictures.
+        versions: see `picture_versions`.
+        target: one of `TARGETS`.
+
+    Returns:
+        (V, N, C, h, w) float16, each channel with zero mean and unit deviation over the plain pictures, or the cosine
+        would mostly compare what all pictures have in common.
     """
-
-    def __init__(self, tower: Any, corpus: Corpus, versions: int, target: str) -> None:
-        """Compute the features where the encoder is.
-
-        Args:
-            tower: ConvNeXt of `TwoTowers`; never the judge, which measures the result.
-            corpus: of N pictures.
-            versions: see `picture_versions`.
-            target: one of `TARGETS`.
-        """
-        if target not in TARGETS:
-            raise FieldError("alignment_target", target, f"allowed are {', '.join(TARGETS)}")
-        found = [_features(tower, part, target).half() for part in picture_versions(corpus, versions, tower.device)]
-        features = torch.cat(found).view(versions, len(corpus.pictures), *found[0].shape[1:])
-        plain = features[0].float()
-        mean, deviation = plain.mean(dim=(0, 2, 3), keepdim=True), plain.std(dim=(0, 2, 3), keepdim=True)
-        for version in features:
-            version.copy_((version.float() - mean) / deviation.clamp(min=1e-6))
-        self.features = features
-
-    def __deepcopy__(self, memo: dict[int, object]) -> FeatureBank:
-        """Itself, for the reason that `Corpus` has."""
-        return self
+    found = [_features(tower, part, target).half() for part in picture_versions(corpus, versions, tower.device)]
+    features = torch.cat(found).view(versions, len(corpus.pictures), *found[0].shape[1:])
+    plain = features[0].float()
+    mean, deviation = plain.mean(dim=(0, 2, 3), keepdim=True), plain.std(dim=(0, 2, 3), keepdim=True)
+    for version in features:
+        version.copy_((version.float() - mean) / deviation.clamp(min=1e-6))
+    return features
 
 
 def alignment_head(channels: int, tower: Any, target: str, hidden: int = 512) -> nn.Sequential:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKL
-from torch import Tensor
+from torch import Tensor, nn
 
 from treg_exp.noise import generator as keyed_generator
 from treg_exp.recipes.emoji64.augment import jitter
@@ -34,6 +35,30 @@ def picture_versions(corpus: Corpus, versions: int, device: torch.device) -> Ite
             if version:
                 images = jitter(images, generator, shift=2.0, scale=(0.92, 1.04), flip=corpus.flippable[indices])
             yield images
+
+
+def computed_once(
+    file: Path, network: nn.Module, facts: list[Any], device: torch.device, compute: Callable[[], dict[str, Tensor]]
+) -> dict[str, Tensor]:
+    """Read tensors from a file, or compute and keep them: that takes minutes, and a kill is quick.
+
+    Args:
+        file: where they are kept.
+        network: what they are computed with; other weights make them anew.
+        facts: what else they depend on.
+        device: where they are to be.
+        compute: makes them.
+    """
+    weights = torch.cat([value.flatten() for value in network.parameters()])
+    key = [*facts, hashlib.sha256(weights.cpu().numpy().tobytes()).hexdigest()]
+    if file.is_file() and (kept := torch.load(file, weights_only=True, map_location=device))["key"] == key:
+        return {name: value for name, value in kept.items() if name != "key"}
+    made = compute()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_suffix(".partial")
+    torch.save({"key": key, **{name: value.cpu() for name, value in made.items()}}, partial)
+    os.replace(partial, file)
+    return made
 
 
 class LatentBank:
@@ -64,7 +89,7 @@ class LatentBank:
         versions: int = 6,
         device: torch.device | None = None,
     ) -> LatentBank:
-        """Encode the corpus, or read what was encoded with the same encoder: it takes minutes, and a kill is quick.
+        """Encode the corpus, or read what was encoded with the same encoder.
 
         Args:
             file: where the posterior parameters are kept.
@@ -75,16 +100,14 @@ class LatentBank:
             device: where to encode and to keep them; None for the CPU.
         """
         device = device or torch.device("cpu")
-        weights = torch.cat([value.flatten() for value in (*vae.encoder.parameters(), *vae.quant_conv.parameters())])
-        key = [versions, len(corpus.pictures), hashlib.sha256(weights.cpu().numpy().tobytes()).hexdigest()]
-        if file.is_file() and (kept := torch.load(file, weights_only=True, map_location=device))["key"] == key:
-            return cls(kept["mean"], kept["std"], scaling_factor)
-        bank = cls.encode(vae.to(device), corpus, scaling_factor, versions)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        partial = file.with_suffix(".partial")
-        torch.save({"key": key, "mean": bank.mean.cpu(), "std": bank.std.cpu()}, partial)
-        os.replace(partial, file)
-        return bank
+
+        def encode() -> dict[str, Tensor]:
+            bank = cls.encode(vae.to(device), corpus, scaling_factor, versions)
+            return {"mean": bank.mean, "std": bank.std}
+
+        facts = [versions, len(corpus.pictures)]
+        kept = computed_once(file, nn.ModuleList([vae.encoder, vae.quant_conv]), facts, device, encode)
+        return cls(kept["mean"], kept["std"], scaling_factor)
 
     @classmethod
     @torch.no_grad()

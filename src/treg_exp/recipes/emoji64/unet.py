@@ -14,7 +14,7 @@ from treg_exp.errors import FieldError
 from treg_exp.noise import generator as keyed_generator
 from treg_exp.priors.small import training_scheduler
 from treg_exp.priors.texts.clip import token_ids
-from treg_exp.recipes.emoji64.alignment import TARGETS, FeatureBank, alignment_head, disagreement
+from treg_exp.recipes.emoji64.alignment import TARGETS, alignment_head, disagreement, feature_bank
 from treg_exp.recipes.emoji64.captions import styled_caption
 from treg_exp.recipes.emoji64.corpus import CorpusFolder
 from treg_exp.recipes.emoji64.denoising import (
@@ -25,7 +25,7 @@ from treg_exp.recipes.emoji64.denoising import (
     suit_bf16_on_cpus,
     weighted_error,
 )
-from treg_exp.recipes.emoji64.latents import LatentBank
+from treg_exp.recipes.emoji64.latents import LatentBank, computed_once
 from treg_exp.recipes.emoji64.networks import build_denoiser
 from treg_exp.recipes.emoji64.pictures import PictureObjective
 from treg_exp.recipes.emoji64.prompttable import PromptTable
@@ -130,8 +130,14 @@ class DenoiserObjective(PictureObjective):
             self.latents_file, self.autoencoder, self.corpus, self.scaling_factor, self.versions, device
         )
         if self.alignment:
-            tower = self.image_encoder.to(device)
-            self.features = FeatureBank(tower, self.corpus, self.versions, self.alignment_target).features
+            tower, target = self.image_encoder.to(device), self.alignment_target
+            self.features = computed_once(
+                self.latents_file.with_name(f"features_{target}.pt"),
+                tower,
+                [self.versions, len(self.corpus.pictures)],
+                device,
+                lambda: {"features": feature_bank(tower, self.corpus, self.versions, target)},
+            )["features"]
         self.prompts.to(device)
         if self.embed_beforehand:
             self.prompts.embed_all(self._encode)
