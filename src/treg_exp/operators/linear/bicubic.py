@@ -77,8 +77,8 @@ class BicubicDownsampling(SeparableOperator):
     def assumption(self) -> str:
         """See ``Operator``; ``tests/operators/linear/test_shrunk_elsewhere.py`` measures the figures."""
         return (
-            "bicubic downsampling mirrors the image at its edges; Pillow and torch do not. The outermost pixels of what "
-            "they shrank differ by 0.01 (x2) to 0.06 (x16) in [-1, 1] units, 1 to 6 times the default noise. For "
+            "bicubic downsampling mirrors the image at its edges; Pillow and torch do not. The outermost pixels of what"
+            " they shrank differ by 0.01 (x2) to 0.06 (x16) in [-1, 1] units, 1 to 6 times the default noise. For "
             "such pictures there is task=sr_resized, see docs/data.md"
         )
 
