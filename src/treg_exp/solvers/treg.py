@@ -94,9 +94,9 @@ class TReg(Solver):
             with the null text alone.
         dps_scale: step size rho of ``dps``; None is sqrt(ab_prev) (released code).
         final_projection: one last proximal step in image space: the autoencoder's round trip alone leaves a residual.
-        final_residual: RMSE(y - A x) / sigma at which it stops on a linear task, by a ridge of its own for each sample;
-            what is below already is only clamped. None takes the ridge of the other steps, as does every noiseless or
-            non-linear task.
+        final_residual: RMSE(y - A x) / sigma at which it stops on a linear task, by a ridge of its own for each sample,
+            unless that of the other steps ends within 10 % of it; what is below before it is only clamped. None takes
+            the ridge of the other steps, as does every noiseless or non-linear task.
         final_iterations: ADMM iterations that keep this last step within [-1, 1], see ``prox_in_range``; 0 clamps it
             afterwards, and so does every number on a non-linear task.
         final_penalty: of ADMM, in units of ||A||^2.
@@ -202,7 +202,7 @@ class TReg(Solver):
         # Without noise there is nothing to stop at, and on a non-linear task the residual need not follow lambda.
         if not self.final_residual or not problem.sigma > 0 or not operator.linear:
             return step(self.ridge(problem))
-        return at_residual(operator, y, x, self.final_residual * problem.sigma, step)
+        return at_residual(operator, y, x, self.final_residual * problem.sigma, step, self.ridge(problem))
 
     def ridge(self, problem: InverseProblem) -> float:
         """Weight lam of the proximal step."""

@@ -79,9 +79,16 @@ def test_the_residual_of_a_denoiser_has_a_closed_form() -> None:
         weights.extend(lam.tolist())
         return prox_in_range(operator, y, x0, lam)
 
-    found = at_residual(operator, y, x0, 0.1, step)
+    found = at_residual(operator, y, x0, 0.1, step, first=0.01)
     torch.testing.assert_close(found, 0.4 * torch.ones_like(y), rtol=0, atol=1e-3)
-    assert weights == pytest.approx([0.25])  # 0.1 / (0.5 - 0.1): the first guess
+    assert weights == pytest.approx([0.01, 0.25])  # 0.1 / (0.5 - 0.1), by the first secant step
+
+
+def test_the_first_weight_is_kept_where_it_is_near() -> None:
+    operator, x0 = Identity(SHAPE), torch.zeros(1, *SHAPE)
+    y = 0.5 * torch.ones(1, *SHAPE)
+    found = at_residual(operator, y, x0, 0.1, lambda lam: prox_in_range(operator, y, x0, lam), first=0.23)
+    torch.testing.assert_close(found, y / 1.23)  # a residual of 0.0935
 
 
 def test_what_no_picture_explains_is_fitted_as_closely_as_pictures_can() -> None:
@@ -89,7 +96,7 @@ def test_what_no_picture_explains_is_fitted_as_closely_as_pictures_can() -> None
     operator, x0 = Identity(SHAPE), torch.zeros(2, *SHAPE)
     y = torch.full((2, *SHAPE), 3.0)
     y[1] = 0.5
-    found = at_residual(operator, y, x0, 0.1, lambda lam: prox_in_range(operator, y, x0, lam))
+    found = at_residual(operator, y, x0, 0.1, lambda lam: prox_in_range(operator, y, x0, lam), first=0.01)
     torch.testing.assert_close(found[0], torch.ones(SHAPE), rtol=0, atol=2e-3)
     torch.testing.assert_close(found[1], 0.4 * torch.ones(SHAPE), rtol=0, atol=1e-3)
 
@@ -103,7 +110,7 @@ def test_the_search_ends_after_its_evaluations() -> None:
         return x0
 
     y = torch.full((1, *SHAPE), 0.5)
-    assert torch.equal(at_residual(operator, y, x0, 1e-9, stubborn, evaluations=4), x0)
+    assert torch.equal(at_residual(operator, y, x0, 1e-9, stubborn, 0.01, evaluations=4), x0)
     assert len(calls) <= 4
 
 
