@@ -18,8 +18,14 @@ from treg_exp.run_layout import RECONSTRUCTION, TARGET, Row, RunLayout, key_of, 
 from treg_exp.signals.image import ImageMedium
 
 #: Columns of the tables and of the paired differences, where a run has them.
-SHOWN = ("psnr", "ssim", "lpips", "residual", "judge_own", "judge_counterfactual", "seconds", "nfe", *POSTERIOR)
-DIFFERENCES = ("psnr", "ssim", "lpips", "residual", "judge_own", "judge_counterfactual", "posterior_std", "upright")
+SHOWN = (
+    *("psnr", "ssim", "lpips", "residual_before", "residual", "judge_own", "judge_counterfactual", "seconds", "nfe"),
+    *POSTERIOR,
+)
+DIFFERENCES = (
+    *("psnr", "ssim", "lpips", "residual_before", "residual", "judge_own", "judge_counterfactual"),
+    *("posterior_std", "upright"),
+)
 
 # A residual counts as "low" only if it is so by itself and beside the one of the own caption.
 LOW_RESIDUAL = 2.0  # sigma; that of the true image is 1
@@ -28,12 +34,13 @@ ALLOWED_RISE = 0.1  # relative to the other variant
 _NOTE = """\
 Means over images with 95 % bootstrap intervals. *Judge* is the cosine between picture and the name of a thing by an
 encoder that guidance never sees (*own*: what the image shows, *other*: the thing of its counterfactual caption),
-*residual* is RMSE(y - Ax) / sigma, *NFE* counts network evaluations per image, both branches of guidance. *Std of
-draws* is the standard deviation over the draws of an image, in [-1, 1] units; *upright* the share of restorations that
-are nearer to the target than to it turned by 180 degrees. A claim holds where the interval of its difference lies on
-its side of 0, fails where it lies on the other, and is open where it contains 0; that of a low residual looks at two
-intervals. Of many such intervals one in twenty misses by chance. *Random caption* (of another image in the same style)
-and *style word* (without any thing) are controls: what they do as well as the own text, the right text has not done.
+*residual* is RMSE(y - Ax) / sigma (*residual before*: before the last projection, which brings any picture near the
+measurement), *NFE* counts network evaluations per image, both branches of guidance. *Std of draws* is the standard
+deviation over the draws of an image, in [-1, 1] units; *upright* the share of restorations that are nearer to the
+target than to it turned by 180 degrees. A claim holds where the interval of its difference lies on its side of 0,
+fails where it lies on the other, and is open where it contains 0; that of a low residual looks at two intervals. Of
+many such intervals one in twenty misses by chance. *Random caption* (of another image in the same style) and *style
+word* (without any thing) are controls: what they do as well as the own text, the right text has not done.
 *Counterfactual text - own text* in *judge other* says whether a text turns the picture."""
 
 
