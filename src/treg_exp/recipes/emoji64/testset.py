@@ -75,8 +75,9 @@ def write_validation_set(corpus: Corpus, folder: Path) -> None:
     rows = []
     for number, index in enumerate(rest[:VALIDATION]):
         picture = corpus.pictures[index]
-        rows.append((index, (f"{number:02d}-{picture.sample_id}", styled_caption(picture.name, picture.style))))
-    _write(corpus, folder, ("sample_id", "caption"), rows)
+        caption = styled_caption(picture.name, picture.style)
+        rows.append((index, (f"{number:02d}-{picture.sample_id}", caption, picture.name, picture.style)))
+    _write(corpus, folder, ("sample_id", "caption", "name", "style"), rows)
 
 
 def _write(corpus: Corpus, folder: Path, fields: Sequence[str], rows: Sequence[tuple[int, Sequence[str]]]) -> None:
