@@ -21,6 +21,7 @@ from treg_exp.metrics.perceptual import LPIPS
 from treg_exp.metrics.residual import Residual, residual
 from treg_exp.operators.linear.masking import BoxInpainting
 from treg_exp.operators.noise.gaussian import GaussianNoise
+from treg_exp.solvers.base import BEFORE_PROJECTION
 from treg_exp.tasks.inverse import InverseTask
 from treg_exp.tasks.problems import EditProblem, InverseProblem
 
@@ -94,12 +95,11 @@ def test_psnr_is_per_image_not_of_the_batch() -> None:
 
 
 def windows(x: np.ndarray) -> np.ndarray:
-    """Gaussian 11-tap mean (sigma 1.5) of an (H, W) picture with reflected borders, written out."""
+    """Gaussian 11-tap means (sigma 1.5) of an (H, W) picture, of whole windows only, written out."""
     taps = np.exp(-((np.arange(11) - 5) ** 2) / (2 * 1.5**2))
     taps /= taps.sum()
-    padded = np.pad(x, 5, mode="reflect")
-    rows = sum(t * padded[:, i : i + x.shape[1]] for i, t in enumerate(taps))
-    return np.asarray(sum(t * rows[i : i + x.shape[0]] for i, t in enumerate(taps)))
+    rows = sum(t * x[:, i : i + x.shape[1] - 10] for i, t in enumerate(taps))
+    return np.asarray(sum(t * rows[i : i + x.shape[0] - 10] for i, t in enumerate(taps)))
 
 
 def test_ssim_against_the_formula() -> None:
@@ -118,6 +118,17 @@ def test_ssim_against_the_formula() -> None:
     values = ssim(inp.signal, inp.target)
     assert values is not None
     assert values.tolist() == pytest.approx(expected, abs=1e-9)
+
+
+def test_ssim_is_that_of_scikit_image() -> None:
+    """structural_similarity(a, b, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=1.0)."""
+    row, column, channel = torch.meshgrid(*(torch.arange(n, dtype=torch.float64) for n in (48, 40, 3)), indexing="ij")
+    picture = (
+        0.5 + 0.3 * torch.sin(0.3 * row + 0.11 * column + channel) + 0.15 * torch.cos(0.9 * column * (channel + 1))
+    )
+    ringing = 0.2 * torch.exp(-row / 3) * torch.sin(2 * column)  # worst at a border: there the two ways differ most
+    one, other = (2 * x.permute(2, 0, 1)[None] - 1 for x in (picture, 0.9 * picture + ringing + 0.02))
+    assert float(ssim(one, other)) == pytest.approx(0.9910083111737218, abs=1e-9)  # scikit-image 0.26.0
 
 
 def test_ssim_scale_is_fixed_and_not_that_of_the_pictures() -> None:
@@ -149,6 +160,16 @@ def test_residual_in_units_of_the_noise() -> None:
     assert residual(x, clean).tolist() == pytest.approx([0.1, 0.3], rel=1e-5)
     bright = InverseProblem(y=torch.ones(1, 3, 4, 4), operator=Halve(), sigma=0.0, lam=1.0)  # type: ignore[arg-type]
     assert residual(torch.full((1, 3, 4, 4), 2.0), bright).tolist() == [0.5]  # the image counts as 1, not as 2
+
+
+def test_residual_before_the_last_projection() -> None:
+    """None for a solver that has no such step; else of the signal that it returned beside the result."""
+    inp = batch(2)
+    assert {row["residual_before"] for row in evaluate(METRICS, inp)} == {None}
+    before = inp.signal + 0.5
+    rows = evaluate(METRICS, batch(2, extras={BEFORE_PROJECTION: before}))
+    assert [row["residual_before"] for row in rows] == residual(before, inp.problem).tolist()
+    assert [row["residual"] for row in rows] == residual(inp.signal, inp.problem).tolist()
 
 
 def test_holes_do_not_count_in_the_residual() -> None:
@@ -185,7 +206,7 @@ def test_alignment_where_there_is_a_text() -> None:
 def test_nothing_to_compare_with_gives_none() -> None:
     inp = batch(2, target=None, prior=SimpleNamespace(image_text=None))
     rows = evaluate(METRICS, inp)
-    assert [sorted(row) for row in rows] == [["align_counterfactual", "align_own", "psnr", "residual", "ssim"]] * 2
+    assert [sorted(row) for row in rows] == [sorted(name for metric in METRICS.values() for name in metric.columns)] * 2
     assert all(row[name] is None for row in rows for name in row if name != "residual")
     assert all(isinstance(row["residual"], float) for row in rows)
 
@@ -230,7 +251,7 @@ def test_metrics_fill_the_columns_that_they_name() -> None:
 
 def test_what_guidance_optimises_comes_last() -> None:
     metrics = {"align": TextAlignment(), "psnr": PSNR(), "residual": Residual()}
-    assert list(columns_of(metrics)) == ["psnr", "residual", "align_own", "align_counterfactual"]
+    assert list(columns_of(metrics)) == ["psnr", "residual", "residual_before", "align_own", "align_counterfactual"]
     assert TextAlignment({"style": "style"}).columns["style"].optimised
 
 

@@ -178,7 +178,8 @@ class RestorationModule(LightningModule):
         target = torch.stack(targets).to(signal) if targets else None
         captions = [item.captions for item in items]
         medium = self.prior.info.medium
-        rows = evaluate(self.judges, MetricInput(signal, target, problem, self.prior, captions, medium))
+        judged = MetricInput(signal, target, problem, self.prior, captions, medium, restoration.extras)
+        rows = evaluate(self.judges, judged)
         # Only the first variant and draw of a sample needs it, and it may take many iterations.
         previews = cache(lambda: problem.preview().cpu())
         results = []
