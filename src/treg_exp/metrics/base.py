@@ -29,6 +29,7 @@ class MetricInput:
         prior: its image-text encoder is what text alignment uses, if it has one.
         texts: of the data by role, one mapping per restoration.
         medium: ``image`` or ``audio``.
+        variant: the setting of the text that all of them were restored with.
     """
 
     signal: Tensor
@@ -37,6 +38,7 @@ class MetricInput:
     prior: Prior
     texts: Sequence[Mapping[str, str]]
     medium: str = "image"
+    variant: str = ""
 
     def __post_init__(self) -> None:
         if self.target is not None and self.target.shape != self.signal.shape:
