@@ -52,7 +52,8 @@ def test_there_is_no_choice_among_one() -> None:
 def test_every_picture_of_the_gallery_is_recognised_among_its_texts() -> None:
     for index in range(len(GALLERY)):
         sample = GALLERY[index]
-        assert sample.target is not None and sample.captions.keys() == {"task", *ROLES.values()}
+        assert sample.target is not None
+        assert sample.captions.keys() == {"task", *ROLES.values()}
         inp = MetricInput(
             torch.stack([sample.target]), None, problem=None, prior=None, texts=[sample.captions], variant="own"
         )  # type: ignore[arg-type]

@@ -44,7 +44,7 @@ class TaskPerSample:
             told = f"names {asked!r}" if asked else "has none"
             raise FieldError(
                 "role", self.role, f"each sample names its task in this column, one of {', '.join(self.tasks)}, and "
-                f"one {told}; other data need one task for all: task=sr_x8"
+                f"one {told}; other data need one task for all: experiment=single"
             )  # fmt: skip
         return asked
 
