@@ -21,6 +21,7 @@ from treg_exp.metrics.perceptual import LPIPS
 from treg_exp.metrics.residual import Residual, residual
 from treg_exp.operators.linear.masking import BoxInpainting
 from treg_exp.operators.noise.gaussian import GaussianNoise
+from treg_exp.solvers.base import BEFORE_PROJECTION
 from treg_exp.tasks.inverse import InverseTask
 from treg_exp.tasks.problems import EditProblem, InverseProblem
 
@@ -151,6 +152,16 @@ def test_residual_in_units_of_the_noise() -> None:
     assert residual(torch.full((1, 3, 4, 4), 2.0), bright).tolist() == [0.5]  # the image counts as 1, not as 2
 
 
+def test_residual_before_the_last_projection() -> None:
+    """None for a solver that has no such step; else of the signal that it returned beside the result."""
+    inp = batch(2)
+    assert {row["residual_before"] for row in evaluate(METRICS, inp)} == {None}
+    before = inp.signal + 0.5
+    rows = evaluate(METRICS, batch(2, extras={BEFORE_PROJECTION: before}))
+    assert [row["residual_before"] for row in rows] == residual(before, inp.problem).tolist()
+    assert [row["residual"] for row in rows] == residual(inp.signal, inp.problem).tolist()
+
+
 def test_holes_do_not_count_in_the_residual() -> None:
     task = InverseTask(partial(BoxInpainting, box=(0.0, 0.0, 0.5, 1.0)), GaussianNoise(0.1), "holes")
     x = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)) - 0.5
@@ -185,7 +196,7 @@ def test_alignment_where_there_is_a_text() -> None:
 def test_nothing_to_compare_with_gives_none() -> None:
     inp = batch(2, target=None, prior=SimpleNamespace(image_text=None))
     rows = evaluate(METRICS, inp)
-    assert [sorted(row) for row in rows] == [["align_counterfactual", "align_own", "psnr", "residual", "ssim"]] * 2
+    assert [sorted(row) for row in rows] == [sorted(name for metric in METRICS.values() for name in metric.columns)] * 2
     assert all(row[name] is None for row in rows for name in row if name != "residual")
     assert all(isinstance(row["residual"], float) for row in rows)
 
@@ -230,7 +241,7 @@ def test_metrics_fill_the_columns_that_they_name() -> None:
 
 def test_what_guidance_optimises_comes_last() -> None:
     metrics = {"align": TextAlignment(), "psnr": PSNR(), "residual": Residual()}
-    assert list(columns_of(metrics)) == ["psnr", "residual", "align_own", "align_counterfactual"]
+    assert list(columns_of(metrics)) == ["psnr", "residual", "residual_before", "align_own", "align_counterfactual"]
     assert TextAlignment({"style": "style"}).columns["style"].optimised
 
 

@@ -82,7 +82,7 @@ def test_results_csv_is_complete_and_stable(run: Path) -> None:
     with write_results(rows, COLUMNS.known, run / "results.csv").open(encoding="utf-8", newline="") as file:
         lines = list(csv.reader(file))
     assert lines[0] == [
-        *("sample_id", "variant", "draw", "prompt", "psnr", "ssim", "lpips", "residual"),
+        *("sample_id", "variant", "draw", "prompt", "psnr", "ssim", "lpips", "residual", "residual_before"),
         *("judge_own", "judge_counterfactual", "align_own", "align_counterfactual"),
         *("seconds", "nfe", "nfe_backward", "encodes", "decodes", "novel", "prompt_note"),
     ]
@@ -95,6 +95,7 @@ def test_results_csv_is_complete_and_stable(run: Path) -> None:
         "",
         "",
         "1.0",
+        "",
         "",
         "",
         "0.25",
@@ -112,6 +113,7 @@ def test_results_csv_is_complete_and_stable(run: Path) -> None:
         "own",
         "0",
         "prompt 9",
+        "",
         "",
         "",
         "",

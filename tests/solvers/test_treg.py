@@ -6,10 +6,13 @@ import pytest
 import torch
 
 from treg_exp.errors import FieldError
+from treg_exp.metrics.residual import residual
 from treg_exp.noise import KeyedNoise, StreamKey
 from treg_exp.operators.linear.bicubic import BicubicDownsampling
 from treg_exp.operators.methods import CG, Exact
+from treg_exp.operators.nonlinear.phase import PhaseRetrieval
 from treg_exp.priors.counting import counted
+from treg_exp.solvers.base import BEFORE_PROJECTION
 from treg_exp.solvers.treg import DataSteps, TReg
 from treg_exp.tasks.problems import InverseProblem
 from treg_exp.text.guidance import ConstantGuidance
@@ -70,14 +73,50 @@ def test_the_last_projection_fits_better_where_it_knows_the_range(tiny_prior) ->
     """Clamping afterwards undoes a part of the fit; the restorations before it are the same."""
 
     def misfit(iterations: int) -> float:
-        image, problem, _ = run(tiny_prior, TReg(steps=6, final_iterations=iterations), sigma=0.01, lam=1e-5)
+        image, problem, _ = run(
+            tiny_prior, TReg(steps=6, final_iterations=iterations, final_residual=None), sigma=0.01, lam=1e-5
+        )
         assert image.abs().max() <= 1
         return float((problem.y - problem.operator.A(image)).square().mean().sqrt())
 
     assert misfit(20) < 0.5 * misfit(0)
 
 
-@pytest.mark.parametrize(("field", "value"), [("final_iterations", -1), ("final_penalty", 0.0)])
+@pytest.mark.parametrize("target", [0.5, 1.0, 2.0])
+def test_the_last_projection_stops_at_the_noise(tiny_prior, target: float) -> None:
+    solver = TReg(steps=6, final_residual=target)
+    image, problem, _ = run(tiny_prior, solver, sigma=0.01, lam=1e-5)
+    assert residual(image, problem).item() == pytest.approx(target, rel=0.011)
+    closer, _, _ = run(tiny_prior, replace(solver, final_residual=None), sigma=0.01, lam=1e-5)
+    assert residual(closer, problem).item() < 0.2  # the ridge of the other steps
+
+
+def test_without_noise_there_is_nothing_to_stop_at(tiny_prior) -> None:
+    """The last projection is the one of the other steps, and so is that of a non-linear task."""
+    with_target, without = (run(tiny_prior, TReg(steps=6, final_residual=target))[0] for target in (1.0, None))
+    assert torch.equal(with_target, without)
+    solver, x = TReg(), torch.rand(1, 3, 16, 16) * 2 - 1
+    operator = PhaseRetrieval(1.0, (3, 16, 16))
+    problem = InverseProblem(operator.A(x) + 0.3, operator, 0.05, 0.1)
+    start = 0.5 * x
+    expected = operator.prox(problem.y, start, 0.1, solver.prox).clamp(-1, 1)
+    assert torch.equal(solver.last_projection(problem, start), expected)
+
+
+def test_the_signal_before_the_last_projection_is_returned_as_well(tiny_prior) -> None:
+    def extras(solver: TReg) -> dict:
+        _, problem, _ = run(tiny_prior, solver, sigma=0.01, lam=1e-5)
+        text = POLICY.start(tiny_prior, [{"prompt": "a cat"}])
+        return dict(solver.solve(problem, text, tiny_prior, POLICY, KeyedNoise([StreamKey(0, "a")])).extras)
+
+    loose, _, _ = run(tiny_prior, TReg(steps=6, final_projection=False), sigma=0.01, lam=1e-5)
+    assert torch.equal(extras(TReg(steps=6))[BEFORE_PROJECTION], loose)
+    assert extras(TReg(steps=6, final_projection=False)) == {}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("final_iterations", -1), ("final_penalty", 0.0), ("final_residual", 0.0)]
+)
 def test_a_last_projection_that_cannot_be(field: str, value: float) -> None:
     with pytest.raises(FieldError, match=rf"{field}={value}: must be >"):
         TReg(**{field: value})

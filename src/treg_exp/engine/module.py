@@ -178,7 +178,8 @@ class RestorationModule(LightningModule):
         target = torch.stack(targets).to(signal) if targets else None
         captions = [item.captions for item in items]
         medium, variant = self.prior.info.medium, items[0].variant
-        rows = evaluate(self.judges, MetricInput(signal, target, problem, self.prior, captions, medium, variant))
+        judged = MetricInput(signal, target, problem, self.prior, captions, medium, restoration.extras, variant)
+        rows = evaluate(self.judges, judged)
         # Only the first variant and draw of a sample needs it, and it may take many iterations.
         previews = cache(lambda: problem.preview().cpu())
         results = []

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -29,6 +29,7 @@ class MetricInput:
         prior: its image-text encoder is what text alignment uses, if it has one.
         texts: of the data by role, one mapping per restoration.
         medium: ``image`` or ``audio``.
+        extras: what else the solver returned, by name, see ``Restoration``.
         variant: the setting of the text that all of them were restored with.
     """
 
@@ -38,6 +39,7 @@ class MetricInput:
     prior: Prior
     texts: Sequence[Mapping[str, str]]
     medium: str = "image"
+    extras: Mapping[str, Any] = field(default_factory=dict)
     variant: str = ""
 
     def __post_init__(self) -> None:

@@ -10,6 +10,8 @@ from torch import Tensor
 from treg_exp.metrics.base import Metric, MetricInput, Values
 from treg_exp.metrics.column import Column
 from treg_exp.metrics.fidelity import per_sample
+from treg_exp.operators.discrepancy import rmse
+from treg_exp.solvers.base import BEFORE_PROJECTION
 from treg_exp.tasks.problems import InverseProblem
 
 
@@ -24,15 +26,12 @@ def residual(signal: Tensor, problem: InverseProblem) -> Tensor:
         signal: (B, *signal_shape) in [-1, 1] units.
         problem: y (B, ...) in the units of the operator's output (images in [-1, 1]) and its sigma.
     """
-    operator = problem.operator
-    error = (problem.y - operator.A(signal.clamp(-1, 1))).double()
-    measured = operator.measured().to(error).expand_as(error)
-    rmse = (error.square().flatten(1).sum(1) / measured.flatten(1).sum(1)).sqrt()
-    return rmse / problem.sigma if problem.sigma > 0 else rmse
+    found = rmse(problem.operator, problem.y, signal.clamp(-1, 1))
+    return found / problem.sigma if problem.sigma > 0 else found
 
 
 class Residual(Metric):
-    """See :func:`residual`; None where nothing is measured."""
+    """See :func:`residual`; None where nothing is measured, and before a last projection where the solver has none."""
 
     columns: Mapping[str, Column] = {
         "residual": Column(
@@ -40,6 +39,11 @@ class Residual(Metric):
             higher_is_better=False,
             below_pictures=True,
             note="residual: RMSE(y - Ax) / sigma, 1 = as close as the noise allows (RMSE where sigma is 0).",
+        ),
+        "residual_before": Column(
+            "residual\nbefore",
+            higher_is_better=False,
+            note="residual before: the same before the solver's last projection onto the measurement.",
         ),
     }
     media = None
@@ -49,5 +53,10 @@ class Residual(Metric):
     def __call__(self, inp: MetricInput) -> Values:
         """See :class:`~treg_exp.metrics.base.Metric`."""
         assert isinstance(inp.problem, InverseProblem)
-        values = residual(inp.signal, inp.problem) if inp.problem.measured else None
-        return {"residual": per_sample(values, len(inp.signal))}
+        signals: dict[str, Tensor | None] = {
+            "residual": inp.signal,
+            "residual_before": inp.extras.get(BEFORE_PROJECTION),
+        }
+        known = {name: x for name, x in signals.items() if x is not None and inp.problem.measured}
+        values = {name: residual(x, inp.problem) for name, x in known.items()}
+        return {name: per_sample(values.get(name), len(inp.signal)) for name in signals}

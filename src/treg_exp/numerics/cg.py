@@ -84,8 +84,20 @@ def _advanced(x: Tensor, step: Tensor, direction: Tensor) -> Tensor:
     return x.addcmul_(_like(step, x), direction)
 
 
+def per_sample(lam: float | Tensor) -> float | Tensor:
+    """A weight (B, 1, ..., 1) as (B,), to multiply inner products; a number stays one."""
+    return lam.flatten() if isinstance(lam, Tensor) else lam
+
+
+def _damped(gradient: Tensor, d: Tensor, lam: float | Tensor) -> Tensor:
+    """Gradient - lam d in one pass."""
+    if isinstance(lam, Tensor):
+        return torch.addcmul(gradient, lam, d, value=-1)
+    return torch.sub(gradient, d, alpha=lam)
+
+
 def damped_least_squares(
-    A: Linear, adjoint: Linear, y: Tensor, lam: float, iterations: int, tolerance: float
+    A: Linear, adjoint: Linear, y: Tensor, lam: float | Tensor, iterations: int, tolerance: float
 ) -> Tensor:
     """The minimiser of ||y - A d||^2 + lam ||d||^2 by CGLS, started at d = 0.
 
@@ -97,7 +109,7 @@ def damped_least_squares(
         A: (B, ...) -> (B, ...), samples independent.
         adjoint: its transpose.
         y: (B, ...) data.
-        lam: weight of the damping, >= 0.
+        lam: weight of the damping, >= 0; one number, or (B, 1, ..., 1).
         iterations: upper limit.
         tolerance: a sample stops once its gradient norm has fallen by this factor.
 
@@ -109,11 +121,11 @@ def damped_least_squares(
     goal, active = tolerance**2 * energy, energy > 0
     for _ in range(iterations):
         image = A(direction)
-        step = _ratio(energy, dot(image, image) + lam * dot(direction, direction), active)
+        step = _ratio(energy, dot(image, image) + per_sample(lam) * dot(direction, direction), active)
         d = _advanced(d, step, direction)
         residual = _advanced(residual, -step, image)
         del image
-        gradient = torch.sub(adjoint(residual), d, alpha=lam)
+        gradient = _damped(adjoint(residual), d, lam)
         previous, energy = energy, dot(gradient, gradient)
         active = active & (energy > goal)
         if not bool(active.any()):

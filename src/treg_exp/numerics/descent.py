@@ -11,14 +11,14 @@ GROW, SHRINK = 1.5, 0.5  # of a step that lowered the objective, and of one that
 
 
 def gradient_descent(
-    objective: Callable[[Tensor], tuple[Tensor, Tensor]], start: Tensor, step: float, iterations: int
+    objective: Callable[[Tensor], tuple[Tensor, Tensor]], start: Tensor, step: float | Tensor, iterations: int
 ) -> Tensor:
     """Lowers an objective, per sample and never upwards: a step that raises it is not taken and tried shorter.
 
     Args:
         objective: (B, ...) -> its value (B,) and gradient (B, ...); samples must not influence each other.
         start: (B, ...) first point.
-        step: first step size; one over the largest curvature never overshoots.
+        step: first step size, or one per sample, (B,); one over the largest curvature never overshoots.
         iterations: evaluations after the first.
 
     Returns:
@@ -26,7 +26,7 @@ def gradient_descent(
     """
     x, axes = start.clone(), (-1, *(1,) * (start.dim() - 1))
     value, gradient = objective(x)
-    steps = torch.full_like(value, step)
+    steps = torch.ones_like(value) * step
     for _ in range(iterations):
         trial = x - steps.to(x).view(axes) * gradient
         trial_value, trial_gradient = objective(trial)

@@ -35,8 +35,13 @@ class Axis:
         return cls(exact.float(), U.float(), s.float(), Vh.mT.contiguous().float())
 
 
-def gains(s: Tensor, lam: float, rcond: float) -> Tensor:
-    """Gains s / (s^2 + lam) of (..., h, w) singular values; for lam = 0 they are 1 / s with a relative cut-off."""
+def gains(s: Tensor, lam: float | Tensor, rcond: float) -> Tensor:
+    """Gains s / (s^2 + lam) of (..., h, w) singular values; for lam = 0 they are 1 / s with a relative cut-off.
+
+    A ``lam`` per sample is (B, 1, 1, 1), and so are the gains then, (B, ..., h, w).
+    """
+    if isinstance(lam, Tensor):
+        return torch.where(lam > 0, s / (s.square() + lam), gains(s, 0.0, rcond))
     if lam > 0:
         return s / (s.square() + lam)
     kept = s > rcond * s.amax((-2, -1), keepdim=True)

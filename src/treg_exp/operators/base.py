@@ -19,10 +19,10 @@ import torch
 from torch import Tensor
 
 from treg_exp.errors import FieldError
-from treg_exp.numerics.cg import half_square
+from treg_exp.numerics.cg import half_square, per_sample
 from treg_exp.numerics.descent import gradient_descent
 from treg_exp.numerics.precision import full_precision
-from treg_exp.operators.checks import check_same_batch, check_signal_shape
+from treg_exp.operators.checks import check_ridge, check_same_batch, check_signal_shape
 from treg_exp.operators.methods import CG, EXACT, Descent, ProxMethod
 
 
@@ -108,13 +108,14 @@ class Operator(ABC):
 
         return image.detach(), pull_back
 
-    def prox(self, y: Tensor, x0: Tensor, lam: float, method: ProxMethod = EXACT) -> Tensor:
+    def prox(self, y: Tensor, x0: Tensor, lam: float | Tensor, method: ProxMethod = EXACT) -> Tensor:
         """The proximal step argmin_x ||y - A(x)||^2 + lam ||x - x0||^2; a local minimum unless A is linear.
 
         Args:
             y: (B, *measurement_shape) measurements.
             x0: (B, *signal_shape) signals to stay close to.
-            lam: weight >= 0, in units of ``norm_sq``; for a linear A, 0 is the projection x0 + pinv(y - A x0).
+            lam: weight >= 0, in units of ``norm_sq``, or one per sample, (B,); for a linear A, 0 is the projection
+                x0 + pinv(y - A x0).
             method: ``Exact()``, ``CG(iterations, tolerance)`` or ``Descent(iterations)``.
 
         Returns:
@@ -124,28 +125,29 @@ class Operator(ABC):
             FieldError: a wrong shape, y and x0 of different numbers of samples, a negative ``lam``, or a method that
                 needs a linear operator.
         """
-        if not lam >= 0:
-            raise FieldError("lam", lam, "must be >= 0")
         y, x0 = self._checked_pair(y, "x0", x0)
+        lam = check_ridge(lam, x0)
         with self._precision(y.device):
             return self._prox_by(method, y, x0, lam)
 
-    def _prox_by(self, method: ProxMethod, y: Tensor, x0: Tensor, lam: float) -> Tensor:
-        """``prox`` of checked batches in full precision."""
+    def _prox_by(self, method: ProxMethod, y: Tensor, x0: Tensor, lam: float | Tensor) -> Tensor:
+        """``prox`` of checked batches in full precision; ``lam`` is a number or (B, 1, ..., 1)."""
         if isinstance(method, CG):
             kind = type(self).__name__
             raise FieldError("prox", "CG", f"solves linear equations, and {kind} is non-linear; take Exact or Descent")
         return self._prox_descent(y, x0, lam, method if isinstance(method, Descent) else Descent())
 
-    def _prox_descent(self, y: Tensor, x0: Tensor, lam: float, method: Descent) -> Tensor:
+    def _prox_descent(self, y: Tensor, x0: Tensor, lam: float | Tensor, method: Descent) -> Tensor:
+        each = per_sample(lam)
+
         def objective(x: Tensor) -> tuple[Tensor, Tensor]:
             value, gradient = self._data_term(y, x)
             move = x - x0
-            value = value + lam * half_square(move)
+            value = value + each * half_square(move)
             return value, move.mul_(lam).add_(gradient)
 
         with torch.no_grad():
-            return gradient_descent(objective, x0, 1 / (self.norm_sq + lam), method.iterations)
+            return gradient_descent(objective, x0, 1 / (self.norm_sq + each), method.iterations)
 
     def preview(self, y: Tensor) -> Tensor:
         """A signal made of y, (B, *signal_shape), for pictures and starts; in general no inverse.

@@ -34,6 +34,19 @@ def check_audio_shape(signal_shape: Sequence[int]) -> tuple[int, int]:
     return shape
 
 
+def check_ridge(lam: float | Tensor, x0: Tensor) -> float | Tensor:
+    """A weight of a proximal step: a number, or one per sample as (B, 1, ..., 1), ready to multiply signals ``x0``."""
+    if not isinstance(lam, Tensor):
+        if not lam >= 0:
+            raise FieldError("lam", lam, "must be >= 0")
+        return lam
+    if lam.numel() != len(x0):
+        raise FieldError("lam", tuple(lam.shape), f"must be one number, or one for each of the {len(x0)} samples")
+    if not bool((lam >= 0).all()):
+        raise FieldError("lam", lam.flatten().tolist(), "must be >= 0")
+    return lam.to(x0).view(-1, *(1,) * (x0.dim() - 1))
+
+
 def is_count(value: object) -> bool:
     """Whether ``value`` is a whole number >= 1; 4.0 is one, True, nan and text are none."""
     return isinstance(value, Real) and not isinstance(value, bool) and float(value) >= 1 and float(value).is_integer()

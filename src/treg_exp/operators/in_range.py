@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from treg_exp.operators.base import Operator
+from treg_exp.operators.checks import check_ridge
 from treg_exp.operators.methods import EXACT, ProxMethod
 
 
@@ -12,7 +13,7 @@ def prox_in_range(
     operator: Operator,
     y: Tensor,
     x0: Tensor,
-    lam: float,
+    lam: float | Tensor,
     method: ProxMethod = EXACT,
     iterations: int = 20,
     penalty: float = 0.1,
@@ -27,7 +28,7 @@ def prox_in_range(
         operator: linear; the problem is convex then.
         y: (B, *measurement_shape) measurements.
         x0: (B, *signal_shape) signals to stay close to.
-        lam: weight >= 0, as of ``Operator.prox``.
+        lam: weight >= 0, or one per sample, (B,), as of ``Operator.prox``.
         method: how each proximal step is solved.
         iterations: of ADMM; 0 is one clamped proximal step.
         penalty: > 0, in units of ||A||^2; it changes how fast the iterations converge, not where to.
@@ -37,7 +38,7 @@ def prox_in_range(
     """
     if not iterations or operator.norm_sq == 0:  # the clamped step is the minimiser where A is 0
         return operator.prox(y, x0, lam, method).clamp(-1, 1)
-    rho = penalty * operator.norm_sq
+    lam, rho = check_ridge(lam, x0), penalty * operator.norm_sq
     z, u = x0, x0.new_zeros(x0.shape)
     for _ in range(iterations):
         x = operator.prox(y, (lam * x0 + rho * (z - u)) / (lam + rho), lam + rho, method)

@@ -19,6 +19,9 @@ from treg_exp.tasks.problems import InverseProblem, Problem
 from treg_exp.text.condition import TextCondition
 from treg_exp.text.policy import TextPolicy
 
+#: Among ``Restoration.extras``: the signal before a last projection onto the measurement, in the shape of the result.
+BEFORE_PROJECTION = "before_projection"
+
 
 @dataclass(frozen=True)
 class StepInfo:
@@ -44,7 +47,7 @@ class Restoration:
     Attributes:
         signal: (B, *signal_shape) in [-1, 1] units; not clamped.
         latents: further latents by name, such as the inverted one, (B, *latent_shape) each.
-        extras: anything else worth keeping, by name, with B as leading axis.
+        extras: anything else worth judging, by name, with B as leading axis: metrics see it, nothing of it is saved.
     """
 
     signal: Tensor

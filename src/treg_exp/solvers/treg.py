@@ -11,13 +11,23 @@ from torch import Tensor
 from treg_exp.errors import FieldError
 from treg_exp.noise import Noise
 from treg_exp.operators.base import Operator
+from treg_exp.operators.discrepancy import at_residual
 from treg_exp.operators.in_range import prox_in_range
 from treg_exp.operators.methods import CG, Exact, ProxMethod
 from treg_exp.priors.info import PriorInfo
 from treg_exp.priors.prior import Prior
 from treg_exp.schedule.levels import Move, Number, Prediction
 from treg_exp.schedule.variance_preserving import VariancePreserving
-from treg_exp.solvers.base import OnStep, Restoration, Solver, StepInfo, check_steps, first_latent, ignore
+from treg_exp.solvers.base import (
+    BEFORE_PROJECTION,
+    OnStep,
+    Restoration,
+    Solver,
+    StepInfo,
+    check_steps,
+    first_latent,
+    ignore,
+)
 from treg_exp.tasks.problems import InverseProblem
 from treg_exp.text.condition import TextCondition
 from treg_exp.text.policy import TextPolicy
@@ -84,6 +94,9 @@ class TReg(Solver):
             with the null text alone.
         dps_scale: step size rho of ``dps``; None is sqrt(ab_prev) (released code).
         final_projection: one last proximal step in image space: the autoencoder's round trip alone leaves a residual.
+        final_residual: RMSE(y - A x) / sigma at which it stops on a linear task, by a ridge of its own for each sample,
+            unless that of the other steps ends within 10 % of it; what is below before it is only clamped. None takes
+            the ridge of the other steps, as does every noiseless or non-linear task.
         final_iterations: ADMM iterations that keep this last step within [-1, 1], see ``prox_in_range``; 0 clamps it
             afterwards, and so does every number on a non-linear task.
         final_penalty: of ADMM, in units of ||A||^2.
@@ -101,6 +114,7 @@ class TReg(Solver):
     off_window: OffWindow = "ddim"
     dps_scale: float | None = None
     final_projection: bool = True
+    final_residual: float | None = 1.0
     final_iterations: int = 20
     final_penalty: float = 0.1
     alpha_shift: int = 0
@@ -120,6 +134,8 @@ class TReg(Solver):
                 raise FieldError(name, getattr(self, name), f"allowed are {', '.join(get_args(kind))}")
         if self.dps_scale is not None and not self.dps_scale >= 0:
             raise FieldError("dps_scale", self.dps_scale, "must be >= 0, or null for sqrt(alpha_bar_prev)")
+        if self.final_residual is not None and not self.final_residual > 0:
+            raise FieldError("final_residual", self.final_residual, "must be > 0, or null for the ridge of other steps")
         if self.final_iterations < 0:
             raise FieldError("final_iterations", self.final_iterations, "must be >= 0")
         if not self.final_penalty > 0:
@@ -167,18 +183,26 @@ class TReg(Solver):
                 z_t = move(at)
             on_step(StepInfo(move, self.steps, at.z_0, z_t))
         x = prior.decode(at.z_0)  # the last Tweedie estimate, before any blend
-        return Restoration(self.last_projection(problem, x) if self.final_projection else x)
+        if not self.final_projection:
+            return Restoration(x)
+        return Restoration(self.last_projection(problem, x), extras={BEFORE_PROJECTION: x})
 
     def project(self, problem: InverseProblem, x: Tensor) -> Tensor:
         """Proximal step in signal space: argmin ||y - A x_y||^2 + lam ||x_y - x||^2."""
         return problem.operator.prox(problem.y, x, self.ridge(problem), self.prox)
 
     def last_projection(self, problem: InverseProblem, x: Tensor) -> Tensor:
-        """The proximal step for the signal that is returned: within [-1, 1]."""
-        iterations = self.final_iterations if problem.operator.linear else 0
-        return prox_in_range(
-            problem.operator, problem.y, x, self.ridge(problem), self.prox, iterations, self.final_penalty
-        )
+        """The proximal step for the signal that is returned: within [-1, 1], and no closer to y than its noise."""
+        operator, y = problem.operator, problem.y
+        iterations = self.final_iterations if operator.linear else 0
+
+        def step(lam: float | Tensor) -> Tensor:
+            return prox_in_range(operator, y, x, lam, self.prox, iterations, self.final_penalty)
+
+        # Without noise there is nothing to stop at, and on a non-linear task the residual need not follow lambda.
+        if not self.final_residual or not problem.sigma > 0 or not operator.linear:
+            return step(self.ridge(problem))
+        return at_residual(operator, y, x, self.final_residual * problem.sigma, step, self.ridge(problem))
 
     def ridge(self, problem: InverseProblem) -> float:
         """Weight lam of the proximal step."""

@@ -36,8 +36,11 @@ class LinearOperator(Operator):
     def _adjoint(self, y: Tensor) -> Tensor:
         """Adjoint (transpose) of ``_A`` for a checked float32 batch (B, *measurement_shape)."""
 
-    def _solve(self, residual: Tensor, lam: float) -> Tensor:
-        """argmin_d ||residual - A d||^2 + lam ||d||^2; override where it has a closed form."""
+    def _solve(self, residual: Tensor, lam: float | Tensor) -> Tensor:
+        """argmin_d ||residual - A d||^2 + lam ||d||^2; override where it has a closed form.
+
+        ``lam`` is a number, or one per sample of shape (B, 1, ..., 1) with as many axes as a batch of signals.
+        """
         limits = (self.exact_iterations, self.exact_tolerance)
         return damped_least_squares(self._A, self._adjoint, residual, lam, *limits)
 
@@ -102,18 +105,18 @@ class LinearOperator(Operator):
     def _linearised(self, x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         return self._A(x), self._adjoint
 
-    def _prox_by(self, method: ProxMethod, y: Tensor, x0: Tensor, lam: float) -> Tensor:
+    def _prox_by(self, method: ProxMethod, y: Tensor, x0: Tensor, lam: float | Tensor) -> Tensor:
         if isinstance(method, CG):
             return self._prox_cg(y, x0, lam, method)
         if isinstance(method, Descent):
             return self._prox_descent(y, x0, lam, method)
         return self._prox(y, x0, lam)
 
-    def _prox(self, y: Tensor, x0: Tensor, lam: float) -> Tensor:
+    def _prox(self, y: Tensor, x0: Tensor, lam: float | Tensor) -> Tensor:
         """The minimiser of ``prox``; override where it needs fewer passes over the signal, or less memory."""
         return x0 + self._solve(y - self._A(x0), lam)
 
-    def _prox_cg(self, y: Tensor, x0: Tensor, lam: float, method: CG) -> Tensor:
+    def _prox_cg(self, y: Tensor, x0: Tensor, lam: float | Tensor, method: CG) -> Tensor:
         def normal(x: Tensor) -> Tensor:
             return self._adjoint(self._A(x)) + lam * x
 

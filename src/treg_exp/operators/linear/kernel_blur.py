@@ -94,7 +94,7 @@ class KernelBlur(LinearOperator):
 
         return by_channel(adjoint, y)
 
-    def _prox(self, y: Tensor, x0: Tensor, lam: float) -> Tensor:
+    def _prox(self, y: Tensor, x0: Tensor, lam: float | Tensor) -> Tensor:
         if self.boundary != "circular":
             prox = super()._prox
             return by_channel(lambda y, x0: prox(y, x0, lam), y, x0)
@@ -105,13 +105,13 @@ class KernelBlur(LinearOperator):
 
         return by_channel(step, y, x0)
 
-    def _solve(self, residual: Tensor, lam: float) -> Tensor:
+    def _solve(self, residual: Tensor, lam: float | Tensor) -> Tensor:
         if self.boundary != "circular":
             return by_channel(lambda c: super(KernelBlur, self)._solve(c, lam), residual)
         inverse = self._inverse(lam)
         return by_channel(lambda c: self._filtered(c, inverse), residual)
 
-    def _inverse(self, lam: float) -> Tensor:
+    def _inverse(self, lam: float | Tensor) -> Tensor:
         """Circular only: the spectrum of the damped inverse, in the shape of ``_spectrum``."""
         s = self._spectrum.abs()
         phase = self._conjugate / s.clamp(min=torch.finfo(s.dtype).tiny)

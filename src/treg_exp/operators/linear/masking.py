@@ -52,10 +52,10 @@ class Masking(LinearOperator):
     def _adjoint(self, y: Tensor) -> Tensor:
         return self.mask * y
 
-    def _solve(self, residual: Tensor, lam: float) -> Tensor:
+    def _solve(self, residual: Tensor, lam: float | Tensor) -> Tensor:
         return self.mask / (1 + lam) * residual
 
-    def _prox(self, y: Tensor, x0: Tensor, lam: float) -> Tensor:
+    def _prox(self, y: Tensor, x0: Tensor, lam: float | Tensor) -> Tensor:
         return torch.lerp(x0, y, self.mask / (1 + lam))
 
 

@@ -90,11 +90,11 @@ class FourierLines(LinearOperator):
         x: Tensor = torch.fft.ifft2(self.mask * spectrum, norm="ortho").real
         return x
 
-    def _prox(self, y: Tensor, x0: Tensor, lam: float) -> Tensor:
+    def _prox(self, y: Tensor, x0: Tensor, lam: float | Tensor) -> Tensor:
         prox = super()._prox
         return by_channel(lambda y, x0: prox(y, x0, lam), y, x0)
 
-    def _solve(self, residual: Tensor, lam: float) -> Tensor:
+    def _solve(self, residual: Tensor, lam: float | Tensor) -> Tensor:
         mirrored = self.mask[..., -torch.arange(self.mask.shape[-1]) % self.mask.shape[-1]]
         weight = (self.mask + mirrored) / 2 + lam
         weight = torch.where(weight > 0, weight, 1.0)

@@ -31,8 +31,8 @@ class Nothing(LinearOperator):
     def _adjoint(self, y: Tensor) -> Tensor:
         return y.new_zeros(len(y), *self.signal_shape)
 
-    def _solve(self, residual: Tensor, lam: float) -> Tensor:
+    def _solve(self, residual: Tensor, lam: float | Tensor) -> Tensor:
         return self._adjoint(residual)
 
-    def _prox_by(self, method: ProxMethod, y: Tensor, x0: Tensor, lam: float) -> Tensor:
+    def _prox_by(self, method: ProxMethod, y: Tensor, x0: Tensor, lam: float | Tensor) -> Tensor:
         return x0

@@ -66,6 +66,6 @@ class SeparableOperator(LinearOperator):
     def _adjoint(self, y: Tensor) -> Tensor:
         return on_columns(self.H_w.mT, self._bands_wt, on_rows(self.H_h.mT, self._bands_ht, y))
 
-    def _solve(self, residual: Tensor, lam: float) -> Tensor:
+    def _solve(self, residual: Tensor, lam: float | Tensor) -> Tensor:
         modes = self._U_h.mT @ residual @ self._U_w
         return self._V_h @ (gains(self._s, lam, self.rcond) * modes) @ self._V_w.mT

@@ -30,5 +30,5 @@ class TightOperator(LinearOperator):
         """||A||^2 = c."""
         return self.row_norm_sq
 
-    def _solve(self, residual: Tensor, lam: float) -> Tensor:
+    def _solve(self, residual: Tensor, lam: float | Tensor) -> Tensor:
         return self._adjoint(residual) / (self.row_norm_sq + lam)
