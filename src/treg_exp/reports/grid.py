@@ -139,7 +139,7 @@ def restored(
     shown = [(row[name], columns[name]) for name in columns.known if columns[name].below_pictures and name in row]
     parts = [f"{c.line} {value:.{max(c.digits - 1, 0)}f} {c.unit}".rstrip() for value, c in shown if value is not None]
     if len(found[variant]) > 1 and row.get(MATCH) is not None:
-        parts.insert(0, f"{sum(int(r.get(MATCH) or 0) for r in found[variant])} of {len(found[variant])} draws agree")
+        parts.insert(0, f"{sum(int(r.get(MATCH) or 0) for r in found[variant])} of {len(found[variant])} draws")
     prompt = str(row.get("prompt") or "").strip()
     text = f'"{prompt}"' if prompt else "(empty prompt)"
     verdict, right = judged(found, variant)
