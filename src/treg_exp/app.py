@@ -38,6 +38,7 @@ def run(cfg: DictConfig) -> float | None:
     place = launched()
     if experiment.settings.dry_run:
         if place.rank == 0:  # of several processes that a launcher has started
+            _tell_assumption(experiment)
             dry_run(experiment)
         return None
     check_launch(place, experiment.trainer.devices, experiment.trainer.num_nodes)
@@ -46,6 +47,7 @@ def run(cfg: DictConfig) -> float | None:
         return None
     folder = experiment.folder
     experiment.open_folder()
+    _tell_assumption(experiment)
     try:
         _announce(experiment)
     except ConfigError:
@@ -131,6 +133,12 @@ def dry_run(experiment: Experiment) -> None:
     print(f"NFE:          {about}{cost.nfe:.0f} network evaluations, {cost.nfe / total:.0f} per restoration")
     print(f"time:         about {cost.seconds:.0f} s on one process of this machine, plus loading")
     print(f"run_dir:      {experiment.folder.path}")
+
+
+def _tell_assumption(experiment: Experiment) -> None:
+    """What users of real measurements easily have otherwise; nothing else can find it."""
+    if experiment.assumption:
+        print(f"note: {experiment.assumption}", flush=True)
 
 
 def _announce(experiment: Experiment) -> None:

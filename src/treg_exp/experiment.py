@@ -44,6 +44,7 @@ from treg_exp.run_layout import Key
 from treg_exp.signals.media import medium
 from treg_exp.solvers.base import OnStep, Solver
 from treg_exp.tasks.base import Task, group_of
+from treg_exp.tasks.problems import InverseProblem
 from treg_exp.variants import build_variants, check_texts
 
 if TYPE_CHECKING:
@@ -159,6 +160,15 @@ class Experiment:
     def signal_shape(self) -> tuple[int, ...]:
         """Native shape of the signals: the prior's, with the size that the data asks for."""
         return _signal_shape(self.config["data"], self.prior.info)
+
+    @cached_property
+    def assumption(self) -> str:
+        """What the operator takes for granted of real measurements; nothing where they are made of targets."""
+        first = self.source[self.items[0].index]
+        if first.measurement is None:
+            return ""
+        problem = self.task.pose([first], self.signal_shape, torch.device("cpu"))
+        return problem.operator.assumption if isinstance(problem, InverseProblem) else ""
 
     @cached_property
     def columns(self) -> Columns:

@@ -32,11 +32,13 @@ def test_emoji_layout(small: Path) -> None:
     data = EmojiTest(path=small)
     assert data.ids == ["e0", "e1", "e2", "e3", "e4"]
     sample = data[1]
-    assert sample.captions == {"caption": "caption 1", "counterfactual": "other 1"}
+    assert sample.captions == {
+        **{"caption": "caption 1", "counterfactual": "other 1", "name": "name 1", "style": "flat"},
+    }
     assert sample.target is not None
     assert sample.target.shape == (3, 64, 64)
     assert sample.target.unique().tolist() == pytest.approx([50 / 127.5 - 1])
-    assert data[2].captions == {"caption": "caption 2"}
+    assert data[2].captions == {"caption": "caption 2", "name": "name 2", "style": "flat"}
     large = EmojiTest(image_size=128, path=small)[0].target
     assert large is not None
     assert large.shape == (3, 128, 128)
@@ -44,8 +46,10 @@ def test_emoji_layout(small: Path) -> None:
 
 def test_emoji_only_selects_samples_with_the_role(small: Path) -> None:
     assert EmojiTest(path=small, only="counterfactual").ids == ["e0", "e1"]
-    with pytest.raises(FieldError, match=r"^only=style: .*roles are caption, counterfactual"):
-        EmojiTest(path=small, only="style")
+    with pytest.raises(
+        FieldError, match=r"^only=category: .*roles are caption, counterfactual, name, counterfactual_name, style"
+    ):
+        EmojiTest(path=small, only="category")
 
 
 def test_emoji_with_a_missing_image_is_refused(small: Path) -> None:
@@ -67,7 +71,10 @@ def test_packaged_set() -> None:
     data = EmojiTest()
     assert len(data) == 200
     assert len(EmojiTest(only="counterfactual")) >= 24
-    assert "counterfactual" in data.captions(0)
+    for index in range(200):
+        texts = data.captions(index)
+        assert texts["caption"] == f"{texts['name']}, {texts['style']} style"
+        assert texts["counterfactual"] == f"{texts['counterfactual_name']}, {texts['style']} style"
     target = data[0].target
     assert target is not None
     assert target.shape == (3, 64, 64)

@@ -162,11 +162,14 @@ def test_draws_are_summed_up_by_mean_and_deviation(tmp_path: Path) -> None:
     assert Image.open(tmp_path / "r" / "posterior.png").size[0] > 4 * 192
 
 
-def test_real_measurements_have_no_target(tmp_path: Path) -> None:
+def test_real_measurements_have_no_target(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "scans").mkdir()
     pixels = np.random.default_rng(0).integers(0, 255, (8, 8, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "scans" / "one.png")
     rows = go(tmp_path / "r", "data=measurements", f"data.path={tmp_path}/scans", "prompt=fixed", "prompt.text=a cat")
+    assert (
+        "note: bicubic downsampling mirrors the image at its edges; Pillow and torch do not." in capsys.readouterr().out
+    )
     assert set(rows) == {("one", "own"), ("one", "no_text")}
     row = rows["one", "own"]
     assert row["psnr"] is None

@@ -43,6 +43,8 @@ def study(tmp_path: Path) -> Path:
         "own": {"psnr": 0.5, "ssim": 0.25, "judge_own": 0.1},
         "negation": {"psnr": 0.9, "judge_own": 0.1},
         "counterfactual": {"judge_counterfactual": 0.3, "residual": 0.03},
+        "random_caption": {"psnr": -0.9, "judge_own": -0.1},
+        "style_word": {"psnr": 0.25, "judge_own": 0.02},
     }
     _run(tmp_path / "ours" / "a", "sr_x8", shifts)
     _run(tmp_path / "released" / "b", "sr_x8", {**shifts, "counterfactual": {"residual": 0.5}})
@@ -67,7 +69,7 @@ def test_verdicts_follow_the_intervals(study: Path) -> None:
         start = next(i for i, line in enumerate(lines) if claim in line)
         return next(line for line in lines[start + 1 :] if line.endswith(")") and f"sr_x8, {setting}:" in line)
 
-    assert "sr_x8, ours: holds (0.50 [0.50, 0.51])" in verdict("Text raises PSNR", "ours")
+    assert "sr_x8, ours: holds (0.50 [0.49, 0.51])" in verdict("Text raises PSNR", "ours")
     assert "fails, it is the other way (0.4" in verdict("Negation lowers PSNR", "ours")
     assert "open (" in verdict("Negation raises the alignment", "ours")
     assert "holds, below 2 and rises by less than 10% (0.03" in verdict("keeps the residual low", "ours")
@@ -75,12 +77,33 @@ def test_verdicts_follow_the_intervals(study: Path) -> None:
     assert "fails, is 11.03" in verdict("keeps the residual low", "far"), "as little as a residual of 11 sigma rises"
     assert "holds" in verdict("turns the image to it", "ours")
     assert "Open: no run measures it." in next(line for line in lines if "variance of the draws" in line)
-    assert "| sr_x8 | ours | own text - no text | 0.50 [0.50, 0.51] | 0.250 [0.250, 0.250] |" in "\n".join(lines)
+    assert "| sr_x8 | ours | own text - no text | 0.50 [0.49, 0.51] | 0.250 [0.250, 0.250] |" in "\n".join(lines)
     assert "## sr_x8, released" in lines
+    assert lines.index("## Texts against no text: paired differences") > lines.index("## Verdicts")
     assert (
         "- **A counterfactual caption keeps the residual low.** Holds in 1, fails in 2 of 3 runs. "
-        "*counterfactual text - negation: residual.*"
+        "*counterfactual text - own text: residual.*"
     ) in lines
+
+
+def test_controls_stand_beside_the_texts(study: Path) -> None:
+    lines = render_study(read_study(study), "Study", "make study").splitlines()
+    table = [line for line in lines if line.startswith("| sr_x8 | ours |")]
+    labels = [line.split(" | ")[2] for line in table]
+    assert labels == [
+        *("own text - no text", "counterfactual text - no text", "random caption - no text", "style word - no text"),
+        *(
+            "own text - random caption",
+            "own text - style word",
+            "counterfactual text - own text",
+            "negation - own text",
+        ),
+    ]
+    heading = next(line for line in lines if line.startswith("| task | setting |"))
+    psnr, judge_other = (heading.removesuffix(" |").split(" | ").index(name) for name in ("PSNR dB ↑", "judge other ↑"))
+    means = [float(line.split(" | ")[psnr].split()[0]) for line in table]
+    assert means == pytest.approx([0.5, 0.0, -0.9, 0.25, 1.4, 0.25, -0.5, 0.4], abs=0.03)
+    assert float(table[6].split(" | ")[judge_other].split()[0]) == pytest.approx(0.3, abs=0.02)  # the turn
 
 
 def test_the_report_says_with_what_it_was_made(study: Path) -> None:
@@ -123,13 +146,18 @@ def test_the_variants_of_a_claim_differ_in_one_thing(setting: str) -> None:
     for claim in CLAIMS:
         one, other = made.variants[claim.variant], made.variants[claim.against]
         if claim.against == "no_text":
-            assert other.policy.null_text.text == ""
-            assert other.policy.guidance.scale == 1
+            # The released code's "without text" is its null branch, guidance 0, with its null prompt.
+            released = ("out of focus, depth of field", 0)
+            assert (other.policy.null_text.text, other.policy.guidance.scale) == (
+                released if setting == "released" else ("", 1)
+            )
             continue
         assert one.policy.guidance == other.policy.guidance
         assert (vars(one.texts["prompt"]) == vars(other.texts["prompt"])) != (
             one.policy.null_text == other.policy.null_text
         ), claim.text
+    for name in ("counterfactual", "random_caption", "style_word"):
+        assert made.variants[name].policy == made.variants["own"].policy
 
 
 def test_the_command_writes_the_report_and_names_what_is_missing(study: Path, capsys, tmp_path: Path) -> None:

@@ -52,11 +52,11 @@ def _edited(prior, x: torch.Tensor, rows, steps: int, prompt: str | None = None)
 
 
 def test_the_round_trip_gives_the_picture_back(prior, x, rows) -> None:
-    """Measured: 39.0 dB against the autoencoder's own round trip; 30.4 dB against the pictures (31.3)."""
+    """Measured: 33.7 dB against the autoencoder's own round trip (37.2 on 16); 24.4 against the pictures (24.9)."""
     restoration = _edited(prior, x, rows, steps=50)
     own = prior.decode(prior.encode(x))
-    assert psnr(restoration.signal, own).mean() > 36
-    assert psnr(own, x).mean() - psnr(restoration.signal, x).mean() < 2
+    assert psnr(restoration.signal, own).mean() > 32
+    assert psnr(own, x).mean() - psnr(restoration.signal, x).mean() < 1
     inverted = restoration.latents["inverted"]
     assert inverted.shape == (COUNT, 4, 16, 16)
     assert 0.7 < inverted.std() < 1.1

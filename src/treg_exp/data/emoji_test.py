@@ -9,7 +9,8 @@ from treg_exp.data.listing import first_few
 from treg_exp.errors import FieldError, FileError
 
 PACKAGED = Path(__file__).parents[1] / "assets" / "emoji_test"
-ROLES = ("caption", "counterfactual")
+#: What a caption consists of is a text as well: the judge compares with bare names, and controls use the style alone.
+ROLES = ("caption", "counterfactual", "name", "counterfactual_name", "style")
 
 
 class EmojiTest(ImageFolder):
@@ -32,7 +33,7 @@ class EmojiTest(ImageFolder):
         missing = [f"{sample_id}.png" for sample_id in self._texts if sample_id not in self.files]
         if missing:
             raise FileError(f"the test set {root} is incomplete: {len(missing)} images such as {first_few(missing)}")
-        # The other columns (name, style, category) describe the picture; they are no texts to restore with.
+        # The other columns (category and figures) are no texts to restore or to compare with.
         self._texts = {
             sample_id: {role: texts[role] for role in ROLES if role in texts}
             for sample_id, texts in self._texts.items()

@@ -9,6 +9,7 @@ from typing import Protocol
 from treg_exp.data.listing import first_few
 from treg_exp.data.manifest import match, read_manifest
 from treg_exp.errors import FieldError
+from treg_exp.noise import stream_seed
 
 Texts = Sequence[tuple[str, Mapping[str, str]]]  # (sample_id, captions by role)
 
@@ -16,11 +17,13 @@ Texts = Sequence[tuple[str, Mapping[str, str]]]  # (sample_id, captions by role)
 class Prompt(Protocol):
     """A rule from samples to prompts."""
 
-    def resolve(self, samples: Texts) -> list[str]:
+    def resolve(self, samples: Texts, whole: Texts | None = None) -> list[str]:
         """One prompt per sample, in order.
 
         Args:
-            samples: (sample_id, captions by role) of every sample.
+            samples: (sample_id, captions by role) of every sample that is asked for.
+            whole: the same of the whole data set, whatever part of it a run takes; None for ``samples``. A rule that
+                looks at other samples takes them from here, so that no limit changes a prompt.
 
         Raises:
             FieldError: a sample has no text in the role; the message names them.
@@ -43,9 +46,55 @@ class PromptFromCaption:
         self.role = role
         self.template = template
 
-    def resolve(self, samples: Texts) -> list[str]:
+    def resolve(self, samples: Texts, whole: Texts | None = None) -> list[str]:
         """See :class:`Prompt`."""
         return [self.template.replace("{text}", text) for text in texts_in_role(samples, self.role, "the data")]
+
+
+class RandomCaption:
+    """The text of another sample, drawn among those that are alike: a control for what any text does.
+
+    A sample's draw depends on its id, the seed and the texts of the whole data set; order, limit and the samples of a
+    run are no part of it.
+
+    Args:
+        role: whose texts are drawn.
+        same: role in which the other sample has the same text, as ``style``; None for any sample.
+        unlike: role in which it must not have the same text, beside ``role`` itself; samples without a text in it are
+            told apart by ``role`` alone. None for ``role`` alone.
+        seed: of the draw.
+    """
+
+    def __init__(
+        self, role: str = "caption", same: str | None = "style", unlike: str | None = "name", seed: int = 0
+    ) -> None:
+        self.role, self.same, self.unlike, self.seed = role, same, unlike, seed
+
+    def resolve(self, samples: Texts, whole: Texts | None = None) -> list[str]:
+        """See :class:`Prompt`."""
+        groups: dict[str, set[tuple[str, str]]] = {}  # of samples that are alike: texts in `role` and in `unlike`
+        for _, texts in samples if whole is None else whole:
+            if texts.get(self.role):
+                groups.setdefault(_in_role(texts, self.same), set()).add(
+                    (texts[self.role], _in_role(texts, self.unlike))
+                )
+        ordered = {group: sorted(members) for group, members in groups.items()}
+        drawn = [self._draw(sample_id, texts, ordered) for sample_id, texts in samples]
+        if missing := [sample_id for (sample_id, _), text in zip(samples, drawn, strict=True) if not text]:
+            alike = f" with the same {self.same}" if self.same else ""
+            raise FieldError(
+                "same", self.same, f"{len(missing)} of {len(samples)} samples: {first_few(missing)} have no other "
+                f"sample{alike} that has another {self.role}; null takes any sample"
+            )  # fmt: skip
+        return drawn
+
+    def _draw(self, sample_id: str, texts: Mapping[str, str], groups: Mapping[str, Sequence[tuple[str, str]]]) -> str:
+        """The drawn text of the sample's group or, where that is its own, the next one; nothing without another."""
+        alike, own, name = _in_role(texts, self.same), texts.get(self.role, ""), _in_role(texts, self.unlike)
+        group = groups.get(alike, ()) if alike or self.same is None else ()
+        start = stream_seed(self.seed, sample_id, "random caption")
+        rotated = (group[(start + step) % len(group)] for step in range(len(group)))
+        return next((text for text, other in rotated if text != own and (not name or other != name)), "")
 
 
 class FixedPrompt:
@@ -60,7 +109,7 @@ class FixedPrompt:
             raise FieldError("text", text, "must be text, as 'a red apple'")
         self.text = text
 
-    def resolve(self, samples: Texts) -> list[str]:
+    def resolve(self, samples: Texts, whole: Texts | None = None) -> list[str]:
         """See :class:`Prompt`."""
         return [self.text] * len(samples)
 
@@ -78,7 +127,7 @@ class ManifestPrompt:
         self.role = role
         self.texts = read_manifest(path)
 
-    def resolve(self, samples: Texts) -> list[str]:
+    def resolve(self, samples: Texts, whole: Texts | None = None) -> list[str]:
         """See :class:`Prompt`."""
         match(self.texts, {sample_id: sample_id for sample_id, _ in samples}, self.path)
         rows = [(sample_id, self.texts[sample_id]) for sample_id, _ in samples]
@@ -99,3 +148,7 @@ def texts_in_role(samples: Texts, role: str, owner: str) -> list[str]:
             f"{first_few(missing)}; roles with a text: {', '.join(roles) or 'none'}"
         )  # fmt: skip
     return [texts[role] for _, texts in samples]
+
+
+def _in_role(texts: Mapping[str, str], role: str | None) -> str:
+    return "" if role is None else texts.get(role, "")

@@ -6,8 +6,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
-from treg_exp.data.base import Source, text_table
-from treg_exp.data.prompts import Prompt
+from treg_exp.data.base import Source, text_table, whole
+from treg_exp.data.prompts import Prompt, Texts
 from treg_exp.run_layout import Key
 from treg_exp.text.policy import TextPolicy
 
@@ -88,8 +88,8 @@ def plan(
     Raises:
         ValueError: a sample has no text for a variant that is not optional.
     """
-    table = text_table(source)
-    texts = {v.name: _texts(v, table) for v in variants}
+    table, all_texts = text_table(source), text_table(whole(source))
+    texts = {v.name: _texts(v, table, all_texts) for v in variants}
     compared = {sample_id: _captions(sample_id, captions, texts.values()) for sample_id, captions in table}
     tasks = {sample_id: task_of(captions) for sample_id, captions in table}
     return [
@@ -107,15 +107,18 @@ def _captions(
     return captions if captions.get("caption") or first is None else {**captions, "caption": first}
 
 
-def _texts(variant: Variant, table: Sequence[tuple[str, Mapping[str, str]]]) -> dict[str, dict[str, str]]:
+def _texts(variant: Variant, table: Texts, all_texts: Texts) -> dict[str, dict[str, str]]:
     """sample_id -> role -> text; samples without one of the texts are missing where the variant is optional."""
-    if not variant.optional:
-        columns = {role: prompt.resolve(table) for role, prompt in variant.texts.items()}
+    try:
+        columns = {role: prompt.resolve(table, all_texts) for role, prompt in variant.texts.items()}
         return {sample_id: {role: columns[role][i] for role in columns} for i, (sample_id, _) in enumerate(table)}
+    except ValueError:
+        if not variant.optional:
+            raise
     found = {}
     for row in table:
         try:
-            found[row[0]] = {role: prompt.resolve([row])[0] for role, prompt in variant.texts.items()}
+            found[row[0]] = {role: prompt.resolve([row], all_texts)[0] for role, prompt in variant.texts.items()}
         except ValueError:
             continue
     return found

@@ -19,7 +19,8 @@ from treg_exp.metrics.fidelity import per_sample
 if TYPE_CHECKING:
     from treg_exp.priors.prior import ImageText
 
-ROLES = {"align_own": "caption", "align_counterfactual": "counterfactual"}
+Roles = str | Sequence[str]  # one role, or several in order of preference
+ROLES: Mapping[str, Roles] = {"align_own": "caption", "align_counterfactual": "counterfactual"}
 LABELS = {"align_own": "align\nown", "align_counterfactual": "align\nother"}
 
 
@@ -27,14 +28,16 @@ class TextAlignment(Metric):
     """Cosine to the captions; None for images without the text and for priors without an encoder.
 
     Args:
-        roles: column -> role of the caption; None for ``align_own`` and ``align_counterfactual``.
+        roles: column -> role of the text; of several, the first in which an image has one. None for ``align_own``
+            (``caption``) and ``align_counterfactual`` (``counterfactual``).
     """
 
     labels: Mapping[str, str] = LABELS
     optimised = True
 
-    def __init__(self, roles: Mapping[str, str] | None = None) -> None:
-        self.roles = dict(ROLES if roles is None else roles)
+    def __init__(self, roles: Mapping[str, Roles] | None = None) -> None:
+        given = ROLES if roles is None else roles
+        self.roles = {name: (role,) if isinstance(role, str) else tuple(role) for name, role in given.items()}
         self.columns = {
             name: Column(self.labels.get(name, name.replace("_", " ")), higher_is_better=True, optimised=self.optimised)
             for name in self.roles
@@ -43,26 +46,29 @@ class TextAlignment(Metric):
     def __call__(self, inp: MetricInput) -> Values:
         """See :class:`~treg_exp.metrics.base.Metric`. Images are clamped to [-1, 1]."""
         encoder = self.encoder(inp)
-        wanted = any(texts.get(role) for texts in inp.texts for role in self.roles.values())
-        if encoder is None or not wanted:
+        compared = {name: [_first(texts, roles) for texts in inp.texts] for name, roles in self.roles.items()}
+        if encoder is None or not any(any(texts) for texts in compared.values()):
             return {name: [None] * len(inp.signal) for name in self.roles}
         features = encoder.image_features(inp.signal.clamp(-1, 1)).double()
-        return {name: _cosines(features, inp.texts, role, encoder) for name, role in self.roles.items()}
+        return {name: _cosines(features, texts, encoder) for name, texts in compared.items()}
 
     def encoder(self, inp: MetricInput) -> ImageText | None:
         """Whose features are compared; None where there are none."""
         return inp.prior.image_text
 
 
-def _cosines(
-    features: Tensor, captions: Sequence[Mapping[str, str]], role: str, encoder: ImageText
-) -> list[float | None]:
-    """Between the (B, F) features of each image and those of its text, in [-1, 1]; None where it has no such text."""
+def _first(texts: Mapping[str, str], roles: Sequence[str]) -> str:
+    """The text in the first of the roles that has one, or nothing."""
+    return next((texts[role] for role in roles if texts.get(role)), "")
+
+
+def _cosines(features: Tensor, texts: Sequence[str], encoder: ImageText) -> list[float | None]:
+    """Between the (B, F) features of each image and those of its text, in [-1, 1]; None where it has no text."""
     column: list[float | None] = [None] * len(features)
-    rows = [i for i, texts in enumerate(captions) if texts.get(role)]
+    rows = [i for i, text in enumerate(texts) if text]
     if rows:
-        text = encoder.text_features([captions[i][role] for i in rows]).to(features)
-        values = per_sample(cosine_similarity(features[rows], text, dim=1), len(rows))
+        embedded = encoder.text_features([texts[i] for i in rows]).to(features)
+        values = per_sample(cosine_similarity(features[rows], embedded, dim=1), len(rows))
         for i, value in zip(rows, values, strict=True):
             column[i] = value
     return column

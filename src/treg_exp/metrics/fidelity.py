@@ -12,6 +12,7 @@ from treg_exp.signals.ranges import to_unit
 
 SSIM_WINDOW = 11  # pixels; Gaussian with a standard deviation of 1.5
 SSIM_SIGMA = 1.5
+SSIM_MARGIN = SSIM_WINDOW // 2  # pixels at each border whose windows are not wholly inside
 PSNR_MSE_FLOOR = 1e-10  # 100 dB: keeps the mean finite when an image is met exactly
 
 
@@ -33,29 +34,32 @@ def psnr(image: Tensor, target: Tensor) -> Tensor:
 def ssim(image: Tensor, target: Tensor) -> Tensor | None:
     """Structural similarity, (B,): Gaussian window of 11x11 pixels, sigma 1.5, K = (0.01, 0.03), RGB mean.
 
-    Borders are reflected, so that every pixel counts. Float64 and the fixed data range keep a value from
-    depending on the other images of the batch.
+    Only windows that lie wholly inside the image count, as in the reference (Wang et al. 2004, ``ssim_index.m``) and in
+    scikit-image, whose values these are; torchmetrics alone averages over reflected borders too. Float64 and the fixed
+    data range keep a value from depending on the other images of the batch.
 
     Args:
         image: (B, 3, H, W) in [-1, 1]; clamped.
         target: (B, 3, H, W) in [-1, 1].
 
     Returns:
-        Values in [-1, 1], or None for images smaller than the window, which would measure reflections.
+        Values in [-1, 1], or None for images smaller than the window.
     """
     if min(image.shape[-2:]) < SSIM_WINDOW:
         return None
     from torchmetrics.functional.image import structural_similarity_index_measure  # seconds to import
 
-    values: Tensor = structural_similarity_index_measure(
+    _, full = structural_similarity_index_measure(
         to_unit(image.double()),
         to_unit(target.double()),
         gaussian_kernel=True,
         sigma=SSIM_SIGMA,
         data_range=1.0,
         reduction="none",
+        return_full_image=True,
     )
-    return values.reshape(len(image))  # a batch of one comes back without its axis
+    inner: Tensor = full[..., SSIM_MARGIN:-SSIM_MARGIN, SSIM_MARGIN:-SSIM_MARGIN]
+    return inner.flatten(1).mean(1)
 
 
 class PSNR(Metric):

@@ -59,6 +59,11 @@ class Operator(ABC):
         """A of a checked float32 batch (B, *signal_shape)."""
 
     @property
+    def assumption(self) -> str:
+        """What users of real measurements easily have otherwise, in one line for them; nothing for most operators."""
+        return ""
+
+    @property
     def norm_sq(self) -> float:
         """The scale of the data term, by which lambda is chosen; alike for all samples, whatever the batch.
 

@@ -49,6 +49,11 @@ class Chain(Operator):
         self._alike = not any(_differs(*pair) for pair in ((first, self.first), (second, self.second)))
 
     @property
+    def assumption(self) -> str:
+        """Those of the parts."""
+        return " ".join(part.assumption for part in (self.first, self.second) if part.assumption)
+
+    @property
     def samples(self) -> int:
         """Samples that one of the parts has parameters of its own for."""
         return max(self.first.samples, self.second.samples)

@@ -32,3 +32,12 @@ class AveragePooling(TightOperator):
     def _adjoint(self, y: Tensor) -> Tensor:
         spread = y / self.factor**2
         return spread.repeat_interleave(self.factor, -2).repeat_interleave(self.factor, -1)
+
+    @property
+    def assumption(self) -> str:
+        """See ``Operator``; ``tests/operators/linear/test_shrunk_elsewhere.py`` measures the figures."""
+        return (
+            "downsampling takes the mean of whole blocks, as Pillow's BOX and torch's area do. What bicubic or Lanczos "
+            "filters shrank differs by 0.04 to 0.06 in [-1, 1] units everywhere (x8), 4 to 6 times the default noise. "
+            "For bicubic ones there is task=sr_resized, see docs/data.md"
+        )

@@ -7,7 +7,7 @@ synonym of what the picture shows; believable at 8 x 8 pixels; among those a nea
 from __future__ import annotations
 
 #: Test picture and the name of the other thing. The first 24 were picked first as the most telling, in this order;
-#: the rest is sorted.
+#: the rest is sorted. The table of the test set has an order of its own.
 CHOSEN = {
     "leopard-twemoji": "tiger",
     "crab-fluent": "pig face",

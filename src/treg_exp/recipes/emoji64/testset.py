@@ -18,16 +18,17 @@ from treg_exp.shipped import write_hashes
 from treg_exp.signals.image import save_png
 
 VALIDATION = 48  # pictures
+ORDER_SEED = 0  # of the rows: `CHOSEN` starts with hand-picked ones, and whoever takes the first N wants any N
 
 #: The last three compare the picture with that of the counterfactual in the same style: RMSE in units of [-1, 1].
 FIELDS = (
-    "sample_id", "caption", "counterfactual", "name", "style", "category",
+    "sample_id", "caption", "counterfactual", "name", "counterfactual_name", "style", "category",
     "measurement_rmse", "measurement_rmse_x16", "picture_rmse",
 )  # fmt: skip
 
 
 def write_test_set(corpus: Corpus, folder: Path) -> None:
-    """Write ``images/<sample_id>.png`` and ``captions.csv`` in the order of `CHOSEN`.
+    """Write ``images/<sample_id>.png`` and ``captions.csv``, in an order drawn once.
 
     Args:
         corpus: the whole corpus.
@@ -44,14 +45,21 @@ def write_test_set(corpus: Corpus, folder: Path) -> None:
     if not trained.issuperset(CHOSEN.values()):
         raise ValueError(f"never trained on: {sorted(set(CHOSEN.values()) - trained)}")
     rows = []
-    for sample_id, name in CHOSEN.items():
-        index = position[sample_id]
+    for sample_id in shuffled_order():
+        index, name = position[sample_id], CHOSEN[sample_id]
         picture, other = corpus.pictures[index], nearest_of(corpus, index, name)
         texts = (styled_caption(picture.name, picture.style), styled_caption(name, picture.style))
         figures = [f"{rmse:.3f}" for rmse in (other.measurement_rmse, other.coarse_rmse, other.picture_rmse)]
-        rows.append((index, (sample_id, *texts, picture.name, picture.style, picture.category, *figures)))
+        rows.append((index, (sample_id, *texts, picture.name, name, picture.style, picture.category, *figures)))
     _write(corpus, folder, FIELDS, rows)
     write_hashes(folder)
+
+
+def shuffled_order() -> list[str]:
+    """Sample ids of the test set as its table has them: shuffled once, so that its first N are any N."""
+    order = sorted(CHOSEN)
+    random.Random(ORDER_SEED).shuffle(order)
+    return order
 
 
 def write_validation_set(corpus: Corpus, folder: Path) -> None:
@@ -67,8 +75,9 @@ def write_validation_set(corpus: Corpus, folder: Path) -> None:
     rows = []
     for number, index in enumerate(rest[:VALIDATION]):
         picture = corpus.pictures[index]
-        rows.append((index, (f"{number:02d}-{picture.sample_id}", styled_caption(picture.name, picture.style))))
-    _write(corpus, folder, ("sample_id", "caption"), rows)
+        caption = styled_caption(picture.name, picture.style)
+        rows.append((index, (f"{number:02d}-{picture.sample_id}", caption, picture.name, picture.style)))
+    _write(corpus, folder, ("sample_id", "caption", "name", "style"), rows)
 
 
 def _write(corpus: Corpus, folder: Path, fields: Sequence[str], rows: Sequence[tuple[int, Sequence[str]]]) -> None:
