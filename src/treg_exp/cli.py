@@ -63,12 +63,12 @@ def _add_train_prior(commands: argparse._SubParsersAction[argparse.ArgumentParse
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = command.add_argument
-    further = ("figures", "test-set", "validation-set", "all")
+    further = ("unet_long", "unet_anneal", "unet_gpu", "figures", "pack", "test-set", "validation-set", "all")
     add(
         "--stage",
         choices=(*STAGES, *further),
         default="all",
-        help="what to do; figures: measure an exported prior anew",
+        help="what to do; figures: measure an exported prior anew; pack: all drawings as one file",
     )
     add("--out", type=Path, default=Path("train"), help="folder for checkpoints and figures")
     add("--data-dir", type=Path, default=Path("train/data"), help="cache folder for the artworks from npm")
@@ -84,6 +84,9 @@ def _add_train_prior(commands: argparse._SubParsersAction[argparse.ArgumentParse
         default=None,
         help="an exported prior to start from instead of random weights (default: none)",
     )
+    add("--pack-file", type=Path, default=Path("drawings.npz"), help="where pack writes; --data-dir reads it")
+    add("--denoiser", default="unet", help="folder in OUT of the denoiser to export, such as unet_anneal")
+    add("--shard-mb", type=int, default=None, help="largest file of weights that export writes (default: no limit)")
     add("--minutes", type=float, default=None, help="time budget of each stage (default: the recipe's)")
     add("--steps", type=int, default=None, help="step budget of each stage; repeatable, unlike a time budget")
     add("--batch-size", type=int, default=None, help="pictures per step (default: the recipe's)")

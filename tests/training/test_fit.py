@@ -37,6 +37,53 @@ def test_resumed_after_a_kill_equals_unbroken(tmp_path: Path, saved_at: int) -> 
     assert [row["error"] for row in killed.figures()] == [row["error"] for row in unbroken.figures()]
 
 
+def test_a_budget_of_pictures_is_one_of_steps_whatever_the_cut(tmp_path: Path) -> None:
+    by_steps = train(tmp_path / "steps")
+    wishes = {"budget__steps": None, "budget__pictures": 90, "budget__batch_size": 8}  # 12 steps of 8 reach 90
+    train_and_kill(lambda: train(tmp_path / "pictures", **wishes), 5, 7)
+    by_pictures = train(tmp_path / "pictures", **wishes)
+    found, expected = state_of(by_pictures), state_of(by_steps)
+    assert found["global_step"] == 12
+    assert found["callbacks"]["Budget"]["pictures"] == 96
+    assert [row["step"] for row in by_pictures.figures()] == [4, 8, 12]
+    assert found["optimizer_states"][0]["param_groups"][0]["lr"] == 0.0
+    weight = "network.0.weight"
+    assert (found["state_dict"][weight] - expected["state_dict"][weight]).abs().max() < 0.01  # the rate falls earlier
+    before = by_pictures.checkpoint.read_bytes()
+    train(tmp_path / "pictures", **wishes)
+    assert by_pictures.checkpoint.read_bytes() == before
+    train(
+        tmp_path / "pictures", **{**wishes, "data__batch_size": 16, "budget__batch_size": 16, "budget__pictures": 128}
+    )
+    assert state_of(by_pictures)["global_step"] == 14
+
+
+def test_annealing_begins_with_raw_weights_and_a_warm_optimiser(tmp_path: Path) -> None:
+    long = train(tmp_path / "long", schedule__decay_fraction=0.0)
+    kept, before = long.checkpoint.read_bytes(), state_of(long)
+    wishes = {"begin_from": str(long.checkpoint), "schedule__decay_fraction": 1.0, "schedule__warmup_steps": 1}
+    # At a rate of zero nothing moves: what is written is what it began with.
+    still = state_of(train(tmp_path / "still", **wishes, optimizer__rate=0.0, budget__steps=1))
+    same(still["current_model_state"], before["current_model_state"])
+    moments = still["optimizer_states"][0]["state"][0]
+    assert moments["step"] == before["optimizer_states"][0]["state"][0]["step"] + 1
+    annealed = train(tmp_path / "annealed", **wishes)
+    assert state_of(annealed)["global_step"] == 12
+    assert state_of(annealed)["optimizer_states"][0]["param_groups"][0]["lr"] == 0.0
+    assert annealed.figures()[-1]["error"] < long.figures()[-1]["error"]
+    assert long.checkpoint.read_bytes() == kept
+    train_and_kill(lambda: train(tmp_path / "killed", **wishes), 3, 5)
+    same(train(tmp_path / "killed", **wishes).averaged(), annealed.averaged(), atol=1e-6)
+
+
+def test_beginning_from_what_is_no_such_training_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"recipe\.begin_from=.*no such file"):
+        train(tmp_path / "new", begin_from=str(tmp_path / "nothing.ckpt"))
+    long = train(tmp_path / "long", objective__width=4)
+    with pytest.raises(ConfigError, match=r"recipe\.begin_from=.*size mismatch"):
+        train(tmp_path / "new", begin_from=str(long.checkpoint))
+
+
 def test_every_step_has_its_own_batch_wherever_the_sampler_starts() -> None:
     first, later = iter(KeyedSampler(64, 8, seed=1)), iter(KeyedSampler(64, 8, seed=1, first_step=3))
     drawn = [next(first) for _ in range(5)]
@@ -194,7 +241,7 @@ def test_a_dry_run_trains_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[
             {"data__batch_size": 9, "sharing__workers": 2},
             "recipe.sharing.batch_size=9: must be a multiple of workers=2",
         ),
-        ({"schedule__decay_fraction": 0.0}, "recipe.schedule.decay_fraction=0.0: must be > 0"),
+        ({"schedule__decay_fraction": -0.1}, "recipe.schedule.decay_fraction=-0.1: must be >= 0"),
         ({"callbacks__average__decay": 1.0}, "recipe.callbacks.average.decay=1.0: must be >= 0 and < 1"),
         ({"checkpoint__seconds": -1.0}, "recipe.checkpoint.seconds=-1.0: must be >= 0"),
         ({"trainer__devices": 2}, "recipe.trainer.devices=2: must be 1"),

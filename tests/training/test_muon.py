@@ -80,6 +80,43 @@ def test_torchs_muon_does_not_do_for_these_networks() -> None:
     assert theirs > 0.1
 
 
+def test_matrices_of_one_shape_together_are_as_if_alone() -> None:
+    several = torch.randn(3, 60, 24, generator=torch.Generator().manual_seed(0))
+    for together, alone in zip(orthogonalised(several), several, strict=True):
+        torch.testing.assert_close(together, orthogonalised(alone), atol=1e-5, rtol=0)
+
+
+def test_a_joint_update_is_that_of_single_parameters(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a GPU does: all matrices of one shape at once, and all others."""
+    generator = torch.Generator().manual_seed(0)
+    shapes = ((8, 4, 3, 3), (8, 4, 3, 3), (16, 8), (6,), (5, 3))
+    starts = [torch.randn(shape, generator=generator) for shape in shapes]
+    gradients = [[torch.randn(shape, generator=generator) for shape in shapes] for _ in range(3)]
+
+    def trained() -> list[torch.Tensor]:
+        parameters = [nn.Parameter(start.clone()) for start in starts]
+        parameters[0].data = parameters[0].data.contiguous(memory_format=torch.channels_last)
+        groups = [{"params": parameters[:3], "orthogonal": True}, {"params": parameters[3:]}]
+        optimizer = MuonAdam(groups, rate=0.01, matrix_rate=0.02)
+        for step in gradients:
+            for parameter, gradient in zip(parameters, step, strict=True):
+                parameter.grad = gradient.clone()
+            optimizer.step()
+        return [parameter.detach() for parameter in parameters]
+
+    alone = trained()
+
+    def jointly(group):
+        found = {}
+        for p in group["params"]:
+            found.setdefault(p.shape if group["orthogonal"] else None, []).append(p)
+        return [(parameters, group) for parameters in found.values()]
+
+    monkeypatch.setattr("treg_exp.training.muon._jobs", jointly)
+    for together, single in zip(trained(), alone, strict=True):
+        torch.testing.assert_close(together, single, atol=1e-5, rtol=0)
+
+
 def test_without_a_matrix_rate_all_is_adam() -> None:
     parameters = [nn.Parameter(torch.randn(4, 4, generator=torch.Generator().manual_seed(0))) for _ in range(2)]
     optimizers = [

@@ -24,6 +24,24 @@ def test_the_nearer_of_two_ends_counts() -> None:
     assert Budget(steps=10).progress(12) == 1.0
 
 
+def test_a_rate_can_stay_and_can_fall_from_the_start() -> None:
+    stays, falls = Schedule(warmup_steps=1, decay_fraction=0.0), Schedule(warmup_steps=1, decay_fraction=1.0)
+    assert [stays.factor(step, step / 4) for step in range(5)] == [1.0] * 5
+    assert [falls.factor(step, step / 4) for step in (0, 2, 4)] == pytest.approx([1.0, 0.5, 0.0])
+
+
+def test_pictures_are_counted_over_batches_of_several_sizes() -> None:
+    first = Budget(pictures=100, batch_size=10)
+    assert first.progress(4) == pytest.approx(0.4)
+    first._counted, first._counted_at = first.pictures_at(4), 4
+    later = Budget(pictures=100, batch_size=20)
+    later.load_state_dict(first.state_dict())
+    assert [later.pictures_at(step) for step in (4, 5, 7)] == [40, 60, 100]
+    assert later.progress(7) == 1.0
+    with pytest.raises(FieldError, match="batch_size=null"):
+        Budget(pictures=100)
+
+
 @pytest.mark.parametrize(
     ("batch", "workers", "part_size", "parts"), [(64, 2, 16, 4), (64, 2, None, 2), (50, 2, 16, 10), (8, 2, 16, 2)]
 )

@@ -13,7 +13,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from treg_exp.configuration.building import build
-from treg_exp.configuration.places import errors_at
+from treg_exp.configuration.places import errors_at, one_line
 from treg_exp.configuration.settings import check_complete, config_hash, resolved
 from treg_exp.errors import ConfigError, FieldError, FileError
 from treg_exp.silence import silence_lightning
@@ -41,6 +41,8 @@ def fit(cfg: DictConfig) -> None:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning")  # notes about its own defaults
         trainer, module, data = _build(cfg.recipe, folder)
+        if start is None and cfg.recipe.get("begin_from"):
+            _begin(module, Path(cfg.recipe.begin_from))
     folder.path.mkdir(parents=True, exist_ok=True)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning")
@@ -93,6 +95,21 @@ def _build(recipe: DictConfig, folder: TrainingFolder) -> tuple[Any, Any, Any]:
         plugins=[WholeFiles()],
     )  # fmt: skip
     return trainer, module, data
+
+
+def _begin(module: Any, file: Path) -> None:
+    """Put what another training has reached into a module.
+
+    Raises:
+        ConfigError: the file is not there, or not of a training of this network.
+    """
+    place = f"recipe.begin_from={file}"
+    if not file.is_file():
+        raise ConfigError(f"{place}: no such file")
+    try:
+        module.begin_from(torch.load(file, map_location="cpu", weights_only=True))
+    except (RuntimeError, ValueError, KeyError) as error:
+        raise ConfigError(f"{place}: {one_line(error)[:300]}") from None
 
 
 def _trainer(settings: DictConfig, **further: Any) -> Any:

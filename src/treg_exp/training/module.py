@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import lightning as L
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from treg_exp.errors import FieldError
-from treg_exp.noise import generator as keyed_generator
+from treg_exp.noise import stream_seed
 from treg_exp.training.average import MovingAverage
 from treg_exp.training.budget import Budget, Schedule
 from treg_exp.training.folder import MEANING, meaning_in
@@ -44,6 +44,7 @@ class TrainingModule(L.LightningModule):
         self.network = objective.network
         self.objective, self.make_optimizer = objective, optimizer
         self.budget, self.schedule, self.sharing, self.seed = budget, schedule, sharing, seed
+        self._first_states: dict[str, Any] | None = None  # of the optimiser, from another training
         self._pool: Any = None  # of threads: made when training starts, since a pool cannot be copied
         self._threads = torch.get_num_threads()
 
@@ -59,8 +60,30 @@ class TrainingModule(L.LightningModule):
             "lr_scheduler": {"scheduler": LambdaLR(optimizer, factor), "interval": "step"},
         }
 
+    def begin_from(self, checkpoint: Mapping[str, Any]) -> None:
+        """Start with the raw weights and the optimiser's state of another training, but at step 0.
+
+        Rates, budget and average are this training's own.
+
+        Args:
+            checkpoint: of a training of the same network.
+
+        Raises:
+            FieldError: its weights mean something else.
+            FileError: another program, or another version of this one, has written it.
+            RuntimeError: it is of another network.
+        """
+        self.on_load_checkpoint(checkpoint)
+        self.load_state_dict(checkpoint.get("current_model_state", checkpoint["state_dict"]))
+        self._first_states = checkpoint["optimizer_states"][0]["state"]
+
     def on_train_start(self) -> None:
         """Start the threads."""
+        if self._first_states is not None:
+            optimizer: Any = self.optimizers(use_pl_optimizer=False)
+            own = optimizer.state_dict()["param_groups"]
+            optimizer.load_state_dict({"state": self._first_states, "param_groups": own})
+            self._first_states = None
         if self.sharing.workers > 1:
             torch.set_num_threads(1)  # the workers are the parallelism
             self._pool = single_threaded_pool(self.sharing.workers)
@@ -89,7 +112,7 @@ class TrainingModule(L.LightningModule):
         def work(worker: int) -> Tensor:
             losses = []
             for number in range(worker, sharing.parts, sharing.workers):
-                generator = keyed_generator(self.seed, "train", step, number)
+                generator = self._generator(step, number)
                 with context():  # autocast holds for one thread only
                     loss = self.objective.loss(sharing.part(batch, number), generator)
                 torch.autograd.backward(loss / sharing.parts)
@@ -125,7 +148,7 @@ class TrainingModule(L.LightningModule):
         """Keep what the weights mean with them."""
         checkpoint[MEANING] = dict(self.objective.meaning())
 
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+    def on_load_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:
         """Refuse weights that mean something else.
 
         Raises:
@@ -138,6 +161,10 @@ class TrainingModule(L.LightningModule):
                 raise FieldError(
                     name, value, f"the checkpoint was trained with {kept.get(name)}; start in another folder"
                 )
+
+    def _generator(self, step: int, part: int) -> torch.Generator:
+        device = self.objective.device if self.objective.draws_on_device else torch.device("cpu")
+        return torch.Generator(device).manual_seed(stream_seed(self.seed, "train", step, part))
 
     def _average(self) -> nn.Module:
         averages = [callback for callback in self.trainer.callbacks if isinstance(callback, MovingAverage)]

@@ -22,6 +22,8 @@ class Objective(ABC):
 
     # Networks of diffusers and transformers carry no types.
     network: Any
+    #: Whether `loss` gets a generator of the network's device: a GPU would wait for numbers that the CPU draws.
+    draws_on_device: bool = False
 
     @abstractmethod
     def loss(self, batch: Any, generator: torch.Generator) -> Tensor:
@@ -29,7 +31,7 @@ class Objective(ABC):
 
         Args:
             batch: what the data module yields, or an equal part of it.
-            generator: CPU source of everything random in it.
+            generator: source of everything random in it, on the CPU unless `draws_on_device`.
         """
 
     @abstractmethod

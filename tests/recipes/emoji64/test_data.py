@@ -180,11 +180,12 @@ def test_a_style_word_in_a_name_is_no_style(caption: str, expected: bool) -> Non
 def test_packaged_test_set_is_well_formed() -> None:
     folder = files("treg_exp") / "assets" / "emoji_test"
     rows = list(csv.DictReader((folder / "captions.csv").read_text().splitlines()))
-    assert list(rows[0])[:6] == ["sample_id", "caption", "counterfactual", "name", "style", "category"]
+    texts = ["sample_id", "caption", "counterfactual", "name", "counterfactual_name", "style", "category"]
+    assert list(rows[0])[:7] == texts
     assert len({row["sample_id"] for row in rows}) == len(rows) == TEST
     for row in rows:
         assert re.fullmatch(r"[a-z0-9_-]+", row["sample_id"])
         assert row["caption"] == styled_caption(row["name"], row["style"])
-        assert row["counterfactual"].endswith(f", {row['style']} style")
+        assert row["counterfactual"] == styled_caption(row["counterfactual_name"], row["style"])
         with (folder / "images" / f"{row['sample_id']}.png").open("rb") as handle, Image.open(handle) as image:
             assert (image.mode, image.size) == ("RGB", (64, 64))

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from treg_exp.priors.small import training_scheduler
+from treg_exp.recipes.emoji64.denoising import suit_bf16_on_cpus, weighted_error
 from treg_exp.recipes.emoji64.networks import build_denoiser
-from treg_exp.recipes.emoji64.unet import suit_bf16_on_cpus, weighted_error
 
 
 @pytest.mark.parametrize("snr_range", [(0.0, 5.0), (1.0, 5.0)])

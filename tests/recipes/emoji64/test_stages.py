@@ -22,8 +22,8 @@ from tests.training.killing import train_and_kill
 from treg_exp.errors import ConfigError
 from treg_exp.noise import generator as keyed_generator
 from treg_exp.recipes.emoji64.autoencoder import coarse_share
+from treg_exp.recipes.emoji64.denoising import strata
 from treg_exp.recipes.emoji64.trained import weights_in
-from treg_exp.recipes.emoji64.unet import strata
 from treg_exp.recipes.emoji64.vocabulary import MAX_LENGTH
 
 STAGES = ("autoencoder", "clip", "judge", "unet")
@@ -201,7 +201,7 @@ def test_strata_cover_the_unit_interval() -> None:
 def test_the_denoiser_looks_most_where_it_is_told_to(trained: Miniature) -> None:
     seen: list[Tensor] = []
     objective = trained.objective("unet", **{"objective.focus": [0.6, 1.2]})
-    objective._denoising_loss = lambda *given: seen.append(given[2]) or torch.zeros(())
+    objective._denoising_loss = lambda *given: (seen.append(given[2]) or torch.zeros(()), None)
     objective.loss(torch.zeros(1000, dtype=torch.long), keyed_generator("depths"))
     assert seen[0].median().item() == pytest.approx(0.6, abs=0.01)
     # One spread to each side of the median, in logits.

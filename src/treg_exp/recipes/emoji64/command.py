@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 import treg_exp
 from treg_exp.errors import ConfigError
-from treg_exp.recipes.emoji64.corpus import CorpusFolder
+from treg_exp.recipes.emoji64.corpus import CorpusFolder, pack
 from treg_exp.recipes.emoji64.trained import TrainedStages
 from treg_exp.shipped import ASSETS
 from treg_exp.training.fit import fit
@@ -29,30 +29,50 @@ KEYS = {
     "device": "trainer.accelerator",
 }
 STAGES = ("autoencoder", "clip", "judge", "unet")
+#: Other trainings of a stage: in the background, its annealing, and on a GPU.
+VARIANTS = ("unet_long", "unet_anneal", "unet_gpu")
 
 
-def train_prior(stage: str, export_dir: Path | None = None, **wishes: Any) -> None:
+def train_prior(
+    stage: str,
+    export_dir: Path | None = None,
+    pack_file: Path = Path("drawings.npz"),
+    denoiser: str = "unet",
+    shard_mb: int | None = None,
+    **wishes: Any,
+) -> None:
     """Do one step of the recipe.
 
     Args:
-        stage: one of `STAGES`, ``export``, ``figures``, ``test-set``, ``validation-set``, or ``all``: the stages
-            and export.
+        stage: one of `STAGES` or of their `VARIANTS`, ``export``, ``figures``, ``pack``, ``test-set``,
+            ``validation-set``, or ``all``: the stages and export.
         export_dir: where export writes and figures reads; None for the package's own assets.
+        pack_file: where pack writes.
+        denoiser: folder in ``out`` of the denoiser that is exported.
+        shard_mb: largest file of weights that export writes, in megabytes.
         wishes: values by the names in `KEYS`; None leaves the recipe's.
     """
     if stage == "all":
         for each in (*STAGES, "export"):
             train_prior(each, export_dir, **wishes)
         return
-    if stage in STAGES:
+    if stage in (*STAGES, *VARIANTS):
         fit(recipe_config(stage, **wishes))
         return
     recipe = recipe_config("unet", **wishes).recipe
     corpus = CorpusFolder(recipe.data_dir, recipe.corpus.held_out, recipe.corpus.test).load()
-    if stage in ("export", "figures"):
-        from treg_exp.recipes.emoji64.export import export, measure
+    stages = TrainedStages(recipe.out, recipe.start_from, denoiser)
+    if stage == "export":
+        from treg_exp.recipes.emoji64.export import export
 
-        (export if stage == "export" else measure)(corpus, TrainedStages(recipe.out, recipe.start_from), export_dir)
+        export(corpus, stages, export_dir, shard_mb=shard_mb)
+    elif stage == "figures":
+        from treg_exp.recipes.emoji64.export import measure
+
+        measure(corpus, stages, export_dir)
+    elif stage == "pack":
+        file = pack(corpus, pack_file)
+        print(f"packed {len(corpus.pictures)} drawings into {file}, {file.stat().st_size / 1e6:.1f} MB", flush=True)
     elif stage == "test-set":
         from treg_exp.recipes.emoji64.testset import write_test_set
 
@@ -69,7 +89,7 @@ def recipe_config(stage: str, **wishes: Any) -> DictConfig:
     """What ``run.py mode=fit recipe=emoji64/STAGE`` composes.
 
     Args:
-        stage: one of `STAGES`.
+        stage: one of `STAGES` or of their `VARIANTS`.
         wishes: values by the names in `KEYS`; None leaves the recipe's. Steps without minutes are the only budget.
 
     Raises:

@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from treg_exp.configuration.places import one_line
+from treg_exp.errors import FieldError
 from treg_exp.recipes.emoji64.augment import may_flip
 from treg_exp.recipes.emoji64.captions import STYLES
 from treg_exp.recipes.emoji64.iconify import names_by_codepoint, read_icon_set
@@ -76,7 +78,8 @@ class CorpusFolder:
     """Where the corpus is kept, and how much of it no stage may see.
 
     Attributes:
-        data_dir: folder for tarballs, unpacked packages and the cache, which is filled on first use.
+        data_dir: folder for tarballs, unpacked packages and the cache, which is filled on first use; or a file that
+            `pack` has written.
         held_out: pictures that no stage sees.
         test: how many of these are the test set.
     """
@@ -93,13 +96,41 @@ class CorpusFolder:
 @lru_cache(maxsize=1)  # data module and objective of a stage ask for the same one
 def _load(data_dir: Path, held_out: int, test: int) -> Corpus:
     array_file, text_file = data_dir / "pictures.npz", data_dir / "pictures.json"
-    if not (array_file.is_file() and text_file.is_file()):
+    if packed := data_dir.is_file():
+        array_file = data_dir
+    elif not (array_file.is_file() and text_file.is_file()):
         _build_cache(data_dir, array_file, text_file)
-    raw = json.loads(text_file.read_text())
-    pictures = tuple(Picture(**{**entry, "aliases": tuple(entry["aliases"])}) for entry in raw)
     with np.load(array_file) as arrays:
-        images = torch.from_numpy(arrays["images"]).permute(0, 3, 1, 2).contiguous()
+        try:
+            images = torch.from_numpy(arrays["images"]).permute(0, 3, 1, 2).contiguous()
+            raw = json.loads(arrays["descriptions"].tobytes() if packed else text_file.read_text())
+        except KeyError as error:
+            raise FieldError("data_dir", str(data_dir), f"{one_line(error)}: not written by pack") from None
+    pictures = tuple(Picture(**{**entry, "aliases": tuple(entry["aliases"])}) for entry in raw)
     return Corpus(images, pictures, draw_split(pictures, held_out, test))
+
+
+def pack(corpus: Corpus, file: Path) -> Path:
+    """Write all drawings with their descriptions into one file, for a machine without network.
+
+    `CorpusFolder` reads it in the place of a folder, with the same split.
+
+    Args:
+        corpus: what to write, 10,488 pictures: 32 MB.
+        file: to write, ``.npz``.
+    """
+    if file.suffix != ".npz":
+        raise FieldError("pack_file", str(file), "must end in .npz")
+    descriptions = json.dumps([asdict(picture) for picture in corpus.pictures]).encode()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_suffix(".partial.npz")
+    np.savez_compressed(
+        partial,
+        images=corpus.images.permute(0, 2, 3, 1).contiguous().numpy(),
+        descriptions=np.frombuffer(descriptions, dtype=np.uint8),
+    )
+    os.replace(partial, file)
+    return file
 
 
 def _build_cache(data_dir: Path, array_file: Path, text_file: Path) -> None:

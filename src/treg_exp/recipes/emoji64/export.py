@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
 
 
-def export(corpus: Corpus, stages: TrainedStages, target: Path | None = None, figures: bool = True) -> Path:
+def export(
+    corpus: Corpus, stages: TrainedStages, target: Path | None = None, figures: bool = True, shard_mb: int | None = None
+) -> Path:
     """Export the averaged weights of the prior in half precision, and of the judge beside it if it was trained.
 
     Each folder is written beside its target under another name and moved over it when it is complete.
@@ -40,6 +42,7 @@ def export(corpus: Corpus, stages: TrainedStages, target: Path | None = None, fi
         stages: what to export.
         target: folder to replace; None for the package's own ``assets/emoji64``.
         figures: measure, draw the sheet of samples and write the model card (minutes on a CPU).
+        shard_mb: largest file of weights in megabytes, as diffusers divides and reads them; None for one per network.
 
     Returns:
         The folder of the prior; that of the judge is called ``judge`` and lies beside it.
@@ -47,7 +50,7 @@ def export(corpus: Corpus, stages: TrainedStages, target: Path | None = None, fi
     target = target or ASSETS / "emoji64"
     judge = export_judge(corpus, stages, target.with_name("judge"))
     with _replacing(target) as partial:
-        _write_weights(corpus, stages, partial)
+        _write_weights(corpus, stages, partial, shard_mb)
         if figures:
             _write_card(corpus, stages, partial, judge)
     return target
@@ -122,7 +125,7 @@ def load_clip(folder: Path, text_encoder: Any, tokenizer: Any) -> FolderClip:
     return FolderClip(tower, text_encoder, tokenizer, statistics["image_mean"], statistics["image_std"])
 
 
-def _write_weights(corpus: Corpus, stages: TrainedStages, folder: Path) -> None:
+def _write_weights(corpus: Corpus, stages: TrainedStages, folder: Path, shard_mb: int | None) -> None:
     from diffusers import StableDiffusionPipeline
 
     vae = _half(stages.autoencoder())
@@ -139,7 +142,8 @@ def _write_weights(corpus: Corpus, stages: TrainedStages, folder: Path) -> None:
         image_encoder=None,  # the pipeline would not use it, and warns of towers other than CLIP's
         requires_safety_checker=False,
     )
-    pipe.save_pretrained(folder, safe_serialization=True)
+    divided = {} if shard_mb is None else {"max_shard_size": f"{shard_mb}MB"}
+    pipe.save_pretrained(folder, safe_serialization=True, **divided)
     _half(towers.image_encoder).save_pretrained(folder / "image_encoder")
     for part in ("text_encoder", "image_encoder"):
         # Half precision is how the weights are stored, not how they are to be used.

@@ -212,7 +212,7 @@ def training_record(stages: TrainedStages) -> dict[str, dict[str, Any]]:
     if stages.prior and (stages.prior / "figures.json").is_file():
         record = read_json(stages.prior / "figures.json").get("training", {})
     for stage in ("autoencoder", "clip", "unet"):
-        folder = stages.folder(stage)
+        folder = stages.folder(stages.denoiser_in if stage == "unet" else stage)
         if rows := folder.figures():
             settings, last = folder.settings(), rows[-1]
             record[stage] = {

@@ -35,10 +35,13 @@ class TrainedStages:
         out: holds one folder per stage.
         start_from: folder of an exported prior. Its weights are the start of whichever stage is trained, and stand for
             those stages that were never trained in ``out``. None to start from nothing.
+        denoiser_in: folder in ``out`` of the denoiser to build on and to export: a training may have been annealed in
+            a folder beside its own.
     """
 
     out: str | Path
     start_from: str | Path | None = None
+    denoiser_in: str = "unet"
 
     def folder(self, stage: str) -> TrainingFolder:
         """Where a stage is trained.
@@ -76,12 +79,12 @@ class TrainedStages:
 
     def denoiser(self) -> UNet2DConditionModel:
         """The averaged denoiser; see `autoencoder`."""
-        return self._trained("unet", build_denoiser, lambda network: {"unet": network})
+        return self._trained(self.denoiser_in, build_denoiser, lambda network: {"unet": network})
 
     def prediction(self) -> str:
         """What the denoiser predicts, as diffusers names it."""
-        if self.is_trained("unet"):
-            return str(self.folder("unet").settings()["objective"]["prediction"])
+        if self.is_trained(self.denoiser_in):
+            return str(self.folder(self.denoiser_in).settings()["objective"]["prediction"])
         return self._prediction_of_prior()
 
     def judge(self) -> Any:
@@ -143,7 +146,9 @@ class TrainedStages:
     def _trained(self, stage: str, build: Callable[..., Any], parts: Callable[[Any], Mapping[str, nn.Module]]) -> Any:
         network = self._network(stage, build)
         if self.is_trained(stage) or not self.prior:
-            network.load_state_dict(self.folder(stage).averaged())
+            weights = self.folder(stage).averaged()
+            # A projection that aligned the denoiser's features with others was of use in its training only.
+            network.load_state_dict({name: w for name, w in weights.items() if not name.startswith("alignment.")})
             return network.eval().requires_grad_(False)
         found = parts(network)
         if foreign := [name for name, part in found.items() if _foreign(self.prior, name, part)]:
@@ -163,7 +168,9 @@ class TrainedStages:
 
     def _prediction_of_prior(self) -> str:
         if self.prior is None:
-            raise FileNotFoundError(f"{self.folder('unet').checkpoint} does not exist: train this stage first")
+            raise FileNotFoundError(
+                f"{self.folder(self.denoiser_in).checkpoint} does not exist: train this stage first"
+            )
         config = read_json(self.prior / "scheduler" / "scheduler_config.json")
         return str(config.get("prediction_type", "epsilon"))
 
