@@ -1,4 +1,4 @@
-# make demo   set up everything and run the main job: 8 images, three text variants, one picture grid
+# make demo   set up everything and run the main job: six images, each restored with no text, its own and two others, one picture
 # make test   set up everything and run the tests
 # make slow   the same with the tests that take minutes
 # make check  ruff and mypy

@@ -18,10 +18,19 @@ from treg_exp.solvers.treg import DataSteps, TReg
 
 from .conftest import DATA, ROOT
 
+#: Two variants beside `own`: without text, and with the caption of another thing.
+VARIANTS = [
+    "+prompt@variants.no_text.prompt=empty", "+guidance@variants.no_text.guidance=conditional",
+    "+null_text@variants.no_text.null_text=off", "+prompt@variants.counterfactual.prompt=counterfactual",
+    "+variants.counterfactual.optional=true",
+]  # fmt: skip
 TINY = [f"prior.path={DATA}/parity/tiny_model", "data.image_size=64", "null_text=off"]
 
 
 def composed(*overrides: str) -> DictConfig:
+    """The configuration of one task and variant, unless the overrides name another experiment."""
+    if not any(override.startswith("experiment=") for override in overrides):
+        overrides = ("experiment=single", *overrides)
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         return compose("config", overrides=list(overrides))
 
@@ -61,7 +70,7 @@ WRONG = {
     "data.path=nowhere": r"^data\.path=nowhere: does not exist \(looked at /",
     "data.fit=zoom": r"^data\.fit=zoom: unknown; choose one of: crop, pad, stretch$",
     "data.manifest=nowhere.csv": r"^data: prompt manifest nowhere\.csv does not exist",
-    "prompt.role=title": r"^prompt\.role=title: the data has no such text for 8 of 8 samples: .*prompt=fixed",
+    "prompt.role=title": r"^prompt\.role=title: the data has no such text for 200 of 200 samples: .*prompt=fixed",
     "prompt.template=x": r"^prompt\.template=x: must contain \{text\}",
     "solver._target_=os.system": r"^solver\._target_=os\.system: not allowed; .*--packages",
     "solver._target_=treg_exp.solvers.treg.Treg": r"treg_exp\.solvers\.treg has no class Treg; did you mean TReg\?$",
@@ -128,8 +137,9 @@ def test_a_late_error_of_a_nested_operator_is_found_by_its_name() -> None:
 
 
 def test_errors_of_a_variant_name_where_its_value_stands() -> None:
-    with pytest.raises(ConfigError, match=r"^variants\.counterfactual\.prompt\.role=title: the data has no such text"):
-        experiment("variants.counterfactual.prompt.role=title", "variants.counterfactual.optional=false")
+    wrong = ["variants.other_1.prompt.role=title", "variants.other_1.optional=false"]
+    with pytest.raises(ConfigError, match=r"^variants\.other_1\.prompt\.role=title: the data has no such text"):
+        experiment("experiment=quickstart", *wrong)
     with pytest.raises(ConfigError, match=r"^variants\.bare\.null_text=AdaptiveNegation: needs image features"):
         experiment("experiment=single", "+null_text@variants.bare.null_text=negation")
     with pytest.raises(ConfigError, match=r"^texts\.source\.role=title: the data has no such text"):
@@ -212,14 +222,36 @@ def test_a_variant_of_some_values_takes_the_others_from_the_group() -> None:
 
 
 def test_variants_of_the_quickstart() -> None:
-    made = experiment("data.limit=3", "guidance.scale=3", "null_text=fixed", "null_text.text=blurry")
-    own, plain, other = (made.variants[name].policy for name in ("own", "no_text", "counterfactual"))
+    made = experiment("experiment=quickstart", "guidance.scale=3", "null_text=fixed", "null_text.text=blurry")
+    own, plain, other = (made.variants[name].policy for name in ("own", "no_text", "other_1"))
     assert (own.guidance.scale, plain.guidance.scale, other.guidance.scale) == (3, 1, 3)
     assert (own.null_text.text, plain.null_text.text, other.null_text.text) == ("blurry", "", "blurry")
     prompts = {item.variant: item.texts["prompt"] for item in made.items if item.index == 0}
     assert prompts["no_text"] == ""
-    assert prompts["own"] != prompts["counterfactual"]
-    assert len(made.items) == 9
+    assert len({prompts[name] for name in ("own", "other_1", "other_2")}) == 3
+    assert len(made.items) == len(made.source) * 4 * made.settings.draws
+
+
+def test_the_quickstart_has_several_tasks_and_batches_of_one_each() -> None:
+    made = experiment("experiment=quickstart")
+    tasks = {item.task for item in made.items}
+    assert tasks == {"colour", "missing_half", "detail"}
+    for batch in made.pending_batches(finished=()):
+        assert len({(item.variant, item.task) for item in batch}) == 1
+    assert {(b.items[0].variant, b.items[0].task) for b in made.probes()} == {
+        (v, t) for v in made.variants for t in tasks
+    }
+    assert made.items[0].told["task"] == made.items[0].task
+
+
+def test_data_without_tasks_is_refused_by_the_quickstart() -> None:
+    with pytest.raises(ConfigError, match=r"^task\.role=task: each sample names its task .*: experiment=single$"):
+        experiment("experiment=quickstart", "data=emoji_test")
+
+
+def test_each_task_of_a_sample_is_checked_before_a_model_is_loaded() -> None:
+    with pytest.raises(ConfigError, match=r"^task\.tasks\.detail\.operator\.factor=7: "):
+        experiment("experiment=quickstart", "task.tasks.detail.operator.factor=7")
 
 
 def test_released_experiments_have_the_released_constants() -> None:
@@ -268,7 +300,7 @@ def test_samples_without_a_counterfactual_are_left_out_of_that_variant(tmp_path:
         table.writeheader()
         table.writerows(rows[:24])
         table.writerows({**row, "counterfactual": ""} for row in rows[24:])
-    made = experiment("data.limit=30", f"+data.path={tmp_path}")
+    made = experiment("data.limit=30", f"+data.path={tmp_path}", *VARIANTS)
     counts = {name: sum(item.variant == name for item in made.items) for name in made.variants}
     assert counts["own"] == counts["no_text"] == 30
     assert counts["counterfactual"] == 24

@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 from treg_exp.engine.processes import Place, check_launch, launched
 from treg_exp.errors import ConfigError, RunFailedError
 from treg_exp.experiment import Experiment
+from treg_exp.reports.choice import choice_lines
 from treg_exp.restoring import make_trainer, restore
 from treg_exp.run_layout import RECONSTRUCTION, key_of, picture, read_rows
 from treg_exp.silence import silence_libraries
@@ -61,6 +62,8 @@ def run(cfg: DictConfig) -> float | None:
         made = [layout.grid, layout.results, layout.summary]
         made = made if rows else made[1:]  # where every restoration has failed there is no picture
         print(f"results: {folder.path}  ({', '.join(file.name for file in made)}, {layout.samples.name}/)", flush=True)
+        for line in choice_lines(summary["choice"]) if summary.get("choice") else ():
+            print(line, flush=True)
         for logger in experiment.loggers:
             logger.finish(rows, summary, lambda key: picture(layout.found(key), RECONSTRUCTION))
             logger.close(exit_code=1 if failed else 0)
@@ -84,6 +87,7 @@ def conclude(experiment: Experiment) -> tuple[list[dict[str, Any]], dict[str, An
         All rows of the run in the order of the work items, and the summary.
     """
     from treg_exp.files import write_json
+    from treg_exp.reports.choice import summarise_choice
     from treg_exp.reports.columns import read_columns
     from treg_exp.reports.grid import write_grid
     from treg_exp.reports.posterior import write_posterior, write_posterior_grid
@@ -98,6 +102,8 @@ def conclude(experiment: Experiment) -> tuple[list[dict[str, Any]], dict[str, An
     experiment.folder.write_columns(experiment.columns)  # of a finished run that is older than this file
     posterior = write_posterior(path, rows)
     summary = summarise(rows, experiment.columns.known, posterior)
+    if choice := summarise_choice(rows):
+        summary["choice"] = choice
     write_results(rows, experiment.columns.known, layout.results)
     write_json(layout.summary, summary)
     if rows:
@@ -114,7 +120,7 @@ def dry_run(experiment: Experiment) -> None:
 
     batches = experiment.pending_batches(finished=())
     probes = experiment.probes()
-    counts = [sum(item.variant == batch.items[0].variant for item in experiment.items) for batch in probes]
+    counts = [sum(item.together == batch.items[0].together for item in experiment.items) for batch in probes]
     module = experiment.module(lambda info: None)
     module.to(make_trainer(experiment, Place()).strategy.root_device)
     module.on_predict_start()

@@ -6,7 +6,7 @@ import hashlib
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +43,7 @@ from treg_exp.priors.stacked import info_for_signals
 from treg_exp.run_layout import Key
 from treg_exp.signals.media import medium
 from treg_exp.solvers.base import OnStep, Solver
-from treg_exp.tasks.base import Task
+from treg_exp.tasks.base import Task, group_of
 from treg_exp.tasks.problems import InverseProblem
 from treg_exp.variants import build_variants, check_texts
 
@@ -108,7 +108,9 @@ class Experiment:
         with errors_at("data", _plain(cfg.data)):
             source = subset(_source(cfg.data, info), data.limit, data.offset)
         check_texts(source, variants, places)
-        items = plan(source, list(variants.values()), run.draws)
+        task: Task = build(cfg.task, "task", Task)
+        with errors_at("task", _plain(cfg.task)):
+            items = plan(source, list(variants.values()), run.draws, partial(group_of, task))
         for name, variant in variants.items():
             texts = [item.texts for item in items if item.variant == name]
             with errors_at("", renamed=places[name]):
@@ -121,7 +123,7 @@ class Experiment:
             settings=run,
             data=data,
             trainer=settings(TrainerSettings, cfg.trainer, "trainer"),
-            task=build(cfg.task, "task", Task),
+            task=task,
             solver=build(cfg.solver, "solver", Solver),
             variants=variants,
             source=source,
@@ -134,7 +136,7 @@ class Experiment:
         ).checked()
 
     def checked(self) -> Experiment:
-        """Pose the problem of the first sample: what does not fit is found now, not after loading a model."""
+        """Pose the first problem of every task: what does not fit is found now, not after loading a model."""
         if not self.items:
             raise ConfigError("nothing to do: no image has a text for any variant")
         info = self.prior.info
@@ -142,15 +144,16 @@ class Experiment:
             medium(info.medium, info.sample_rate)
         with errors_at("metrics"):
             check_metrics(self.metrics, info.medium, COSTS)
-        first = self.source[self.items[0].index]
         size = {"signal_shape": f"data.{next((name for name in SIZES if name in self.config['data']), 'image_size')}"}
         with errors_at("data", renamed=size):
             self.prior.info.latent_shape(self.signal_shape)
-        with errors_at("task", self.config["task"]):
-            problem = self.task.pose([first], self.signal_shape, torch.device("cpu"))
-        info = info_for_signals(self.prior.info, problem.signal_shape)
-        with errors_at("solver", renamed={"problem": "task", "operator": "task.operator", **size}):
-            self.solver.check(problem, info)
+        for first in {item.task: item for item in reversed(self.items)}.values():
+            with errors_at("task", self.config["task"]):
+                problem = self.task.pose([self.source[first.index]], self.signal_shape, torch.device("cpu"))
+            info = info_for_signals(self.prior.info, problem.signal_shape)
+            place = f"task.tasks.{first.task}" if first.task else "task"
+            with errors_at("solver", renamed={"problem": place, "operator": f"{place}.operator", **size}):
+                self.solver.check(problem, info)
         return self
 
     @cached_property
@@ -206,12 +209,12 @@ class Experiment:
         )  # fmt: skip
 
     def probes(self) -> list[WorkBatch]:
-        """The first batch of every variant (a dry run times them)."""
+        """The first batch of every variant and task (a dry run times them)."""
         from treg_exp.engine.module import WorkBatch
 
-        first: dict[str, list[WorkItem]] = {}
+        first: dict[tuple[str, str], list[WorkItem]] = {}
         for batch in batches(self.items, self.data.batch_size):
-            first.setdefault(batch[0].variant, batch)
+            first.setdefault(batch[0].together, batch)
         return [WorkBatch(batch, [self.source[item.index] for item in batch]) for batch in first.values()]
 
 

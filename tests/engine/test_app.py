@@ -10,10 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from omegaconf import DictConfig
 from PIL import Image
 
 from tests.conftest import DATA
-from tests.test_config import composed
+from tests.test_config import VARIANTS
+from tests.test_config import composed as composed_alone
 from treg_exp.app import run
 from treg_exp.engine.processes import Place, ProcessLostError, Workers
 from treg_exp.errors import ConfigError, RunFailedError
@@ -27,6 +29,12 @@ from treg_exp.solvers.treg import TReg
 BASE = [
     f"prior.path={DATA}/parity/tiny_model", "data.image_size=64", "null_text=off", "solver.steps=4", "logger=csv",
 ]  # fmt: skip
+
+
+def composed(*overrides: str) -> DictConfig:
+    """Three variants, unless the overrides name an experiment."""
+    named = any(override.startswith("experiment=") for override in overrides)
+    return composed_alone(*overrides, *([] if named else VARIANTS))
 
 
 def go(folder: Path, *overrides: str) -> dict[tuple[str, str], dict]:

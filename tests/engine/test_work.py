@@ -10,9 +10,9 @@ from treg_exp.text.null_text import FixedNullText
 from treg_exp.text.policy import TextPolicy
 
 
-def items(samples: int, variants: int, draws: int = 1) -> list[WorkItem]:
+def items(samples: int, variants: int, draws: int = 1, tasks: int = 1) -> list[WorkItem]:
     return [
-        WorkItem(i, f"s{i}", f"v{v}", d, {"prompt": ""}, {})
+        WorkItem(i, f"s{i}", f"v{v}", d, {"prompt": ""}, {}, f"t{i % tasks}" if tasks > 1 else "")
         for i in range(samples)
         for v in range(variants)
         for d in range(draws)
@@ -28,6 +28,15 @@ def test_batches_partition_the_items_by_variant(samples: int, variants: int, dra
     assert all(len(part) <= size and len({i.variant for i in part}) == 1 for part in parts)
     per_variant = -(-samples * draws // size)
     assert len(parts) == variants * per_variant
+
+
+@given(st.integers(1, 9), st.integers(1, 3), st.integers(1, 8), st.integers(1, 4))
+@settings(max_examples=60, deadline=None)
+def test_batches_never_mix_tasks(samples: int, tasks: int, size: int, processes: int) -> None:
+    work = items(samples, 2, tasks=tasks)
+    for parts in (batches(work, size), spread(work, size, processes)):
+        assert sorted(i.key for part in parts for i in part) == sorted(i.key for i in work)
+        assert all(len(part) <= size and len({i.together for i in part}) == 1 for part in parts)
 
 
 def test_samples_come_together() -> None:
@@ -87,3 +96,10 @@ def test_a_variant_may_set_a_text_in_any_role() -> None:
     (item,) = plan(Texts(), [Variant("edit", texts, policy, optional=True)], draws=1)  # type: ignore[arg-type]
     assert (item.sample_id, item.texts) == ("with", {"prompt": "a tiger", "source": "a leopard", "null": "blurry"})
     assert item.told == {"prompt": "a tiger", "source_text": "a leopard", "null_text": "blurry"}
+
+
+def test_the_data_names_the_task_of_a_sample() -> None:
+    policy = TextPolicy(ConstantGuidance(), FixedNullText())
+    variant = Variant("v", {"prompt": PromptFromCaption("counterfactual")}, policy)
+    made = plan(Texts(), [variant], 1, lambda texts: "one" if "caption" in texts else "")  # type: ignore[arg-type]
+    assert [item.told for item in made] == [{"prompt": "a tiger", "task": "one"}, {"prompt": "a tiger"}]

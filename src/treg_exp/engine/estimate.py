@@ -36,12 +36,12 @@ class Estimate:
 def estimate(
     module: RestorationModule, batches: Sequence[WorkBatch], counts: Sequence[int], steps: int = 6
 ) -> Estimate:
-    """Time the first ``steps`` solver steps of one batch per variant and scale them up.
+    """Time the first ``steps`` solver steps of one batch per variant and task and scale them up.
 
     Args:
         module: with its prior loaded.
-        batches: one batch per variant.
-        counts: number of work items of each variant.
+        batches: one batch per variant and task.
+        counts: number of work items of each.
         steps: steps to time after the first, which warms up.
     """
     nfe, exact, seconds = 0.0, True, 0.0

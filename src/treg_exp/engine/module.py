@@ -29,7 +29,7 @@ from treg_exp.tasks.problems import Problem
 
 @dataclass(frozen=True)
 class WorkBatch:
-    """Work items of one variant and their samples."""
+    """Work items of one variant and task, and their samples."""
 
     items: Sequence[WorkItem]
     samples: Sequence[Sample]
@@ -122,7 +122,7 @@ class RestorationModule(LightningModule):
         return results
 
     def restore(self, pairs: Sequence[tuple[WorkItem, Sample]]) -> list[Result]:
-        """Restore some work items of one variant together."""
+        """Restore some work items of one variant and task together."""
         assert self.prior is not None
         items, samples = [item for item, _ in pairs], [sample for _, sample in pairs]
         problem = self.task.pose(samples, self.signal_shape, self.device)
@@ -177,8 +177,8 @@ class RestorationModule(LightningModule):
         targets = [s.target for s in samples if s.target is not None]
         target = torch.stack(targets).to(signal) if targets else None
         captions = [item.captions for item in items]
-        medium = self.prior.info.medium
-        judged = MetricInput(signal, target, problem, self.prior, captions, medium, restoration.extras)
+        medium, variant = self.prior.info.medium, items[0].variant
+        judged = MetricInput(signal, target, problem, self.prior, captions, medium, restoration.extras, variant)
         rows = evaluate(self.judges, judged)
         # Only the first variant and draw of a sample needs it, and it may take many iterations.
         previews = cache(lambda: problem.preview().cpu())

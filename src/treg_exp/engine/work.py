@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -41,6 +41,7 @@ class WorkItem:
         texts: what the solver is told, by role, among them ``prompt``.
         captions: all texts of the sample by role (metrics compare with them). Without a ``caption`` of the data it is
             the first text that a variant gives the sample, so that alignment with ``prompt=fixed`` is measured, too.
+        task: name of its task where a run has several; a batch holds items of one.
     """
 
     index: int
@@ -49,11 +50,18 @@ class WorkItem:
     draw: int
     texts: Mapping[str, str]
     captions: Mapping[str, str]
+    task: str = ""
 
     @property
     def told(self) -> dict[str, str]:
-        """The texts as columns of a row: ``prompt``, and ``<role>_text`` for the other roles."""
-        return {role if role == "prompt" else f"{role}_text": text for role, text in self.texts.items()}
+        """What the data decides, as columns of a row: ``prompt``, ``<role>_text`` for other roles, and ``task``."""
+        texts = {role if role == "prompt" else f"{role}_text": text for role, text in self.texts.items()}
+        return texts | ({"task": self.task} if self.task else {})
+
+    @property
+    def together(self) -> tuple[str, str]:
+        """What all items of a batch have in common: variant and task."""
+        return self.variant, self.task
 
     @property
     def key(self) -> Key:
@@ -61,8 +69,21 @@ class WorkItem:
         return self.sample_id, self.variant, self.draw
 
 
-def plan(source: Source, variants: Sequence[Variant], draws: int) -> list[WorkItem]:
+def one_task(texts: Mapping[str, str]) -> str:
+    """The task of a sample where all have the same."""
+    return ""
+
+
+def plan(
+    source: Source, variants: Sequence[Variant], draws: int, task_of: Callable[[Mapping[str, str]], str] = one_task
+) -> list[WorkItem]:
     """All work items of a run; every prompt is resolved, so a missing text is found before a model is loaded.
+
+    Args:
+        source: the samples.
+        variants: settings of the text.
+        draws: restorations per sample and variant.
+        task_of: the texts of a sample -> name of its task, where the run has several.
 
     Raises:
         ValueError: a sample has no text for a variant that is not optional.
@@ -70,8 +91,9 @@ def plan(source: Source, variants: Sequence[Variant], draws: int) -> list[WorkIt
     table, all_texts = text_table(source), text_table(whole(source))
     texts = {v.name: _texts(v, table, all_texts) for v in variants}
     compared = {sample_id: _captions(sample_id, captions, texts.values()) for sample_id, captions in table}
+    tasks = {sample_id: task_of(captions) for sample_id, captions in table}
     return [
-        WorkItem(index, sample_id, v.name, draw, texts[v.name][sample_id], compared[sample_id])
+        WorkItem(index, sample_id, v.name, draw, texts[v.name][sample_id], compared[sample_id], tasks[sample_id])
         for (index, (sample_id, _)), v, draw in product(enumerate(table), variants, range(draws))
         if sample_id in texts[v.name]
     ]
@@ -103,14 +125,14 @@ def _texts(variant: Variant, table: Texts, all_texts: Texts) -> dict[str, dict[s
 
 
 def batches(items: Sequence[WorkItem], batch_size: int) -> list[list[WorkItem]]:
-    """Batches of one variant each, sample by sample: an interrupted run has complete rows of its picture grid."""
-    waiting: dict[str, list[WorkItem]] = {}
+    """Batches of one variant and task, sample by sample: an interrupted run has complete rows of its picture grid."""
+    waiting: dict[tuple[str, str], list[WorkItem]] = {}
     full = []
     for item in items:
-        batch = waiting.setdefault(item.variant, [])
+        batch = waiting.setdefault(item.together, [])
         batch.append(item)
         if len(batch) == batch_size:
-            full.append(waiting.pop(item.variant))
+            full.append(waiting.pop(item.together))
     return full + list(waiting.values())
 
 

@@ -30,6 +30,7 @@ class MetricInput:
         texts: of the data by role, one mapping per restoration.
         medium: ``image`` or ``audio``.
         extras: what else the solver returned, by name, see ``Restoration``.
+        variant: the setting of the text that all of them were restored with.
     """
 
     signal: Tensor
@@ -39,6 +40,7 @@ class MetricInput:
     texts: Sequence[Mapping[str, str]]
     medium: str = "image"
     extras: Mapping[str, Any] = field(default_factory=dict)
+    variant: str = ""
 
     def __post_init__(self) -> None:
         if self.target is not None and self.target.shape != self.signal.shape:

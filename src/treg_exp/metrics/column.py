@@ -11,6 +11,10 @@ from treg_exp.files import read_json, write_json
 from treg_exp.signals.base import Medium
 from treg_exp.signals.media import medium
 
+# Columns that reports read by name: did the judge pick the text that was given, by which margin, and (+ the name of a
+# variant) how it scores the text of each variant. Filled by `text_choice.py`, which needs torch and reports do not.
+MATCH, MARGIN, SCORE = "judge_match", "judge_margin", "judge_of_"
+
 
 @dataclass(frozen=True)
 class Column:

@@ -19,6 +19,8 @@ VARIANT_LABELS = {
     "no_text": "no text",
     "own": "own text",
     "counterfactual": "counterfactual text",
+    "other_1": "another text",
+    "other_2": "a third text",
 }
 
 

@@ -1,15 +1,20 @@
-"""The picture of a run: target, measurement, pseudo-inverse (or a preview) and one restoration per variant."""
+"""The picture of a run: target, measurement, pseudo-inverse (or a preview) and one restoration per variant.
+
+Where the judge chose among the texts, its pick stands below each restoration; where a run has several tasks, each has
+a heading.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image, ImageDraw
 
 from treg_exp.files import write_bytes
-from treg_exp.metrics.column import Columns
+from treg_exp.metrics.column import MATCH, Columns
+from treg_exp.reports.choice import picked
 from treg_exp.reports.columns import read_columns, variant_label
 from treg_exp.reports.lettering import draw, shorten, width, wrap
 from treg_exp.run_layout import (
@@ -30,6 +35,9 @@ CELL = 192  # pixels: a whole multiple of small image sizes, so that nearest nei
 GAP, GROUP_GAP, ROW_GAP, TEXT_GAP, MARGIN = 12, 32, 18, 7, 28
 TITLE, HEADING, PROMPT, NUMBER = 26, 18, 15, 14  # letter sizes in pixels
 INK, FAINT, EMPTY, FRAME = "#1a1a1a", "#6b6b6b", "#f3f3f3", "#d9d9d9"
+RIGHT, WRONG = "#1b7f3b", "#c0392b"  # the verdict: the text that was given, or another
+TASK_HEIGHT = 34  # pixels of the line with the name of a task
+MARK = 14  # pixels that the sign of a verdict takes
 INPUTS = {TARGET: "target", MEASUREMENT: "measurement", PSEUDO_INVERSE: "pseudo-inverse", PREVIEW: "preview"}
 
 
@@ -41,6 +49,8 @@ class Panel:
     prompt: str = ""
     numbers: str = ""
     nearest: bool = False  # show its pixels instead of smoothing them, where it is enlarged
+    verdict: str = ""
+    right: bool | None = None  # whether the verdict agrees with the text; None: no text was given
 
     def image(self) -> Image.Image | None:
         """A square RGB picture of ``CELL`` pixels, or None where there is no file."""
@@ -83,18 +93,26 @@ def write_grid(
     """
     layout, columns = RunLayout(Path(run_dir)), read_columns(run_dir)
     rows = read_rows(run_dir) if rows is None else rows
-    samples = list(dict.fromkeys(row["sample_id"] for row in rows if row["variant"] in variants))[:max_rows]
+    rows = [row for row in rows if row["variant"] in variants]
+    samples = list(dict.fromkeys(row["sample_id"] for row in rows))[:max_rows]
     if not samples:
         raise ValueError(f"{run_dir} has no restoration of the variants {', '.join(variants)} to draw")
-    first_row = {key_of(row)[:2]: row for row in reversed(rows)}
+    table: dict[str, dict[str, list[Row]]] = {sample: {} for sample in samples}
+    for row in rows:
+        if row["sample_id"] in table:
+            table[row["sample_id"]].setdefault(row["variant"], []).append(row)
+    variants = [v for v in variants if any(v in found for found in table.values())]
+    tasks = [next(iter(found.values()))[0].get("task", "") for found in table.values()]
     inputs = pictures_beside(layout, samples)
+    if any(tasks):  # the picture is about the texts, and long as it is
+        inputs = [name for name in inputs if name not in (PSEUDO_INVERSE, PREVIEW)]
     panels = []
-    for sample in samples:
+    for sample, found in table.items():
         line = input_panels(layout, sample, inputs)
-        line += [restored(layout, sample, v, first_row.get((sample, v)), columns) for v in variants]
+        line += [restored(layout, sample, v, found, columns) for v in variants]
         panels.append(line)
     headings = [INPUTS[name] for name in inputs] + [variant_label(variant) for variant in variants]
-    return write_bytes(out, png(compose(panels, headings, len(inputs), title), optimize=True))
+    return write_bytes(out, png(compose(panels, headings, len(inputs), title, tasks), optimize=True))
 
 
 def pictures_beside(layout: RunLayout, samples: Sequence[str]) -> list[str]:
@@ -111,18 +129,36 @@ def input_panels(layout: RunLayout, sample: str, names: Sequence[str]) -> list[P
     ]
 
 
-def restored(layout: RunLayout, sample: str, variant: str, row: Row | None, columns: Columns) -> Panel:
-    """The panel of one restoration; of several draws, the first one that the run finished."""
-    if row is None:
+def restored(
+    layout: RunLayout, sample: str, variant: str, found: Mapping[str, Sequence[Row]], columns: Columns
+) -> Panel:
+    """The panel of one restoration of a sample, whose rows are given by variant; of several draws, the first one."""
+    if variant not in found:
         return Panel(picture(layout.variant(sample, variant), RECONSTRUCTION))
+    row = found[variant][0]
     shown = [(row[name], columns[name]) for name in columns.known if columns[name].below_pictures and name in row]
     parts = [f"{c.line} {value:.{max(c.digits - 1, 0)}f} {c.unit}".rstrip() for value, c in shown if value is not None]
+    if len(found[variant]) > 1 and row.get(MATCH) is not None:
+        parts.insert(0, f"{sum(int(r.get(MATCH) or 0) for r in found[variant])} of {len(found[variant])} draws")
     prompt = str(row.get("prompt") or "").strip()
     text = f'"{prompt}"' if prompt else "(empty prompt)"
-    return Panel(picture(layout.found(key_of(row)), RECONSTRUCTION), text, ", ".join(parts))
+    verdict, right = judged(found, variant)
+    return Panel(picture(layout.found(key_of(row)), RECONSTRUCTION), text, ", ".join(parts), False, verdict, right)
 
 
-def compose(panels: Sequence[Sequence[Panel]], headings: Sequence[str], inputs: int, title: str) -> Image.Image:
+def judged(found: Mapping[str, Sequence[Row]], variant: str) -> tuple[str, bool | None]:
+    """What the judge says of the first draw of a variant, and whether it is the text that was given."""
+    rows = found[variant]
+    if (choice := picked(rows[0])) is None:
+        return "", None
+    told = str(found[choice][0].get("prompt") or choice) if choice in found else variant_label(choice)
+    match = rows[0].get(MATCH)
+    return f"judge: {told}", None if match is None else bool(match)
+
+
+def compose(
+    panels: Sequence[Sequence[Panel]], headings: Sequence[str], inputs: int, title: str, tasks: Sequence[str] = ()
+) -> Image.Image:
     """The whole picture.
 
     Args:
@@ -130,19 +166,29 @@ def compose(panels: Sequence[Sequence[Panel]], headings: Sequence[str], inputs: 
         headings: labels of the columns.
         inputs: number of columns before the restorations; a wider gap follows them.
         title: line above, or nothing.
+        tasks: of each row; a new one gets a heading.
     """
     lefts = [MARGIN + i * (CELL + GAP) + (GROUP_GAP - GAP if i >= inputs > 0 else 0) for i in range(len(headings))]
     lines = [max(len(panel.prompt_lines()) for panel in row) for row in panels]
-    heights = [CELL + TEXT_GAP + count * line_height(PROMPT) + line_height(NUMBER) for count in lines]
+    small = [1 + any(panel.verdict for panel in row) for row in panels]  # lines of small letters
+    heights = [
+        CELL + TEXT_GAP + count * line_height(PROMPT) + more * line_height(NUMBER)
+        for count, more in zip(lines, small, strict=True)
+    ]
+    tasks = tasks or [""] * len(panels)
+    new = [task if task != before else "" for before, task in zip(["", *tasks[:-1]], tasks, strict=True)]
     top = MARGIN + (TITLE * 2 if title else 0)
     first = top + HEADING * 2 - 6
-    total = first + sum(heights) + ROW_GAP * (len(panels) - 1) + MARGIN
+    total = first + sum(heights) + ROW_GAP * (len(panels) - 1) + MARGIN + sum(map(bool, new)) * TASK_HEIGHT
     canvas = Image.new("RGB", (lefts[-1] + CELL + MARGIN, total), "white")
     draw(canvas, (MARGIN, MARGIN), shorten(title, TITLE, canvas.width - 2 * MARGIN), TITLE, INK)
     for left, heading in zip(lefts, headings, strict=True):
         draw(canvas, (left + (CELL - width(heading, HEADING)) / 2, top), heading, HEADING, INK)
     y = first
-    for row, count, height in zip(panels, lines, heights, strict=True):
+    for row, count, height, task in zip(panels, lines, heights, new, strict=True):
+        if task:
+            draw(canvas, (MARGIN, y), variant_label(task), HEADING, INK)
+            y += TASK_HEIGHT
         for left, panel in zip(lefts, row, strict=True):
             place_picture(canvas, panel, left, y)
             place_text(canvas, panel, left, y + CELL + TEXT_GAP, count)
@@ -171,5 +217,22 @@ def place_text(canvas: Image.Image, panel: Panel, left: int, top: int, prompt_li
     """Draw prompt and numbers; the numbers of a row stand on one line, below its longest prompt."""
     for i, text in enumerate(panel.prompt_lines()):
         draw(canvas, (left, top + i * line_height(PROMPT)), text, PROMPT, INK)
-    numbers = shorten(panel.numbers, NUMBER, CELL)
-    draw(canvas, (left, top + prompt_lines * line_height(PROMPT)), numbers, NUMBER, FAINT)
+    top += prompt_lines * line_height(PROMPT)
+    if panel.verdict:
+        sign = MARK + 4 if panel.right is not None else 0
+        colour = {None: FAINT, True: RIGHT, False: WRONG}[panel.right]
+        if panel.right is not None:
+            place_mark(canvas, panel.right, left, top + 2, colour)
+        draw(canvas, (left + sign, top), shorten(panel.verdict, NUMBER, CELL - sign), NUMBER, colour)
+        top += line_height(NUMBER)
+    draw(canvas, (left, top), shorten(panel.numbers, NUMBER, CELL), NUMBER, FAINT)
+
+
+def place_mark(canvas: Image.Image, right: bool, left: int, top: int, colour: str) -> None:
+    """Draw a check mark or a cross of ``MARK`` pixels: the font has no such letters."""
+    strokes = (
+        [[(0.1, 0.55), (0.4, 0.85), (0.95, 0.15)]] if right else [[(0.1, 0.1), (0.9, 0.9)], [(0.9, 0.1), (0.1, 0.9)]]
+    )
+    for stroke in strokes:
+        places = [(left + MARK * x, top + MARK * y) for x, y in stroke]
+        ImageDraw.Draw(canvas).line(places, fill=colour, width=3, joint="curve")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Protocol, runtime_checkable
 
 import torch
 
@@ -40,3 +40,24 @@ class Task(Protocol):
             FieldError: a shape or value that does not fit.
         """
         ...
+
+
+@runtime_checkable
+class GroupedTask(Task, Protocol):
+    """A task that cannot pose the problems of all samples together, because they differ in kind."""
+
+    def group(self, texts: Mapping[str, str]) -> str:
+        """The name of the group of a sample; only samples of one group are posed together.
+
+        Args:
+            texts: of the sample by role, as the data has them.
+
+        Raises:
+            FieldError: the texts name no group.
+        """
+        ...
+
+
+def group_of(task: Task, texts: Mapping[str, str]) -> str:
+    """The group of a sample with these texts; nothing where a task poses all samples together."""
+    return task.group(texts) if isinstance(task, GroupedTask) else ""
