@@ -43,7 +43,7 @@ two := '~variants.negation' '~variants.counterfactual' '~variants.random_caption
 released := '~variants.random_caption' '~variants.style_word'
 
 study: $(VENV)/.run
-	$(best) $(TASKS) run_dir=$(STUDY)/best
+	$(best) $(TASKS),colourisation run_dir=$(STUDY)/best
 	$(best) task=sr_x8,box_inpainting draws=10 data.limit=20 $(two) run_dir=$(STUDY)/draws
 	$(best) task=phase_retrieval $(two) run_dir=$(STUDY)/phase
 	$(BIN)/python run.py -m experiment=study/treg_released $(TASKS) data.limit=$(RELEASED_IMAGES) $(released) run_dir=$(STUDY)/released

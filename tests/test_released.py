@@ -43,6 +43,7 @@ RELEASED = TReg(
     renoise="stochastic",
     off_window="ddim",
     final_projection=False,
+    final_residual=None,
     alpha_shift=1,
 )
 NULL_TEXT = "out of focus, depth of field"

@@ -152,10 +152,11 @@ def test_every_solver_runs_with_negation_and_all_metrics(solver: str, tmp_path: 
     steps = ["solver.steps=4"] if "steps" in OmegaConf.load(ROOT / "conf" / "solver" / f"{solver}.yaml") else []
     edits = solver == "inversion"
     task = ["task=edit"] if edits else []
-    chosen = ["prior=tiny_random", f"solver={solver}", *task, *steps, "null_text=negation", "metrics=default"]
+    chosen = ["experiment=study/treg", "prior=tiny_random", f"solver={solver}", *task, *steps, "metrics=default"]
     run(composed(*chosen, "data.limit=1", "logger=csv", f"run_dir={tmp_path}/r"))
     rows = read_rows(tmp_path / "r")
-    assert {row["variant"] for row in rows} == {"own", "no_text", "counterfactual"}
+    texts = {"no_text", "own", "negation", "counterfactual", "random_caption", "style_word"}
+    assert {row["variant"] for row in rows} == texts
     for row in rows:
         names = ("psnr", "ssim", "align_own", *(() if edits else ("residual",)))
         assert all(isinstance(row[name], float) for name in names)

@@ -11,6 +11,7 @@ drawing of the same thing by another artist.
 from __future__ import annotations
 
 import sys
+import tempfile
 
 import torch
 import torch.nn.functional as F
@@ -32,7 +33,7 @@ TIMES, COUNT, WIDTH, STEPS, BATCH, RATE, JITTER = (999, 900, 800, 700, 600, 500,
 def main(data_dir: str) -> None:
     """Measure and print; about five minutes on one core."""
     corpus = CorpusFolder(data_dir).load()
-    stages = TrainedStages("nowhere", ASSETS / "emoji64")
+    stages = TrainedStages(tempfile.mkdtemp(), ASSETS / "emoji64")
     towers, autoencoder, unet = stages.towers(), stages.autoencoder().eval(), stages.denoiser().eval()
     scale = stages.scaling_factor(corpus)
     every, split = torch.arange(len(corpus.pictures)), corpus.split
