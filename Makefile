@@ -38,9 +38,8 @@ STUDY_NOTE ?= Settings: *best*, 100 images; *released*, $(RELEASED_IMAGES) image
 export STUDY_NOTE
 TASKS := task=sr_x8,sr_x16,gaussian_deblur,box_inpainting
 best := $(BIN)/python run.py -m experiment=study/treg_best
-two := '~variants.negation' '~variants.counterfactual' '~variants.random_caption' '~variants.style_word'
-
 released := '~variants.random_caption' '~variants.style_word'
+two := '~variants.negation' '~variants.counterfactual' $(released)
 
 study: $(VENV)/.run
 	$(best) $(TASKS),colourisation run_dir=$(STUDY)/best

@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from treg_exp.configuration.building import build
 from treg_exp.configuration.places import errors_at
-from treg_exp.data.base import Source, text_table, whole
+from treg_exp.data.base import Source, text_tables
 from treg_exp.data.prompts import Prompt
 from treg_exp.engine.work import Variant
 from treg_exp.errors import ConfigError
@@ -77,7 +77,7 @@ def _variant(name: str, node: DictConfig | None, cfg: DictConfig, places: Mappin
 
 def check_texts(source: Source, variants: Mapping[str, Variant], places: Mapping[str, Mapping[str, str]]) -> None:
     """Resolve the texts of every variant that must have them all, so that a missing one is named with its prompt."""
-    table, all_texts = text_table(source), text_table(whole(source))
+    table, all_texts = text_tables(source)
     for name, variant in variants.items():
         for role, prompt in {} if variant.optional else variant.texts.items():
             with errors_at(places[name]["prompt" if role == "prompt" else f"texts.{role}"]):

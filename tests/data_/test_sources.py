@@ -11,6 +11,7 @@ from PIL import Image
 
 from treg_exp.data.base import subset, text_table
 from treg_exp.data.emoji_test import PACKAGED, EmojiTest
+from treg_exp.data.gallery import Gallery
 from treg_exp.data.measurements import MeasurementFolder
 from treg_exp.errors import FieldError, FileError
 
@@ -56,6 +57,8 @@ def test_emoji_with_a_missing_image_is_refused(small: Path) -> None:
     (small / "images" / "e3.png").unlink()
     with pytest.raises(FileError, match=r"incomplete: 1 images such as e3\.png"):
         EmojiTest(path=small)
+    with pytest.raises(FileError, match=r"incomplete: 1 images such as e3\.png"):
+        Gallery(path=small)
 
 
 def test_emoji_with_a_broken_image_or_none_is_refused(small: Path) -> None:

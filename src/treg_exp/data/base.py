@@ -80,11 +80,12 @@ def subset(source: Source, limit: int | None = None, offset: int = 0) -> Source:
     return source if (offset, stop) == (0, total) else Subset(source, offset, stop)
 
 
-def whole(source: Source) -> Source:
-    """The data set that :func:`subset` took ``source`` from; itself where nothing was left out."""
-    return source.source if isinstance(source, Subset) else source
-
-
 def text_table(source: Source) -> list[tuple[str, Mapping[str, str]]]:
     """(id, captions) of every sample: what a prompt needs, without opening an image."""
     return [(sample_id, source.captions(index)) for index, sample_id in enumerate(source.ids)]
+
+
+def text_tables(source: Source) -> tuple[list[tuple[str, Mapping[str, str]]], list[tuple[str, Mapping[str, str]]]]:
+    """The text table of ``source``, and that of the data set that :func:`subset` took it from."""
+    table = text_table(source)
+    return table, text_table(source.source) if isinstance(source, Subset) else table

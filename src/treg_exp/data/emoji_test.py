@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from treg_exp.data.folder import ImageFolder
-from treg_exp.data.listing import first_few
-from treg_exp.errors import FieldError, FileError
+from treg_exp.data.packaged import PackagedImages
+from treg_exp.errors import FieldError
+from treg_exp.shipped import ASSETS
 
-PACKAGED = Path(__file__).parents[1] / "assets" / "emoji_test"
+PACKAGED = ASSETS / "emoji_test"
 #: What a caption consists of is a text as well: the judge compares with bare names, and controls use the style alone.
 ROLES = ("caption", "counterfactual", "name", "counterfactual_name", "style")
 
 
-class EmojiTest(ImageFolder):
+class EmojiTest(PackagedImages):
     """The packaged test set, in the order of its table.
 
     Args:
@@ -27,12 +27,7 @@ class EmojiTest(ImageFolder):
     """
 
     def __init__(self, image_size: int = 64, only: str | None = None, path: str | Path | None = None) -> None:
-        root = PACKAGED if path is None else Path(path).expanduser()
-        super().__init__(root / "images", image_size, manifest=root / "captions.csv")
-        # Rows without an image are no mistake in a user's manifest. Here they are: the set would be another one.
-        missing = [f"{sample_id}.png" for sample_id in self._texts if sample_id not in self.files]
-        if missing:
-            raise FileError(f"the test set {root} is incomplete: {len(missing)} images such as {first_few(missing)}")
+        super().__init__(PACKAGED if path is None else path, image_size)
         # The other columns (category and figures) are no texts to restore or to compare with.
         self._texts = {
             sample_id: {role: texts[role] for role in ROLES if role in texts}

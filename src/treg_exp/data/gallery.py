@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from treg_exp.data.folder import ImageFolder
+from treg_exp.data.packaged import PackagedImages
+from treg_exp.shipped import ASSETS
 
-PACKAGED = Path(__file__).parents[1] / "assets" / "gallery"
+PACKAGED = ASSETS / "gallery"
 
 
-class Gallery(ImageFolder):
+class Gallery(PackagedImages):
     """The packaged gallery, in the order of its table; see its README.
 
     Args:
@@ -18,10 +19,8 @@ class Gallery(ImageFolder):
 
     Raises:
         FieldError: there is no such folder.
-        FileError: an image or the table cannot be used.
+        FileError: the folder has no table, or the table names images that are not there.
     """
 
     def __init__(self, image_size: int = 64, path: str | Path | None = None) -> None:
-        root = PACKAGED if path is None else Path(path).expanduser()
-        super().__init__(root / "images", image_size, manifest=root / "captions.csv")
-        self._ids = [sample_id for sample_id in self._texts if sample_id in self.files]
+        super().__init__(PACKAGED if path is None else path, image_size)

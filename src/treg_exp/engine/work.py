@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
-from treg_exp.data.base import Source, text_table, whole
+from treg_exp.data.base import Source, text_tables
 from treg_exp.data.prompts import Prompt, Texts
 from treg_exp.run_layout import Key
 from treg_exp.text.policy import TextPolicy
@@ -88,7 +88,7 @@ def plan(
     Raises:
         ValueError: a sample has no text for a variant that is not optional.
     """
-    table, all_texts = text_table(source), text_table(whole(source))
+    table, all_texts = text_tables(source)
     texts = {v.name: _texts(v, table, all_texts) for v in variants}
     compared = {sample_id: _captions(sample_id, captions, texts.values()) for sample_id, captions in table}
     tasks = {sample_id: task_of(captions) for sample_id, captions in table}
