@@ -28,8 +28,9 @@ from treg_exp.priors.diffusers_folder import DiffusersFolder
 from treg_exp.priors.embedding import TextEmbedding
 from treg_exp.priors.folder import prior_path
 from treg_exp.solvers.treg import DataSteps, TReg
-from treg_exp.text.guidance import ConstantGuidance
-from treg_exp.text.null_text import AdaptiveNegation, FixedNullText
+from treg_exp.text.guidance.constant import ConstantGuidance
+from treg_exp.text.null_text.fixed import FixedNullText
+from treg_exp.text.null_text.negation import AdaptiveNegation
 from treg_exp.text.policy import TextPolicy
 
 NAMES = sorted(file.stem for file in (ROOT / "conf/experiment/released").glob("treg_*.yaml"))

@@ -25,6 +25,9 @@ class LinearFeatures:
     def image_features(self, x: Tensor) -> Tensor:
         return F.normalize(F.adaptive_avg_pool2d(x, 8).flatten(1) @ self.matrix, dim=-1)
 
+    def project(self, tokens: Tensor) -> Tensor:
+        return tokens
+
     def text_features(self, prompts: Sequence[str]) -> Tensor:
         rows = [torch.randn(self.width, generator=torch.Generator().manual_seed(len(p))) for p in prompts]
         return F.normalize(torch.stack(rows), dim=-1)

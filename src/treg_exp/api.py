@@ -37,8 +37,11 @@ from treg_exp.solvers.treg import DataSteps, TReg
 from treg_exp.solvers.unconditional import Unconditional
 from treg_exp.tasks.inverse import InverseTask
 from treg_exp.tasks.problems import InverseProblem
-from treg_exp.text.guidance import ConstantGuidance, Guidance
-from treg_exp.text.null_text import AdaptiveNegation, FixedNullText, NullText
+from treg_exp.text.guidance.base import Guidance
+from treg_exp.text.guidance.constant import ConstantGuidance
+from treg_exp.text.null_text.base import NullText
+from treg_exp.text.null_text.fixed import FixedNullText
+from treg_exp.text.null_text.negation import AdaptiveNegation
 from treg_exp.text.policy import TextPolicy
 
 __all__ = [

@@ -13,9 +13,9 @@ from treg_exp.data.base import Source, text_tables
 from treg_exp.data.prompts import Prompt
 from treg_exp.engine.work import Variant
 from treg_exp.errors import ConfigError
-from treg_exp.text.guidance import Guidance
-from treg_exp.text.match import TextMatch
-from treg_exp.text.null_text import NullText
+from treg_exp.text.guidance.base import Guidance
+from treg_exp.text.match.base import TextMatch
+from treg_exp.text.null_text.base import NullText
 from treg_exp.text.policy import TextPolicy
 from treg_exp.text.prompt_rule import PromptRule
 

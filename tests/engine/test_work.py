@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 
 from treg_exp.data.prompts import FixedPrompt, Prompt, PromptFromCaption
 from treg_exp.engine.work import Variant, WorkItem, batches, pending, plan, spread
-from treg_exp.text.guidance import ConstantGuidance
-from treg_exp.text.null_text import FixedNullText
+from treg_exp.text.guidance.constant import ConstantGuidance
+from treg_exp.text.null_text.fixed import FixedNullText
 from treg_exp.text.policy import TextPolicy
 
 

@@ -19,8 +19,9 @@ from treg_exp.operators.linear.bicubic import BicubicDownsampling
 from treg_exp.operators.linear.blur import GaussianBlur
 from treg_exp.operators.linear.masking import Masking
 from treg_exp.solvers.treg import TReg
-from treg_exp.text.guidance import ConstantGuidance
-from treg_exp.text.null_text import AdaptiveNegation, FixedNullText
+from treg_exp.text.guidance.constant import ConstantGuidance
+from treg_exp.text.null_text.fixed import FixedNullText
+from treg_exp.text.null_text.negation import AdaptiveNegation
 from treg_exp.text.policy import TextPolicy
 
 Settings = Mapping[str, Any]

@@ -18,8 +18,8 @@ from treg_exp.priors.prior import Prior
 from treg_exp.solvers.treg import TReg
 from treg_exp.solvers.unconditional import Unconditional
 from treg_exp.tasks.problems import EditProblem
-from treg_exp.text.guidance import ConstantGuidance
-from treg_exp.text.null_text import FixedNullText
+from treg_exp.text.guidance.constant import ConstantGuidance
+from treg_exp.text.null_text.fixed import FixedNullText
 from treg_exp.text.policy import TextPolicy
 
 PROMPTS = ["a bowl of fried rice", "a red apple"]

@@ -27,7 +27,7 @@ from treg_exp.priors.diffusers_folder import DiffusersFolder
 from treg_exp.priors.prior import Prior
 from treg_exp.schedule.levels import Level
 from treg_exp.solvers.treg import TReg
-from treg_exp.text.null_text import AdaptiveNegation
+from treg_exp.text.null_text.negation import AdaptiveNegation
 from treg_exp.text.policy import TextPolicy
 
 TEXTS = [{"prompt": prompt} for prompt in PROMPTS]

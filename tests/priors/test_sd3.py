@@ -14,7 +14,7 @@ from tests.priors.sampling import PROMPTS, check_treg, load, sample
 from tests.tiny import LinearFeatures, with_image_text
 from treg_exp.priors.diffusers_folder import DiffusersFolder
 from treg_exp.priors.prior import Prior
-from treg_exp.text.null_text import AdaptiveNegation
+from treg_exp.text.null_text.negation import AdaptiveNegation
 from treg_exp.text.policy import TextPolicy
 
 DYNAMIC = FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True, base_image_seq_len=16, max_image_seq_len=256)

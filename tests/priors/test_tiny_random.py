@@ -23,7 +23,7 @@ from treg_exp.priors.folder import prior_path
 from treg_exp.priors.prior import Prior
 from treg_exp.run_layout import read_rows
 from treg_exp.schedule.levels import Level
-from treg_exp.text.null_text import AdaptiveNegation
+from treg_exp.text.null_text.negation import AdaptiveNegation
 from treg_exp.text.policy import TextPolicy
 
 EMOJI64 = ROOT / "src" / "treg_exp" / "assets" / "emoji64"

@@ -28,8 +28,8 @@ from treg_exp.solvers.base import Restoration, Solver
 from treg_exp.solvers.inversion import Inversion
 from treg_exp.solvers.treg import TReg
 from treg_exp.tasks.problems import EditProblem, InverseProblem, Problem
-from treg_exp.text.guidance import ConstantGuidance
-from treg_exp.text.null_text import AdaptiveNegation
+from treg_exp.text.guidance.constant import ConstantGuidance
+from treg_exp.text.null_text.negation import AdaptiveNegation
 from treg_exp.text.policy import TextPolicy
 
 NAMES = sorted(p.stem for p in (ROOT / "conf" / "solver").glob("*.yaml"))

@@ -16,7 +16,7 @@ from treg_exp.noise import KeyedNoise, StreamKey
 from treg_exp.schedule.levels import reversed_moves
 from treg_exp.solvers.inversion import Inversion, asked
 from treg_exp.tasks.problems import EditProblem
-from treg_exp.text.guidance import ConstantGuidance
+from treg_exp.text.guidance.constant import ConstantGuidance
 from treg_exp.text.policy import TextPolicy
 
 TEST_SET = ROOT / "src" / "treg_exp" / "assets" / "emoji_test"

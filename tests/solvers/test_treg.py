@@ -15,8 +15,8 @@ from treg_exp.priors.counting import counted
 from treg_exp.solvers.base import BEFORE_PROJECTION
 from treg_exp.solvers.treg import DataSteps, TReg
 from treg_exp.tasks.problems import InverseProblem
-from treg_exp.text.guidance import ConstantGuidance
-from treg_exp.text.null_text import FixedNullText
+from treg_exp.text.guidance.constant import ConstantGuidance
+from treg_exp.text.null_text.fixed import FixedNullText
 from treg_exp.text.policy import TextPolicy
 
 POLICY = TextPolicy(ConstantGuidance(3.0), FixedNullText())

@@ -10,8 +10,9 @@ from treg_exp.operators.linear.bicubic import BicubicDownsampling
 from treg_exp.priors.counting import counted
 from treg_exp.schedule.levels import Level, Prediction
 from treg_exp.tasks.problems import InverseProblem
-from treg_exp.text.guidance import ConstantGuidance
-from treg_exp.text.null_text import AdaptiveNegation, FixedNullText
+from treg_exp.text.guidance.constant import ConstantGuidance
+from treg_exp.text.null_text.fixed import FixedNullText
+from treg_exp.text.null_text.negation import AdaptiveNegation
 from treg_exp.text.policy import TextPolicy
 from treg_exp.text.state import StepState
 

@@ -88,6 +88,25 @@ class TextEmbedding:
         """Other tokens of the same shape, pooled text and mask as they are."""
         return replace(self, tokens=tokens)
 
+    def blended(self, others: TextEmbedding, weights: Tensor) -> TextEmbedding:
+        """(1 - sum of weights) of each text plus the weighted others; a token counts where it does in any of them.
+
+        Args:
+            others: K texts of the same layout.
+            weights: (B, K), with sums up to 1.
+        """
+        own = 1 - weights.sum(1)
+
+        def mix(mine: Tensor, theirs: Tensor) -> Tensor:
+            shape = (-1, *[1] * (mine.dim() - 1))
+            return own.view(shape) * mine + torch.einsum("bk,k...->b...", weights, theirs)
+
+        pooled = None if self.pooled is None or others.pooled is None else mix(self.pooled, others.pooled)
+        mask = self.mask
+        if mask is not None and others.mask is not None:
+            mask = (mix(mask.float(), others.mask.float()) > 0).to(mask.dtype)
+        return replace(self, tokens=mix(self.tokens, others.tokens), pooled=pooled, mask=mask)
+
     def to(self, target: torch.device | torch.dtype) -> TextEmbedding:
         """On another device, or in another number format (the mask keeps its own)."""
         moved = self._map(lambda tensor: tensor.to(target))

@@ -65,6 +65,10 @@ class ImageText(Protocol):
         """(B, F), L2-normalised."""
         ...
 
+    def project(self, tokens: Tensor) -> Tensor:
+        """(..., D) last hidden states of the text tower -> (..., F), where image features are; differentiable."""
+        ...
+
 
 @dataclass(frozen=True)
 class Prior:

@@ -83,17 +83,22 @@ class Level:
         if kind == "epsilon":
             return Prediction((z_t - self.sigma * output) / self.alpha, output)
         if kind == "sample":
-            return Prediction(output, self._noise_in(z_t, output))
+            return Prediction(output, self.noise_in(z_t, output))
         if kind == "v_prediction":
             return Prediction(self.alpha * z_t - self.sigma * output, self.alpha * output + self.sigma * z_t)
         if kind == "edm":
             total = self.sigma**2 + EDM_DATA_STD**2
             z_0 = EDM_DATA_STD**2 / total * z_t + self.sigma * EDM_DATA_STD / total**0.5 * output
-            return Prediction(z_0, self._noise_in(z_t, z_0))
+            return Prediction(z_0, self.noise_in(z_t, z_0))
         total = self.alpha + self.sigma
         return Prediction((z_t - self.sigma * output) / total, (z_t + self.alpha * output) / total)
 
-    def _noise_in(self, z_t: Tensor, z_0: Tensor) -> Tensor:
+    @property
+    def signal_share(self) -> Number:
+        """alpha^2 / (alpha^2 + sigma^2): 0 in pure noise, 1 at the clean end, whatever the family of the schedule."""
+        return self.alpha**2 / (self.alpha**2 + self.sigma**2)
+
+    def noise_in(self, z_t: Tensor, z_0: Tensor) -> Tensor:
         """The noise (z_t - alpha z_0) / sigma; zero where a level has none."""
         if isinstance(self.sigma, Tensor):
             usable = self.sigma > 0

@@ -20,16 +20,23 @@ class TextCondition:
         others: further texts by role, such as ``source`` and ``target`` of an edit.
         words: the texts themselves, for encoders other than the denoiser's (``ImageText.text_features``): one mapping
             per sample, all roles with ``prompt`` and ``null``. They stay when an embedding is moved.
+        null_at_start: what ``null`` was before it was moved; None where it has not been.
     """
 
     prompt: TextEmbedding
     null: TextEmbedding
     others: Mapping[str, TextEmbedding] = field(default_factory=dict)
     words: tuple[Texts, ...] = ()
+    null_at_start: TextEmbedding | None = None
+
+    @property
+    def first_null(self) -> TextEmbedding:
+        """The null text as the run began."""
+        return self.null if self.null_at_start is None else self.null_at_start
 
     def with_null(self, null: TextEmbedding) -> TextCondition:
         """The same texts against another null text."""
-        return replace(self, null=null)
+        return replace(self, null=null, null_at_start=self.first_null)
 
     def with_prompt(self, prompt: TextEmbedding) -> TextCondition:
         """Another prompt against the same null text."""

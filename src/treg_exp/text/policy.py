@@ -13,9 +13,11 @@ from treg_exp.priors.info import PriorInfo
 from treg_exp.priors.prior import Prior
 from treg_exp.schedule.levels import Level, Prediction
 from treg_exp.text.condition import TextCondition, Texts
-from treg_exp.text.guidance import ConstantGuidance, Guidance
-from treg_exp.text.match import NoTextMatch, TextMatch
-from treg_exp.text.null_text import FixedNullText, NullText
+from treg_exp.text.guidance.base import Guidance
+from treg_exp.text.guidance.constant import ConstantGuidance
+from treg_exp.text.match.base import NoTextMatch, TextMatch
+from treg_exp.text.null_text.base import NullText
+from treg_exp.text.null_text.fixed import FixedNullText
 from treg_exp.text.prompt_rule import FixedPromptRule, PromptRule
 from treg_exp.text.state import StepState
 
@@ -95,5 +97,5 @@ class TextPolicy:
 
     def update(self, prior: Prior, text: TextCondition, state: StepState) -> TextCondition:
         """The text of the next step, after a step that looked at the measurement."""
-        text = self.null_text.update(prior, text, state.x_y)
+        text = self.null_text.update(prior, text, state)
         return self.prompt_rule.update(prior, text, state)

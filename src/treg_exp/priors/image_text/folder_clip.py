@@ -89,3 +89,7 @@ class FolderClip:
         """See ``ImageText``."""
         ids = token_ids(self.tokenizer, prompts, self.text_encoder.device)
         return F.normalize(self.text_encoder(ids).pooler_output.float(), dim=-1)
+
+    def project(self, tokens: Tensor) -> Tensor:
+        """See ``ImageText``: the identity here."""
+        return tokens

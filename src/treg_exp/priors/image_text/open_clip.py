@@ -129,3 +129,12 @@ class OpenClip:
         """See ``ImageText``."""
         features: Tensor = self.model.encode_text(self.tokenizer(list(prompts)).to(self.device))
         return F.normalize(features.float(), dim=-1)
+
+    def project(self, tokens: Tensor) -> Tensor:
+        """See ``ImageText``. Towers without a projection of their own are compared as they are."""
+        tower = getattr(self.model, "text", self.model)  # custom towers are a module of their own
+        projection = getattr(tower, "text_projection", None)
+        if projection is None:
+            return tokens
+        projected: Tensor = projection(tokens) if isinstance(projection, torch.nn.Module) else tokens @ projection
+        return projected

@@ -1,0 +1,1 @@
+"""Guidance rules, one per file."""

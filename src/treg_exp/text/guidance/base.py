@@ -1,0 +1,65 @@
+"""The contract of guidance rules, and what they share."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from treg_exp.priors.embedding import TextEmbedding
+from treg_exp.priors.info import PriorInfo
+from treg_exp.priors.prior import Prior
+from treg_exp.schedule.levels import Level, Number, Prediction
+from treg_exp.text.condition import TextCondition
+
+
+class Guidance(Protocol):
+    """A rule that asks the network and mixes its answers."""
+
+    def check(self, info: PriorInfo) -> None:
+        """Raise FieldError where the prior lacks what the rule needs."""
+        ...
+
+    def predict(self, prior: Prior, z_t: Tensor, level: Level, text: TextCondition) -> Prediction:
+        """Guided estimates at one level: z_0 is the signal's estimate, eps what the move adds noise along.
+
+        They need not belong together: CFG++ takes z_0 from the guided answer and eps from the null text's.
+        """
+        ...
+
+
+def both_answers(prior: Prior, z_t: Tensor, level: Level, text: TextCondition) -> tuple[Prediction, Prediction]:
+    """Estimates for the null text and for the prompt, from one call of the network."""
+    told = TextEmbedding.cat([text.null, text.prompt])
+    both = prior.predict(torch.cat([z_t, z_t]), level.tiled(2), told)
+    (null_z_0, z_0), (null_eps, eps) = both.z_0.chunk(2), both.eps.chunk(2)
+    return Prediction(null_z_0, null_eps), Prediction(z_0, eps)
+
+
+def mixed(null: Tensor, prompt: Tensor, scale: Number) -> Tensor:
+    """Classifier-free guidance, null + scale (prompt - null) (Ho and Salimans, 2207.12598)."""
+    return null + scale * (prompt - null)
+
+
+class ScaledGuidance(ABC):
+    """Classifier-free guidance with a scale that may depend on the noise level.
+
+    A scale of 1 is the prompt alone and 0 the null text alone, at one network evaluation; others cost two.
+    """
+
+    def check(self, info: PriorInfo) -> None:  # noqa: B027 - a rule that needs something says so
+        """Nothing is needed."""
+
+    @abstractmethod
+    def scale_at(self, level: Level) -> Number:
+        """The scale at a level: a number, or (B, 1, 1, 1) where every sample has a level of its own."""
+
+    def predict(self, prior: Prior, z_t: Tensor, level: Level, text: TextCondition) -> Prediction:
+        """See :class:`Guidance`."""
+        scale = self.scale_at(level)
+        if not isinstance(scale, Tensor) and scale in (0, 1):
+            return prior.predict(z_t, level, text.prompt if scale else text.null)
+        null, prompt = both_answers(prior, z_t, level, text)
+        return Prediction(mixed(null.z_0, prompt.z_0, scale), mixed(null.eps, prompt.eps, scale))

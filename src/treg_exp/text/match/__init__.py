@@ -1,0 +1,1 @@
+"""Text-match rules, one per file."""

@@ -1,0 +1,1 @@
+"""Null-text rules, one per file."""
