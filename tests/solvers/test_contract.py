@@ -29,6 +29,9 @@ from treg_exp.solvers.inversion import Inversion
 from treg_exp.solvers.treg import TReg
 from treg_exp.tasks.problems import EditProblem, InverseProblem, Problem
 from treg_exp.text.guidance.constant import ConstantGuidance
+from treg_exp.text.match.image_text import ImageTextMatch
+from treg_exp.text.null_text.concepts import NegatedConcepts
+from treg_exp.text.null_text.image_space import ImageSpaceNegation
 from treg_exp.text.null_text.negation import AdaptiveNegation
 from treg_exp.text.policy import TextPolicy
 
@@ -42,6 +45,7 @@ IDS = ["apple", "bear", "crab"]
 PROMPTS = ["a red apple", "a bear", "a crab"]
 STEPS, SIDE = 7, 64
 POLICY = TextPolicy(ConstantGuidance(3.0), AdaptiveNegation())
+COMPARE_WITH_IMAGES = (ImageSpaceNegation, NegatedConcepts, ImageTextMatch)
 
 
 def loaded(folder: Path, width: int | None) -> Prior:
@@ -183,8 +187,9 @@ def test_every_rule_of_every_slot_runs(slot: str, option: str, prior: Prior, kin
     policy = replace(TextPolicy(ConstantGuidance(3.0)), **{slot: rule})
     solver = TReg(steps=4)
     if prior.text is None:
-        if slot == "null_text" and (rule.text or isinstance(rule, AdaptiveNegation)):
-            with pytest.raises(FieldError, match=r"^null_text.*(needs image features|only the empty text works)"):
+        if getattr(rule, "text", "") or isinstance(rule, COMPARE_WITH_IMAGES):
+            lacks = "needs image features|only the empty text works|no encoder of images and texts"
+            with pytest.raises(FieldError, match=rf"^{slot}.*({lacks})"):
                 policy.check(prior.info)
             return
         assert policy.start(prior, [{"prompt": ""}] * 3).prompt.tokens.numel() == 0
