@@ -48,7 +48,7 @@ def test_emoji_layout(small: Path) -> None:
 def test_emoji_only_selects_samples_with_the_role(small: Path) -> None:
     assert EmojiTest(path=small, only="counterfactual").ids == ["e0", "e1"]
     with pytest.raises(
-        FieldError, match=r"^only=category: .*roles are caption, counterfactual, name, counterfactual_name, style"
+        FieldError, match=r"^only=category: .*roles are caption, counterfactual, name, counterfactual_name, style, category"
     ):
         EmojiTest(path=small, only="category")
 

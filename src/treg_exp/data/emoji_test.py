@@ -9,8 +9,8 @@ from treg_exp.errors import FieldError
 from treg_exp.shipped import ASSETS
 
 PACKAGED = ASSETS / "emoji_test"
-#: What a caption consists of is a text as well: the judge compares with bare names, and controls use the style alone.
-ROLES = ("caption", "counterfactual", "name", "counterfactual_name", "style")
+#: What a caption consists of is a text as well: the judge compares with bare names, controls use style or category.
+ROLES = ("caption", "counterfactual", "name", "counterfactual_name", "style", "category")
 
 
 class EmojiTest(PackagedImages):
@@ -28,7 +28,7 @@ class EmojiTest(PackagedImages):
 
     def __init__(self, image_size: int = 64, only: str | None = None, path: str | Path | None = None) -> None:
         super().__init__(PACKAGED if path is None else path, image_size)
-        # The other columns (category and figures) are no texts to restore or to compare with.
+        # The other columns (figures) are no texts to restore or to compare with.
         self._texts = {
             sample_id: {role: texts[role] for role in ROLES if role in texts}
             for sample_id, texts in self._texts.items()
