@@ -34,12 +34,16 @@ def test_emoji_layout(small: Path) -> None:
     assert data.ids == ["e0", "e1", "e2", "e3", "e4"]
     sample = data[1]
     assert sample.captions == {
-        **{"caption": "caption 1", "counterfactual": "other 1", "name": "name 1", "style": "flat"},
+        "caption": "caption 1",
+        "counterfactual": "other 1",
+        "name": "name 1",
+        "style": "flat",
+        "category": "food",
     }
     assert sample.target is not None
     assert sample.target.shape == (3, 64, 64)
     assert sample.target.unique().tolist() == pytest.approx([50 / 127.5 - 1])
-    assert data[2].captions == {"caption": "caption 2", "name": "name 2", "style": "flat"}
+    assert data[2].captions == {"caption": "caption 2", "name": "name 2", "style": "flat", "category": "food"}
     large = EmojiTest(image_size=128, path=small)[0].target
     assert large is not None
     assert large.shape == (3, 128, 128)
@@ -47,10 +51,8 @@ def test_emoji_layout(small: Path) -> None:
 
 def test_emoji_only_selects_samples_with_the_role(small: Path) -> None:
     assert EmojiTest(path=small, only="counterfactual").ids == ["e0", "e1"]
-    with pytest.raises(
-        FieldError, match=r"^only=category: .*roles are caption, counterfactual, name, counterfactual_name, style, category"
-    ):
-        EmojiTest(path=small, only="category")
+    with pytest.raises(FieldError, match=r"^only=hue: .*are caption, counterfactual, name, counterfactual_name, style"):
+        EmojiTest(path=small, only="hue")
 
 
 def test_emoji_with_a_missing_image_is_refused(small: Path) -> None:

@@ -8,6 +8,7 @@ import torch
 
 from treg_exp.noise import Noise
 from treg_exp.priors.prior import Prior
+from treg_exp.schedule.second_order import Estimate, check_order, extrapolated
 from treg_exp.solvers.base import OnStep, Restoration, Solver, StepInfo, check_steps, first_latent, ignore
 from treg_exp.tasks.problems import EditProblem, InverseProblem, Problem
 from treg_exp.text.condition import TextCondition
@@ -20,13 +21,16 @@ class Unconditional(Solver):
 
     Attributes:
         steps: sampling steps.
+        order: 1 is DDIM; 2 is DPM-Solver++(2M), as deterministic, for fewer steps.
     """
 
     steps: int = 50
+    order: int = 1
     problems = (InverseProblem, EditProblem)
 
     def __post_init__(self) -> None:
         check_steps(self.steps)
+        check_order(self.order)
 
     @torch.no_grad()
     def solve(
@@ -36,8 +40,10 @@ class Unconditional(Solver):
         """See :class:`Solver`."""
         moves = self.moves(prior.info, problem.signal_shape)
         z_t = first_latent(moves[0], noise, prior.empty_latent(problem.empty_signal()))
+        last: Estimate | None = None
         for move in moves:
             at = policy.predict(prior, z_t, move.now, text)
-            z_t = move(at)
+            z_t = move(extrapolated(move, at, last))
+            last = Estimate(move.now, at.z_0) if self.order == 2 else None
             on_step(StepInfo(move, self.steps, at.z_0, z_t))
         return Restoration(prior.decode(at.z_0))
