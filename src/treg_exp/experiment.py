@@ -40,6 +40,7 @@ from treg_exp.metrics.column import Columns
 from treg_exp.priors.info import PriorInfo
 from treg_exp.priors.prior import PriorSpec
 from treg_exp.priors.stacked import info_for_signals
+from treg_exp.priors.texts.window import cut_notes
 from treg_exp.run_layout import Key
 from treg_exp.signals.media import medium
 from treg_exp.solvers.base import OnStep, Solver
@@ -169,6 +170,14 @@ class Experiment:
             return ""
         problem = self.task.pose([first], self.signal_shape, torch.device("cpu"))
         return problem.operator.assumption if isinstance(problem, InverseProblem) else ""
+
+    @property
+    def notes(self) -> list[str]:
+        """What a user should know before the run, and what stops nothing: see `assumption` and `cut_notes`."""
+        null_texts = (variant.policy.null_text.text for variant in self.variants.values())
+        texts = (text for item in self.items for text in item.texts.values())
+        cut = cut_notes(self.prior.info.text_windows, [*null_texts, *texts])
+        return [*([self.assumption] if self.assumption else []), *cut]
 
     @cached_property
     def columns(self) -> Columns:
