@@ -46,6 +46,7 @@ from treg_exp.signals.media import medium
 from treg_exp.solvers.base import OnStep, Solver
 from treg_exp.tasks.base import Task, group_of
 from treg_exp.tasks.problems import InverseProblem
+from treg_exp.variant_names import variant_labels
 from treg_exp.variants import build_variants, check_texts
 
 if TYPE_CHECKING:
@@ -184,7 +185,8 @@ class Experiment:
         """What the numbers of the run mean."""
         info = self.prior.info
         noun = medium(info.medium, info.sample_rate).noun
-        return Columns({**columns_of(self.metrics), **cost_columns(noun)}, info.medium, info.sample_rate)
+        known, labels = {**columns_of(self.metrics), **cost_columns(noun)}, variant_labels(self.variants)
+        return Columns(known, info.medium, info.sample_rate, labels)
 
     @cached_property
     def title(self) -> str:

@@ -36,6 +36,7 @@ GAP, GROUP_GAP, ROW_GAP, TEXT_GAP, MARGIN = 12, 32, 18, 7, 28
 TITLE, HEADING, PROMPT, NUMBER = 26, 18, 15, 14  # letter sizes in pixels
 INK, FAINT, EMPTY, FRAME = "#1a1a1a", "#6b6b6b", "#f3f3f3", "#d9d9d9"
 RIGHT, WRONG = "#1b7f3b", "#c0392b"  # the verdict: the text that was given, or another
+HEADING_LINES = 3  # of the label of a column
 TASK_HEIGHT = 34  # pixels of the line with the name of a task
 MARK = 14  # pixels that the sign of a verdict takes
 INPUTS = {TARGET: "target", MEASUREMENT: "measurement", PSEUDO_INVERSE: "pseudo-inverse", PREVIEW: "preview"}
@@ -111,7 +112,7 @@ def write_grid(
         line = input_panels(layout, sample, inputs)
         line += [restored(layout, sample, v, found, columns) for v in variants]
         panels.append(line)
-    headings = [INPUTS[name] for name in inputs] + [variant_label(variant) for variant in variants]
+    headings = [INPUTS[name] for name in inputs] + [variant_label(variant, columns) for variant in variants]
     return write_bytes(out, png(compose(panels, headings, len(inputs), title, tasks), optimize=True))
 
 
@@ -178,12 +179,15 @@ def compose(
     tasks = tasks or [""] * len(panels)
     new = [task if task != before else "" for before, task in zip(["", *tasks[:-1]], tasks, strict=True)]
     top = MARGIN + (TITLE * 2 if title else 0)
-    first = top + HEADING * 2 - 6
+    wrapped = [wrap(heading, HEADING, CELL + GAP // 2, HEADING_LINES) for heading in headings]
+    first = top + HEADING * 2 - 6 + (max(map(len, wrapped)) - 1) * line_height(HEADING)
     total = first + sum(heights) + ROW_GAP * (len(panels) - 1) + MARGIN + sum(map(bool, new)) * TASK_HEIGHT
     canvas = Image.new("RGB", (lefts[-1] + CELL + MARGIN, total), "white")
     draw(canvas, (MARGIN, MARGIN), shorten(title, TITLE, canvas.width - 2 * MARGIN), TITLE, INK)
-    for left, heading in zip(lefts, headings, strict=True):
-        draw(canvas, (left + (CELL - width(heading, HEADING)) / 2, top), heading, HEADING, INK)
+    for left, heading in zip(lefts, wrapped, strict=True):
+        for i, text in enumerate(heading):
+            place = (left + (CELL - width(text, HEADING)) / 2, top + i * line_height(HEADING))
+            draw(canvas, place, text, HEADING, INK)
     y = first
     for row, count, height, task in zip(panels, lines, heights, new, strict=True):
         if task:
