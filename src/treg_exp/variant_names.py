@@ -55,7 +55,7 @@ def true_names(variants: Mapping[str, Variant]) -> dict[str, str]:
 
 
 def variant_labels(variants: Mapping[str, Variant]) -> dict[str, str]:
-    """What reports call the variants: an ablation's, whose names say nothing of the text, with the settings that differ.
+    """What reports call the variants: those whose names say nothing of the text with the settings that differ.
 
     They are compared with the variants that have the same texts.
     """
