@@ -22,7 +22,7 @@ LAYERS = (
     ("reports",),
     ("configuration",),
     ("api", "engine", "training", "recipes"),
-    ("variant_names",),
+    ("loggers", "variant_names"),
     ("variants",),
     ("experiment",),
     ("restoring",),

@@ -35,6 +35,7 @@ from treg_exp.engine.mirror import RunMirror
 from treg_exp.engine.run_folder import RunFolder
 from treg_exp.engine.work import Variant, WorkItem, batches, pending, plan, spread
 from treg_exp.errors import ConfigError
+from treg_exp.loggers import build_loggers
 from treg_exp.metrics.base import Metric, check_metrics, columns_of
 from treg_exp.metrics.column import Columns
 from treg_exp.priors.info import PriorInfo
@@ -118,6 +119,7 @@ class Experiment:
             with errors_at("", renamed=places[name]):
                 variant.policy.check(info, texts)
         parent, group = _parent(run.run_dir)
+        folder = RunFolder(Path(run.run_dir) if run.run_dir and group is None else parent / config_hash(cfg))
         metrics: dict[str, Metric] = {n: build(node, f"metrics.{n}", Metric) for n, node in cfg.metrics.items()}
         return cls(
             config=_plain(cfg),
@@ -130,10 +132,10 @@ class Experiment:
             variants=variants,
             source=source,
             metrics=metrics,
-            loggers=[build(node, f"logger.{name}", RunMirror) for name, node in cfg.logger.items()],
+            loggers=build_loggers(cfg.logger, folder.path),
             items=items,
             prior=prior,
-            folder=RunFolder(Path(run.run_dir) if run.run_dir and group is None else parent / config_hash(cfg)),
+            folder=folder,
             group=group,
         ).checked()
 

@@ -28,7 +28,14 @@ def batch(mirror: WandbMirror, folder: Path, psnr: list[float], rank: int = 0) -
 
 
 def offline(folder: Path) -> list[dict]:
-    return [wandb_file.read(run) for run in sorted((folder / "wandb").glob("offline-run-*"))]
+    """All runs of W&B in a run folder; its service writes their ends a moment after the run is finished."""
+    folders = sorted((folder / "wandb").glob("offline-run-*"))
+    for _ in range(200):
+        found = [wandb_file.read(run) for run in folders]
+        if all(run["exit_code"] is not None for run in found):
+            return found
+        time.sleep(0.05)
+    raise AssertionError("W&B wrote no end")
 
 
 def test_a_continued_run_is_one_run_of_wandb_and_its_summary_is_of_all_rows(tmp_path: Path) -> None:

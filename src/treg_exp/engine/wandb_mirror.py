@@ -7,36 +7,19 @@ import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import wraps
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from lightning.pytorch.callbacks import Callback
 
 from treg_exp.engine.means import Means
+from treg_exp.engine.mirror import never_fatal
 from treg_exp.errors import FieldError
 from treg_exp.files import write_text
 from treg_exp.run_layout import Key, RunLayout, key_of, read_rows
 
 log = logging.getLogger(__name__)
-F = TypeVar("F", bound=Callable[..., None])
 RUN_ID = "WANDB_RUN_ID"
-
-
-def never_fatal(method: F) -> F:
-    """A W&B failure is logged once and switches the mirror off; the run goes on."""
-
-    @wraps(method)
-    def guarded(self: WandbMirror, *args: Any, **kwargs: Any) -> None:
-        if self.broken:
-            return
-        try:
-            method(self, *args, **kwargs)
-        except Exception as error:
-            self.broken = True
-            log.warning("W&B failed and is off for the rest of this run (results are not affected): %s", error)
-
-    return guarded  # type: ignore[return-value]
 
 
 @contextmanager
@@ -98,7 +81,7 @@ class WandbMirror(Callback):
             raise FieldError("mode", mode, "allowed are offline, online")
         self.mode, self.project, self.entity, self.group = mode, project, entity, group
         self.job_type, self.name, self.tags, self.thumbnails = job_type, name, list(tags), thumbnails
-        self.broken = False
+        self.broken, self.service = False, "W&B"
         self.run: Any = None
         self.layout = RunLayout(Path())
         self.means = Means()
