@@ -36,7 +36,7 @@ from treg_exp.engine.run_folder import RunFolder
 from treg_exp.engine.work import Variant, WorkItem, batches, pending, plan, spread
 from treg_exp.errors import ConfigError
 from treg_exp.loggers import build_loggers
-from treg_exp.metrics.base import Metric, check_metrics, columns_of
+from treg_exp.metrics.base import Metric, cautions, check_metrics, columns_of
 from treg_exp.metrics.column import Columns
 from treg_exp.priors.info import PriorInfo
 from treg_exp.priors.prior import PriorSpec
@@ -176,11 +176,12 @@ class Experiment:
 
     @property
     def notes(self) -> list[str]:
-        """What a user should know before the run, and what stops nothing: see `assumption` and `cut_notes`."""
+        """What a user should know before the run, and what stops nothing: see `assumption`, `cautions`, `cut_notes`."""
         null_texts = (variant.policy.null_text.text for variant in self.variants.values())
         texts = (text for item in self.items for text in item.texts.values())
         cut = cut_notes(self.prior.info.text_windows, [*null_texts, *texts])
-        return [*([self.assumption] if self.assumption else []), *cut]
+        judged = cautions(self.metrics, self.prior.name)
+        return [*([self.assumption] if self.assumption else []), *judged, *cut]
 
     @cached_property
     def columns(self) -> Columns:
