@@ -44,7 +44,5 @@ def test_the_judge_of_another_prior_is_a_note(overrides: list[str], names: str) 
     own = f"{ROOT}/src/treg_exp/assets/judge"
     plus = [o.replace("metrics.judge_alignment.folder", "+metrics.judge_alignment.folder") for o in overrides]
     made = experiment("data.limit=1", *(o.replace("OWN", own) for o in plus))
-    told = (
-        f"{names}: the judge that ships has seen emoji only, so its numbers mean nothing for what prior tiny_model "
-    )
+    told = f"{names}: the judge that ships has seen emoji only, so its numbers mean nothing for what prior tiny_model "
     assert [note[: len(told)] for note in made.notes] == ([told] if names else [])

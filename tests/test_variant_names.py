@@ -41,13 +41,13 @@ def names(*overrides: str) -> list[str]:
         (["prompt=counterfactual"], "counterfactual", "counterfactual text"),
         (["prompt.role=counterfactual_name"], "counterfactual", "counterfactual text"),
         (FIXED, "fixed_text", "fixed text"),
+        ([*FIXED, "variants=null"], "fixed_text", "fixed text"),
         (["prompt=random_caption"], "random_caption", "random caption"),
         (["prompt=style_word"], "style_word", "style word"),
     ],
 )
-@pytest.mark.parametrize("named", [[], ["variants=null"]], ids=["own", "unnamed"])
-def test_one_variant_is_called_after_its_text(overrides: list[str], name: str, label: str, named: list[str]) -> None:
-    made = experiment("experiment=single", *overrides, *named, "data.limit=1")
+def test_one_variant_is_called_after_its_text(overrides: list[str], name: str, label: str) -> None:
+    made = experiment("experiment=single", *overrides, "data.limit=1")
     assert list(made.variants) == [made.items[0].variant] == [made.variants[name].name] == [name]
     assert variant_label(name, made.columns) == label
 
@@ -87,11 +87,21 @@ def test_variants_of_an_ablation_are_labelled_by_what_differs() -> None:
     )  # fmt: skip
     assert made.columns.variants == {
         "own": "own text",
-        "weak": "weak, guidance.scale=1, null_text.text=''",
+        "weak": "weak, guidance.scale=1",
         "strong": "strong, guidance.scale=5, null_text.text=out of focus, depth o...",
         "no_text": "no text",
         "counterfactual": "counterfactual text",
     }
+
+
+def test_the_first_of_an_ablation_is_compared_with_the_others() -> None:
+    made = experiment(
+        "experiment=single", "~variants.own", "+variants.a.guidance.scale=1.5", "+variants.b.guidance.scale=3",
+        "+variants.c.guidance.scale=1.5", "+variants.c.null_text.text=blurry", "data.limit=1",
+    )  # fmt: skip
+    assert list(made.columns.variants.values()) == [
+        "a, guidance.scale=1.5, null_text.text=''", "b, guidance.scale=3", "c, null_text.text=blurry",
+    ]  # fmt: skip
 
 
 def test_labels_stay_with_the_run(tmp_path: Path) -> None:

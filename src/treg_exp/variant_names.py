@@ -57,13 +57,14 @@ def true_names(variants: Mapping[str, Variant]) -> dict[str, str]:
 def variant_labels(variants: Mapping[str, Variant]) -> dict[str, str]:
     """What reports call the variants: those whose names say nothing of the text with the settings that differ.
 
-    They are compared with the variants that have the same texts.
+    They are compared with the first variant that has the same texts, and that one with the others.
     """
     settings = {name: _settings(variant) for name, variant in variants.items()}
     labels = {}
     for name, variant in variants.items():
-        alike = [settings[other] for other in variants if _same_texts(variants[other], variant)]
-        varied = [key for key in settings[name] if any(of.get(key) != settings[name][key] for of in alike)]
+        alike = [other for other in variants if _same_texts(variants[other], variant)]
+        compared = [settings[other] for other in (alike if name == alike[0] else alike[:1])]
+        varied = [key for key in settings[name] if any(of.get(key) != settings[name][key] for of in compared)]
         told = [f"{key}={_shown(settings[name][key])}" for key in varied[:SHOWN_SETTINGS]]
         labels[name] = ", ".join([variant_label(name), *([] if name in VARIANT_LABELS else told)])
     return labels
