@@ -170,8 +170,8 @@ def test_real_measurements_have_no_target(tmp_path: Path, capsys: pytest.Capture
     assert (
         "note: bicubic downsampling mirrors the image at its edges; Pillow and torch do not." in capsys.readouterr().out
     )
-    assert set(rows) == {("one", "own"), ("one", "no_text")}
-    row = rows["one", "own"]
+    assert set(rows) == {("one", "fixed_text"), ("one", "no_text")}
+    row = rows["one", "fixed_text"]
     assert row["psnr"] is None
     assert row["ssim"] is None
     assert 0 < row["residual"] < 60
