@@ -6,6 +6,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from treg_exp.data.base import left_out
 from treg_exp.engine.processes import Place, check_launch, launched
 from treg_exp.errors import ConfigError, RunFailedError
 from treg_exp.experiment import Experiment
@@ -136,9 +137,9 @@ def dry_run(experiment: Experiment) -> None:
 
 
 def _tell_assumption(experiment: Experiment) -> None:
-    """What users of real measurements easily have otherwise; nothing else can find it."""
-    if experiment.assumption:
-        print(f"note: {experiment.assumption}", flush=True)
+    """What users of real measurements easily have otherwise, and what of their folder is not read."""
+    for note in filter(None, (experiment.assumption, left_out(experiment.source))):
+        print(f"note: {note}", flush=True)
 
 
 def _announce(experiment: Experiment) -> None:
