@@ -1,4 +1,4 @@
-"""Waveforms and spectrograms as pictures, of fixed scales, so that those of a run can be compared; other numbers too."""
+"""Waveforms and spectrograms as pictures, of fixed scales, so that those of a run can be compared; other numbers."""
 
 from __future__ import annotations
 
