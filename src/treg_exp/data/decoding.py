@@ -11,7 +11,7 @@ import re
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,7 @@ def opened(path: Path) -> Iterator[ImageFile.ImageFile]:
     try:
         with warnings.catch_warnings(), path.open("rb") as file:
             warnings.simplefilter("ignore")  # of Pillow, about metadata
-            with Image.open(picture_alone(file), formats=FORMATS) as image:
+            with closing(picture_alone(file)) as content, Image.open(content, formats=FORMATS) as image:
                 _refuse(image)
                 _repair_planes(image)
                 yield image

@@ -7,9 +7,10 @@ before it sees them. Its readers of JPEG, WebP, BMP and GIF do not look at their
 from __future__ import annotations
 
 import io
+import mmap
 import re
 import struct
-from typing import BinaryIO
+from typing import IO, BinaryIO, cast
 
 PNG = b"\x89PNG\r\n\x1a\n"
 #: Chunks that make a PNG's picture: size, palette, transparency, pixels, orientation.
@@ -23,13 +24,18 @@ TAGS |= set(range(512, 522)) | {529, 530, 531, 532}
 ORIENTATION = 274
 
 
-def picture_alone(file: BinaryIO) -> BinaryIO:
-    """The file, or its content without metadata; of a TIFF with several pages the first."""
+def picture_alone(file: BinaryIO) -> IO[bytes]:
+    """The file, or its content without metadata; of a TIFF with several pages the first.
+
+    A PNG is read whole, of a TIFF only what is asked for.
+    """
     head = file.read(8)
     if head == PNG:
         return io.BytesIO(_png(file))
     if head[:4] in TIFF:
-        return io.BytesIO(_tiff(head + file.read(), TIFF[head[:4]]))
+        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)  # changes are not written to the file
+        _shorten_directory(content, TIFF[head[:4]])
+        return cast(IO[bytes], content)
     file.seek(0)
     return file
 
@@ -44,16 +50,16 @@ def _png(file: BinaryIO) -> bytes:
     return b"".join(kept)
 
 
-def _tiff(content: bytes, order: str) -> bytes:
-    """Writes the shorter directory over the one that is there."""
+def _shorten_directory(content: mmap.mmap, order: str) -> None:
+    """Write the tags that are needed over those that are there."""
     start = struct.unpack_from(f"{order}I", content, 4)[0] if len(content) >= 8 else 0
     if not 0 < start <= len(content) - 2:
-        return content
+        return
     end = start + 2 + 12 * struct.unpack_from(f"{order}H", content, start)[0]
     entries = [content[at : at + 12] for at in range(start + 2, min(end, len(content) - 11), 12)]
     kept = [entry for entry in entries if _needed(entry, order)]
-    new = struct.pack(f"{order}H", len(kept)) + b"".join(kept)
-    return content[:start] + new + bytes(4) + content[start + len(new) + 4 :]  # 0: no further page
+    new = struct.pack(f"{order}H", len(kept)) + b"".join(kept) + bytes(4)  # 0: no further page
+    content[start : start + len(new)] = new[: len(content) - start]
 
 
 def _needed(entry: bytes, order: str) -> bool:
