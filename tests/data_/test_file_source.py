@@ -108,7 +108,7 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
         (tmp_path / name).symlink_to(tmp_path / "b.png")
     data = MeasurementFolder(tmp_path)
     assert data.ids == ["a"]
-    assert data.left_out == f"3 files in {tmp_path} are left out: 1 .png, 1 .npy, 1 .wav"
+    assert data.left_out == f"3 files of {tmp_path} left out: 1 .png, 1 .npy, 1 .wav"
 
 
 def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
     assert (data.ids, data.left_out) == (["a", "c", "sub__b"], "")
     for name in ("1.HEIC", "2.heic", "sub/notes.txt", "README", ".DS_Store"):
         (tmp_path / name).write_text("")
-    message = f"4 files in {tmp_path} are left out: 2 .heic (convert to PNG or JPEG), 1 without ending, 1 .txt"
+    message = f"4 files of {tmp_path} left out: 2 .heic (convert to PNG or JPEG), 1 without ending, 1 .txt"
     assert data.left_out == left_out(data) == left_out(subset(data, limit=1)) == message
     table = tmp_path / "metadata.jsonl"
     rows = [{"file_name": name, "text": name} for name in ("a.png", "sub/b.jfif", "c.gif")]
