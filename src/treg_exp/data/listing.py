@@ -39,7 +39,7 @@ def list_files(folder: str | Path, extensions: Sequence[str]) -> dict[str, Path]
     taken, others = survey(root, extensions)
     if not taken:
         kinds = ", ".join(extension.removeprefix(".") for extension in extensions)
-        held = f"; it holds {listed}" if (listed := kinds_of(others)) else ""
+        held = f"; it holds {listed}" if (listed := kinds_of(root, others)) else ""
         raise FieldError("path", folder, f"holds no file with one of the extensions {kinds}{held}")
     return {sample_id: root / path for sample_id, path in unique_ids(taken).items()}
 
@@ -61,11 +61,16 @@ def survey(root: Path, extensions: Sequence[str]) -> tuple[list[Path], list[Path
     return taken, others
 
 
-def kinds_of(files: Sequence[Path]) -> str:
-    """How many files there are of each ending, the most frequent first."""
-    counts = Counter(path.suffix.lower() or "without ending" for path in files)
-    named = [f"{n} {kind}" + " (convert to PNG or JPEG)" * (kind in CONVERTED) for kind, n in counts.most_common()]
-    return first_few(named)
+def kinds_of(root: Path, files: Sequence[Path]) -> str:
+    """How many of these relative paths have each ending, the most frequent first."""
+
+    def kind(path: Path) -> str:
+        if not (root / path).is_file():
+            return "not regular"  # a pipe, a linked folder
+        return path.suffix.lower() or "without ending"
+
+    counts = Counter(map(kind, files)).most_common()
+    return first_few([f"{n} {name}" + " (convert to PNG or JPEG)" * (name in CONVERTED) for name, n in counts])
 
 
 def unique_ids(relative: Sequence[Path]) -> dict[str, Path]:
