@@ -111,6 +111,21 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     assert data.left_out == f"3 files of {tmp_path} left out: 3 not regular"
 
 
+def test_a_folder_that_may_not_be_read_is_no_smaller_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture(tmp_path / "a.png")
+    picture(tmp_path / "sub" / "b.png")
+    scandir = os.scandir
+
+    def guarded(path: str) -> object:
+        if str(path).endswith("sub"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", guarded)
+    with pytest.raises(FileError, match=r"cannot look into .*sub: Permission denied"):
+        ImageFolder(tmp_path, 8)
+
+
 def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
     for name in ("a.png", "sub/b.jfif", "c.gif", ".hidden/d.png"):
         picture(tmp_path / name.replace("jfif", "jpg")).rename(tmp_path / name)

@@ -84,7 +84,8 @@ class FileSource(ABC):
             return ""
         table = next((self._root / path for path in others if path.name in METADATA), None)
         hint = f"; the texts in {table} are read with data.manifest={table}" if table and not self._manifest else ""
-        return f"{len(others)} file{'s' * (len(others) > 1)} of {self._root} left out: {kinds_of(self._root, others)}{hint}"
+        count = f"{len(others)} file{'s' * (len(others) > 1)} of {self._root} left out"
+        return f"{count}: {kinds_of(self._root, others)}{hint}"
 
     @property
     def ids(self) -> Sequence[str]:

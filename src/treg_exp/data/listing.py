@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -51,14 +52,19 @@ def survey(root: Path, extensions: Sequence[str]) -> tuple[list[Path], list[Path
     """
     taken: list[Path] = []
     others: list[Path] = []
-    for path in sorted(root.rglob("*")):
-        relative = path.relative_to(root)
-        if any(part.startswith(".") for part in relative.parts) or (path.is_dir() and not path.is_symlink()):
-            continue
-        # A link to a missing file counts: it is reported as unusable, while leaving it out would go unnoticed.
-        usable = path.suffix.lower() in extensions and (path.is_file() or not path.exists())
-        (taken if usable else others).append(relative)
-    return taken, others
+    for folder, folders, files in os.walk(root, onerror=_unreadable):
+        links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in (name for name in files + links if not name.startswith(".")):
+            path = os.path.join(folder, name)
+            # A link to a missing file counts: it is reported as unusable, while leaving it out would go unnoticed.
+            usable = name.lower().endswith(tuple(extensions)) and (os.path.isfile(path) or not os.path.exists(path))
+            (taken if usable else others).append(Path(path).relative_to(root))
+    return sorted(taken), sorted(others)
+
+
+def _unreadable(error: OSError) -> None:
+    raise FileError(f"cannot look into {error.filename}: {error.strerror}")
 
 
 def kinds_of(root: Path, files: Sequence[Path]) -> str:
