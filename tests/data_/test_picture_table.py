@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from PIL import __version__ as PILLOW
 
 from tests.data_.picture_files import Samples, bmp, png, tiff
 from tests.data_.test_pictures import ROTATED
@@ -25,6 +26,7 @@ from treg_exp.errors import FileError
 BEHIND = np.array([10, 200, 90])
 PALETTE = np.random.default_rng(1).integers(0, 256, (256, 3))
 SIZE = (5, 7)
+NEWER = {"tiff grey and something": 13, "tiff grey times alpha": 13, "tiff rgb and something 16": 12}  # refused before
 LITTLE_ONLY = ((0, 16), (1, 12))  # (photometric, depth) of TIFFs that Pillow does not know with the other byte order
 
 
@@ -187,6 +189,8 @@ KINDS = [*pngs(), *tiffs(), *others()]
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name.replace(" ", "-"))
 def test_table(tmp_path: Path, kind: Kind) -> None:
+    if any(kind.name.startswith(name) and int(PILLOW.split(".")[0]) < first for name, first in NEWER.items()):
+        pytest.skip("this Pillow does not know the kind")
     alpha = kind.alpha[..., None]
     expected = np.rint(kind.colour) * alpha + BEHIND * (1 - alpha)
     see_through = bool((kind.alpha < 1).any())
