@@ -29,7 +29,7 @@ from treg_exp.configuration.settings import (
     without_steps,
 )
 from treg_exp.configuration.targets import target_class
-from treg_exp.data.base import Source, subset
+from treg_exp.data.base import Source, left_out, subset
 from treg_exp.engine.costs import COSTS, cost_columns
 from treg_exp.engine.mirror import RunMirror
 from treg_exp.engine.run_folder import RunFolder
@@ -176,12 +176,12 @@ class Experiment:
 
     @property
     def notes(self) -> list[str]:
-        """What a user should know before the run, and what stops nothing: see `assumption`, `cautions`, `cut_notes`."""
+        """What a user should know before the run, and what stops nothing: see `assumption`, `left_out`, `cautions`, `cut_notes`."""
         null_texts = (variant.policy.null_text.text for variant in self.variants.values())
         texts = (text for item in self.items for text in item.texts.values())
         cut = cut_notes(self.prior.info.text_windows, [*null_texts, *texts])
-        judged = cautions(self.metrics, self.prior.name)
-        return [*([self.assumption] if self.assumption else []), *judged, *cut]
+        about_data = filter(None, (self.assumption, left_out(self.source)))
+        return [*about_data, *cautions(self.metrics, self.prior.name), *cut]
 
     @cached_property
     def columns(self) -> Columns:
