@@ -176,7 +176,7 @@ class Experiment:
 
     @property
     def notes(self) -> list[str]:
-        """What a user should know before the run, and what stops nothing: see `assumption`, `left_out`, `cautions`, `cut_notes`."""
+        """What a user should know before the run, and what stops nothing (see what it calls)."""
         null_texts = (variant.policy.null_text.text for variant in self.variants.values())
         texts = (text for item in self.items for text in item.texts.values())
         cut = cut_notes(self.prior.info.text_windows, [*null_texts, *texts])
