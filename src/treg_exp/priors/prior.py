@@ -65,6 +65,10 @@ class ImageText(Protocol):
         """(B, F), L2-normalised."""
         ...
 
+
+class TokenImageText(ImageText, Protocol):
+    """One that can also place the tokens of the prior's text encoder among its features."""
+
     def project(self, tokens: Tensor) -> Tensor:
         """(..., D) last hidden states of the text tower -> (..., F), where image features are; differentiable."""
         ...
@@ -86,7 +90,7 @@ class Prior:
     codec: Codec
     denoiser: Denoiser
     text: TextEncoder | None = None
-    image_text: ImageText | None = None
+    image_text: TokenImageText | None = None
 
     def encode(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
         """See ``Codec``."""
