@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from treg_exp.priors.diffusers_folder import DiffusersFolder
-from treg_exp.priors.prior import Prior, TokenImageText
+from treg_exp.priors.prior import PairedTowers, Prior
 
 
 class LinearFeatures:
@@ -33,7 +33,7 @@ class LinearFeatures:
         return F.normalize(torch.stack(rows), dim=-1)
 
 
-def with_image_text(prior: Prior, image_text: TokenImageText) -> Prior:
+def with_image_text(prior: Prior, image_text: PairedTowers) -> Prior:
     """The prior with another image-text encoder, and an info that says so."""
     info = replace(prior.info, feature_width=image_text.width)
     return replace(prior, info=info, image_text=image_text)

@@ -66,7 +66,7 @@ class ImageText(Protocol):
         ...
 
 
-class TokenImageText(ImageText, Protocol):
+class PairedTowers(ImageText, Protocol):
     """One that can also place the tokens of the prior's text encoder among its features."""
 
     def project(self, tokens: Tensor) -> Tensor:
@@ -90,7 +90,7 @@ class Prior:
     codec: Codec
     denoiser: Denoiser
     text: TextEncoder | None = None
-    image_text: TokenImageText | None = None
+    image_text: PairedTowers | None = None
 
     def encode(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
         """See ``Codec``."""

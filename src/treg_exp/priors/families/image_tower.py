@@ -11,7 +11,7 @@ import torch
 from treg_exp.priors.families.base import Options
 from treg_exp.priors.folder_files import architecture_of, load_network, read_config
 from treg_exp.priors.image_text.folder_clip import FolderClip, feature_width, tower_fields
-from treg_exp.priors.prior import TokenImageText
+from treg_exp.priors.prior import PairedTowers
 
 
 def open_clip_width(options: Options) -> int | None:
@@ -19,7 +19,7 @@ def open_clip_width(options: Options) -> int | None:
     return None if options.open_clip is None else options.open_clip.width()
 
 
-def load_open_clip(options: Options, device: torch.device) -> TokenImageText | None:
+def load_open_clip(options: Options, device: torch.device) -> PairedTowers | None:
     """The open_clip model that is asked for, or nothing."""
     return None if options.open_clip is None else options.open_clip.load(device)
 
@@ -36,7 +36,7 @@ def feature_width_of(folder: Path, options: Options) -> int | None:
 
 def load_image_text(
     folder: Path, options: Options, text_encoder: Any, tokenizer: Any, device: torch.device
-) -> TokenImageText | None:
+) -> PairedTowers | None:
     """The open_clip model that is asked for, or the folder's image tower beside the given text tower, or nothing."""
     if options.open_clip is not None:
         return load_open_clip(options, device)

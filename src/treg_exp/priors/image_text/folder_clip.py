@@ -91,5 +91,5 @@ class FolderClip:
         return F.normalize(self.text_encoder(ids).pooler_output.float(), dim=-1)
 
     def project(self, tokens: Tensor) -> Tensor:
-        """See ``TokenImageText``: the identity here."""
+        """See ``PairedTowers``: the identity here."""
         return tokens

@@ -131,7 +131,7 @@ class OpenClip:
         return F.normalize(features.float(), dim=-1)
 
     def project(self, tokens: Tensor) -> Tensor:
-        """See ``TokenImageText``. Towers without a projection of their own are compared as they are."""
+        """See ``PairedTowers``. Towers without a projection of their own are compared as they are."""
         tower = getattr(self.model, "text", self.model)  # custom towers are a module of their own
         projection = getattr(tower, "text_projection", None)
         if projection is None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from treg_exp.errors import FieldError
-from treg_exp.priors.prior import TokenImageText
+from treg_exp.priors.prior import PairedTowers
 from treg_exp.schedule.levels import Level, Number
 from treg_exp.text.null_text.negation import AdaptiveNegation
 from treg_exp.text.state import StepState
@@ -40,9 +40,7 @@ class BoundedNegation(AdaptiveNegation):
         if self.follows not in get_args(Follows):
             raise FieldError("follows", self.follows, f"allowed are {', '.join(get_args(Follows))}")
 
-    def moved(
-        self, encoder: TokenImageText, tokens: Tensor, feature: Tensor, first: Tensor, state: StepState
-    ) -> Tensor:
+    def moved(self, encoder: PairedTowers, tokens: Tensor, feature: Tensor, first: Tensor, state: StepState) -> Tensor:
         """See ``ImageSpaceNegation``."""
         move = self.weight(state.level) * (super().moved(encoder, tokens, feature, first, state) - tokens)
         return in_ball(tokens + move, first, self.radius)

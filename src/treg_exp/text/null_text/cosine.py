@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from treg_exp.errors import FieldError
-from treg_exp.priors.prior import TokenImageText
+from treg_exp.priors.prior import PairedTowers
 from treg_exp.text.null_text.bounded import in_ball
 from treg_exp.text.null_text.image_space import ImageSpaceNegation
 from treg_exp.text.state import StepState
@@ -39,9 +39,7 @@ class CosineNegation(ImageSpaceNegation):
         if not self.radius > 0:
             raise FieldError("radius", self.radius, "must be > 0")
 
-    def moved(
-        self, encoder: TokenImageText, tokens: Tensor, feature: Tensor, first: Tensor, state: StepState
-    ) -> Tensor:
+    def moved(self, encoder: PairedTowers, tokens: Tensor, feature: Tensor, first: Tensor, state: StepState) -> Tensor:
         """See :class:`ImageSpaceNegation`."""
         with torch.enable_grad():
             free = tokens.detach().requires_grad_()

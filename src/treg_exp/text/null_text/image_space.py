@@ -9,7 +9,7 @@ from torch import Tensor
 
 from treg_exp.errors import FieldError
 from treg_exp.priors.info import PriorInfo
-from treg_exp.priors.prior import Prior, TokenImageText
+from treg_exp.priors.prior import PairedTowers, Prior
 from treg_exp.text.condition import TextCondition
 from treg_exp.text.state import StepState
 
@@ -59,9 +59,7 @@ class ImageSpaceNegation(ABC):
         return text.with_null(text.null.with_tokens(tokens))
 
     @abstractmethod
-    def moved(
-        self, encoder: TokenImageText, tokens: Tensor, feature: Tensor, first: Tensor, state: StepState
-    ) -> Tensor:
+    def moved(self, encoder: PairedTowers, tokens: Tensor, feature: Tensor, first: Tensor, state: StepState) -> Tensor:
         """The tokens of the next step.
 
         Args:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from treg_exp.errors import FieldError
-from treg_exp.priors.prior import TokenImageText
+from treg_exp.priors.prior import PairedTowers
 from treg_exp.text.null_text.image_space import ImageSpaceNegation
 from treg_exp.text.state import StepState
 
@@ -46,9 +46,7 @@ class AdaptiveNegation(ImageSpaceNegation):
         if self.method not in get_args(Method):
             raise FieldError("method", self.method, f"allowed are {', '.join(get_args(Method))}")
 
-    def moved(
-        self, encoder: TokenImageText, tokens: Tensor, feature: Tensor, first: Tensor, state: StepState
-    ) -> Tensor:
+    def moved(self, encoder: PairedTowers, tokens: Tensor, feature: Tensor, first: Tensor, state: StepState) -> Tensor:
         """See :class:`ImageSpaceNegation`."""
         if self.method == "adam":
             return self._descend(tokens, feature)
