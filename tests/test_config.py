@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from pathlib import Path
 
 import pytest
@@ -82,7 +83,25 @@ WRONG = {
     "solver.prox=cg": r"^solver\.prox=cg: must be a mapping with _target_, as CG or Descent or Exact; .* solver/prox=",
     "task.noise=PoissonNoise": r"^task\.noise=PoissonNoise: must be a mapping with _target_",
     "solver.data_steps=3": r"^solver\.data_steps=3: must be a mapping with _target_, as DataSteps",
-    "task.noise=null": r"^task\.noise=null: must be a value$",
+    "task.noise=null": r"^task\.noise=null: must be a mapping with _target_, as NoiseModel; ",
+    "solver.prox=null": r"^solver\.prox=null: must be a mapping with _target_, as CG or Descent or Exact; ",
+    "prior.path=null": r"^prior\.path=null: must be text$",
+    "~solver": r"^solver: is missing, and a restoration needs it: solver=<option>, see --help$",
+    "~prompt": r"^prompt: is missing, ",
+    "+foo=1": r"^foo: nothing reads it$",
+    "+guidence.scale=1": r"^guidence: nothing reads it; did you mean guidance\?$",
+    "+steps=3": r"^steps: nothing reads it; did you mean solver\.steps\?$",
+    "+trainer.precision=16": r"^trainer\.precision: nothing reads it; it has accelerator, devices, num_nodes$",
+    "+trainer.device=2": r"^trainer\.device: nothing reads it; did you mean devices\?",
+    "+data.batchsize=2": r"^data\.batchsize: nothing reads it; did you mean batch_size\?$",
+    "+data.pathh=2": r"^data\.pathh: EmojiTest takes no such value; did you mean path\?$",
+    "+data.length=64": r"^data\.length=64: nothing reads it, the prior makes image; it has image_size$",
+    "recipe=emoji64/unet": r"^recipe: nothing reads it unless mode=fit$",
+    "draws=100000000": r"^draws=100000000: would be 20000000000 restorations, 1000000 at most are one run; ",
+    "data.image_size=65536": r"^data\.image_size=65536: a signal can have 67108864 numbers at most; ",
+    "data.image_size=64.5": r"^data\.image_size=64\.5: must be an integer or null; ",
+    "task.name='[/x]'": r"^task\.name: the name '\[/x\]' contains '\['; letters, digits, ",
+    "task.name=../x": r"^task\.name: the name '\.\./x' must not begin with ",
     "metrics.psnr=null": r"^metrics\.psnr=null: must be a mapping with _target_; to leave it out: '~metrics\.psnr'$",
     "+logger.x=null": r"^logger\.x=null: must be a mapping with _target_",
     "solver=prox/cg": r"^solver\._target_=treg_exp\.operators\.methods\.CG: makes no Solver",
@@ -182,6 +201,33 @@ def test_measurements_of_another_shape(tmp_path: Path) -> None:
                 TINY[0], TINY[2], "data=measurements", f"data.path={tmp_path}", "prompt=empty", "data.image_size=64"
             )
         )
+
+
+def test_a_key_that_only_interpolations_read() -> None:
+    made = experiment("+s=3", "+spare=1", "guidance.scale=${s}", "solver.steps=${spare}")
+    assert made.variants["own"].policy.guidance.scale == 3
+    assert "s" not in made.config
+    assert made.config["guidance"]["scale"] == 3
+    with pytest.raises(ConfigError, match=r"^scale: nothing reads it; did you mean guidance\.scale\?$"):
+        experiment("+scale=3", "guidance.scale=${guidance.scale_}")  # a name further down is another one
+
+
+def test_collections_may_be_left_out() -> None:
+    made = experiment("~metrics", "~logger", "~texts", "~variants", "~trainer")
+    assert (list(made.variants), made.loggers, made.trainer.devices) == (["own"], [], 1)
+
+
+@pytest.mark.parametrize(
+    "text", ["${x}", "a \\${b}", "\\\\${b} \\", "ends in \\", "$x `y` \"z\" 'q'", "${", "${oc.env:HOME}"]
+)
+def test_a_text_with_what_an_interpolation_looks_like(text: str, tmp_path: Path) -> None:
+    """It is the same text for every process, and in a run that is started from the folder of another."""
+    cfg = composed(*TINY, "prompt=fixed", "data.limit=1", "prompt.text=x")
+    cfg.prompt.text = re.sub(r"(\\*)\$\{", r"\1\1\\${", text)
+    made = Experiment.from_config(cfg)
+    assert made.items[0].texts["prompt"] == text
+    OmegaConf.save(OmegaConf.create(made.config), tmp_path / "config.yaml")
+    assert Experiment.from_config(OmegaConf.load(tmp_path / "config.yaml")).items[0].texts["prompt"] == text
 
 
 OPTIONS = sorted((ROOT / "conf").rglob("*/*.yaml"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -15,13 +16,15 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from treg_exp.configuration.building import build, takes
+from treg_exp.configuration.building import build, parameters
+from treg_exp.configuration.names import check_name, check_names, check_sample_ids
 from treg_exp.configuration.places import errors_at
 from treg_exp.configuration.settings import (
     DataSettings,
     RunSettings,
     TrainerSettings,
     check_complete,
+    check_count,
     config_hash,
     identity,
     resolved,
@@ -34,7 +37,7 @@ from treg_exp.engine.costs import COSTS, cost_columns
 from treg_exp.engine.mirror import RunMirror
 from treg_exp.engine.run_folder import RunFolder
 from treg_exp.engine.work import Variant, WorkItem, batches, pending, plan, spread
-from treg_exp.errors import ConfigError
+from treg_exp.errors import ConfigError, FieldError, nearest
 from treg_exp.metrics.base import Metric, check_metrics, columns_of
 from treg_exp.metrics.column import Columns
 from treg_exp.priors.info import PriorInfo
@@ -107,8 +110,13 @@ class Experiment:
         variants, places = build_variants(cfg)
         with errors_at("data", _plain(cfg.data)):
             source = subset(_source(cfg.data, info), data.limit, data.offset)
+        check_sample_ids(source.ids, "data")
+        check_count(len(source) * len(variants), run.draws)
         check_texts(source, variants, places)
         task: Task = build(cfg.task, "task", Task)
+        check_name(task.name, "task.name")
+        check_names(getattr(task, "tasks", ()), "task.tasks")
+        check_names(cfg.metrics, "metrics")
         with errors_at("task", _plain(cfg.task)):
             items = plan(source, list(variants.values()), run.draws, partial(group_of, task))
         for name, variant in variants.items():
@@ -122,7 +130,7 @@ class Experiment:
             identity=identity(cfg),
             settings=run,
             data=data,
-            trainer=settings(TrainerSettings, cfg.trainer, "trainer"),
+            trainer=settings(TrainerSettings, cfg.trainer, "trainer", partly=False),
             task=task,
             solver=build(cfg.solver, "solver", Solver),
             variants=variants,
@@ -144,7 +152,7 @@ class Experiment:
             medium(info.medium, info.sample_rate)
         with errors_at("metrics"):
             check_metrics(self.metrics, info.medium, COSTS)
-        size = {"signal_shape": f"data.{next((name for name in SIZES if name in self.config['data']), 'image_size')}"}
+        size = {"signal_shape": f"data.{SIZES[info.medium]}"}
         with errors_at("data", renamed=size):
             self.prior.info.latent_shape(self.signal_shape)
         for first in {item.task: item for item in reversed(self.items)}.values():
@@ -218,14 +226,26 @@ class Experiment:
         return [WorkBatch(batch, [self.source[item.index] for item in batch]) for batch in first.values()]
 
 
-SIZES = ("image_size", "length")  # what the data group calls the sides of a signal; null: the prior's
+SIZES = {"image": "image_size", "audio": "length"}  # medium -> side of a signal in the data group; null: the prior's
 TOLD = ("image_size", "signal_shape", "sample_rate")  # what a data set is told of the prior's signals, if it asks
+MOST_VALUES = 2**26  # of one signal: 256 MB in float32, an image of 4729 x 4729 or 23 minutes at 48 kHz
 
 
 def _signal_shape(node: Mapping[str, Any], info: PriorInfo) -> tuple[int, ...]:
     """Native shape of the signals: the prior's, with the size that the data asks for."""
-    native, wished = info.signal_shape, [node[name] for name in SIZES if node.get(name) is not None]
-    return (native[0], *[int(wished[0])] * (len(native) - 1)) if wished else native
+    name, native = SIZES.get(info.medium, "image_size"), info.signal_shape
+    for other in set(SIZES.values()) - {name}:
+        if node.get(other) is not None:
+            raise FieldError(other, node[other], f"nothing reads it, the prior makes {info.medium}; it has {name}")
+    wished = node.get(name)
+    if wished is None:
+        return native
+    if isinstance(wished, bool) or not isinstance(wished, int):
+        raise FieldError(name, wished, "must be an integer or null")
+    shape = (native[0], *[wished] * (len(native) - 1))
+    if math.prod(shape) > MOST_VALUES:
+        raise FieldError(name, wished, f"a signal can have {MOST_VALUES} numbers at most")
+    return shape
 
 
 def _source(node: DictConfig, info: PriorInfo) -> Source:
@@ -235,9 +255,15 @@ def _source(node: DictConfig, info: PriorInfo) -> Source:
         raise ConfigError(f"data={kind.__name__}: gives {made}, and the prior makes {info.medium}; choose other data")
     shape = _signal_shape(node, info)
     told = dict(zip(TOLD, (shape[-1], list(shape), info.sample_rate), strict=True))
-    own = {k: v for k, v in node.items() if k not in (*(field.name for field in fields(DataSettings)), *SIZES)}
-    own |= {k: v for k, v in told.items() if takes(node, "data", k)}
-    source: Source = build(OmegaConf.create(own), "data", Source)
+    values: dict[str, Any] = OmegaConf.to_container(node, resolve=True)  # type: ignore[assignment]
+    others = (*(field.name for field in fields(DataSettings)), *SIZES.values())
+    own = {key: value for key, value in values.items() if key not in others}
+    taken = parameters(node, "data")
+    for key in own:
+        if key not in taken and (hint := nearest(key, others)):
+            raise ConfigError(f"data.{key}: nothing reads it{hint}")
+    own |= {key: value for key, value in told.items() if key in taken}
+    source: Source = build(own, "data", Source)
     return source
 
 

@@ -6,19 +6,23 @@ import copy
 import hashlib
 import json
 import math
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from treg_exp.configuration.building import takes
+from treg_exp.configuration.building import parameters
+from treg_exp.configuration.keys import check_keys, with_collections
 from treg_exp.configuration.places import errors_at, one_line
 from treg_exp.configuration.targets import target_class
 from treg_exp.configuration.value_types import check_types
-from treg_exp.errors import ConfigError, FieldError
+from treg_exp.errors import ConfigError, FieldError, nearest
 
 T = TypeVar("T")
+MOST_RESTORATIONS = 1_000_000  # of one run: its plan is kept in memory, 0.5 KB each
 # What changes no restoration: not part of a run's identity, free to differ when a run is continued. A class names such
 # values of its own in `not_identity`.
 NOT_IDENTITY = ("run_dir", "dry_run", "trainer", "logger", "data.batch_size")
@@ -90,12 +94,41 @@ class TrainerSettings:
                 raise FieldError(name, getattr(self, name), "must be >= 1")
 
 
-def settings(kind: type[T], node: DictConfig, section: str = "") -> T:
-    """The values of ``node`` that belong to a schema dataclass, with types and ranges checked."""
-    values = {f.name: node[f.name] for f in fields(kind) if f.name in node}  # type: ignore[arg-type]
+def settings(kind: type[T], node: DictConfig, section: str = "", partly: bool = True) -> T:
+    """The values of ``node`` that belong to a schema dataclass, with types and ranges checked.
+
+    Args:
+        kind: the dataclass.
+        node: of the configuration.
+        section: its dotted name.
+        partly: whether ``node`` may have further values, which somebody else reads.
+
+    Raises:
+        ConfigError: a value of the wrong type or out of range, or one that nothing reads.
+    """
+    names = [field.name for field in fields(kind)]  # type: ignore[arg-type]
+    if not partly and (unread := [str(key) for key in node if key not in names]):
+        raise ConfigError(
+            f"{section}.{unread[0]}: nothing reads it{nearest(unread[0], names)}; it has {', '.join(names)}"
+        )
+    values = {name: node[name] for name in names if name in node}
     check_types(kind, values, section)
     with errors_at(section):
         return kind(**values)
+
+
+def check_count(per_draw: int, draws: int) -> None:
+    """Raise ConfigError for a run of more restorations than can be planned.
+
+    Args:
+        per_draw: samples times variants.
+        draws: of each.
+    """
+    if per_draw * draws > MOST_RESTORATIONS:
+        raise ConfigError(
+            f"draws={draws}: would be {per_draw * draws} restorations, {MOST_RESTORATIONS} at most are one run; "
+            "fewer draws, or parts by data.limit and data.offset, help"
+        )
 
 
 def check_finite(node: Any, name: str = "") -> None:
@@ -109,15 +142,23 @@ def check_finite(node: Any, name: str = "") -> None:
 
 def check_complete(cfg: DictConfig) -> None:
     """Raise ConfigError for values that the user has to give (``???``) and did not."""
-    if missing := sorted(OmegaConf.missing_keys(cfg)):
+    if missing := sorted(_missing(OmegaConf.to_container(cfg, resolve=False))):
         key = missing[0]
         raise ConfigError(f"{key} has no value: add {key}=... to the command")
+
+
+def _missing(node: Any, prefix: str = "") -> Iterator[str]:
+    """Dotted names of the values that are ``???``."""
+    for key, child in node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ():
+        if child == "???":
+            yield f"{prefix}{key}"
+        yield from _missing(child, f"{prefix}{key}.")
 
 
 def without_steps(solver: DictConfig) -> DictConfig:
     """``solver`` without ``steps``, which debug=default gives to every solver, where it takes none."""
     try:
-        keep = takes(solver, "solver", "steps")
+        keep = "steps" in parameters(solver, "solver")
     except ConfigError:
         return solver  # `build` says what is wrong with it
     return solver if keep else OmegaConf.masked_copy(solver, [str(k) for k in solver if k != "steps"])
@@ -166,10 +207,28 @@ def config_hash(cfg: DictConfig) -> str:
 
 
 def resolved(cfg: DictConfig) -> DictConfig:
-    """A copy without interpolations; errors in them and numbers that are none become ConfigErrors."""
+    """A copy without interpolations and with nothing that nothing reads.
+
+    Raises:
+        ConfigError: a key that nothing reads, a group that is missing, an interpolation that leads nowhere, a number
+            that is none.
+    """
+    helpers = check_keys(cfg)
     try:
-        values = OmegaConf.to_container(cfg, resolve=True)
+        values: Any = OmegaConf.to_container(cfg, resolve=True)
     except OmegaConfBaseException as error:
         raise ConfigError(one_line(error)) from None
+    values = {key: value for key, value in values.items() if key not in helpers}
     check_finite(values)
-    return OmegaConf.create(values)  # type: ignore[return-value]
+    if values.get("mode") != "fit":
+        values = with_collections(values)
+    return OmegaConf.create(_literal(values))  # type: ignore[no-any-return]
+
+
+def _literal(node: Any) -> Any:
+    """A copy in which ``${`` of a text is not read as an interpolation once more."""
+    if isinstance(node, dict):
+        return {name: _literal(child) for name, child in node.items()}
+    if isinstance(node, list):
+        return [_literal(child) for child in node]
+    return re.sub(r"(\\*)\$\{", r"\1\1\\${", node) if isinstance(node, str) else node

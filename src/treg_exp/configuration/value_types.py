@@ -46,16 +46,18 @@ def check_types(callee: Any, values: Mapping[str, Any], section: str) -> None:
         if kinds is None or isinstance(value, dict) or _fits(value, kinds):
             continue
         key = f"{section}.{name}" if section else name
-        if value is not None and (own := [kind for kind in kinds if kind.__module__.startswith("treg_exp.")]):
+        shown = (
+            {None: "null", True: "true", False: "false"}[value] if value is None or isinstance(value, bool) else value
+        )
+        if own := [kind for kind in kinds if kind.__module__.startswith("treg_exp.")]:
             raise ConfigError(
-                f"{key}={value}: must be a mapping with _target_, as "
+                f"{key}={shown}: must be a mapping with _target_, as "
                 f"{' or '.join(sorted(kind.__name__ for kind in own))}; where --help lists a group of that name, "
                 f"choose one of its options with / in place of the dot: {key.replace('.', '/')}=..."
             )
         if value is None or kinds <= set(_WORDS):  # a text may stand for an object, as the name of a dtype does
-            expected = " or ".join(_WORDS.get(kind, "a value") for kind in kinds)
-            given = "null" if value is None else value
-            raise ConfigError(f"{key}={given}: must be {expected}")
+            expected = " or ".join(sorted({_WORDS.get(kind, "a value") for kind in kinds}))
+            raise ConfigError(f"{key}={shown}: must be {expected}")
 
 
 def object_kinds(hint: Any, late: bool = False) -> tuple[type, ...]:
