@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from treg_exp.configuration.building import build
 from treg_exp.configuration.names import check_names
 from treg_exp.configuration.places import errors_at
+from treg_exp.configuration.quoting import shell
 from treg_exp.data.base import Source, text_tables
 from treg_exp.data.prompts import Prompt
 from treg_exp.engine.work import Variant
@@ -70,7 +71,7 @@ def _variant(name: str, node: DictConfig | None, cfg: DictConfig, places: Mappin
             return build(cfg[group], group, kind)
         if isinstance(own, str):
             key = f"variants.{name}.{group}"
-            raise ConfigError(f"{key}={own}: a variant gets an option of a group with '+{group}@{key}={own}'")
+            raise ConfigError(f"{key}={own}: a variant gets an option of a group with {shell(f'+{group}@{key}={own}')}")
         if isinstance(own, DictConfig) and "_target_" not in own:  # some values only: the others are the group's
             base, values = (OmegaConf.to_container(part, resolve=True) for part in (cfg[group], own))
             own = {**base, **values}  # type: ignore[dict-item]

@@ -7,10 +7,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from treg_exp.configuration.quoting import meant, quoted_override
 from treg_exp.errors import nearest
 
 # What Hydra reads as no text, and so as no option of a group.
 _NO_TEXT = re.compile(r"null|true|false|[-+]?[\d.]+(e[-+]?\d+)?", re.IGNORECASE)
+
+
+_KEY = re.compile(r"[+~]{0,2}[\w./@$:-]+")
 
 
 def explain(error: Exception, overrides: list[str]) -> str:
@@ -31,10 +35,10 @@ def explain(error: Exception, overrides: list[str]) -> str:
     if key := re.search(r"Could not override '([^']+)'", message):
         return _unknown_key(key.group(1), overrides)
     if type(error).__name__ == "OverrideParseException" or "Ambiguous value" in message:
-        override = next((o for o in overrides if o in message), getattr(error, "override", message))
-        if re.fullmatch(r"[^=]+=[\w./-]+(,[\w./-]+)+", override):
-            return f"{override}: several values need -m, which makes a run of each"
-        return _unreadable(override)
+        given = next((o for o in overrides if o in message), getattr(error, "override", message))
+        if re.fullmatch(r"[^=]+=[\w./-]+(,[\w./-]+)+", given):
+            return f"{given}: several values need -m, which makes a run of each"
+        return _unreadable(given)
     lines = [line.strip() for line in message.splitlines() if line.strip()]
     return " ".join(lines[:2]) if lines else type(error).__name__
 
@@ -48,12 +52,14 @@ def explain_plain(error: Exception, overrides: list[str]) -> str | None:
     return None
 
 
-def _unreadable(override: str) -> str:
+def _unreadable(given: str) -> str:
     """The message for a value that Hydra's grammar does not know, mostly a text."""
-    key, _, value = override.partition("=")
-    quoted = f'{key}="{value}"'
-    shell = f"'{quoted}'" if "'" not in quoted else '"' + quoted.replace('"', '\\"') + '"'
-    return f"{override}: cannot be read. A text with commas, brackets, = or ' needs two pairs of quotes: {shell}"
+    key, equals, value = given.partition("=")
+    shown = " ".join(given.split())
+    if not equals or not _KEY.fullmatch(key):
+        return f"{shown}: cannot be read; an override is key=value, +key=value to add one or ~key to leave one out"
+    hint = "; \\${ is the characters, ${key} another value" if "${" in value else ""
+    return f"{shown}: cannot be read. A text with such characters is written {quoted_override(key, meant(value))}{hint}"
 
 
 def _group(option: str, overrides: list[str]) -> str | None:

@@ -6,7 +6,6 @@ import copy
 import hashlib
 import json
 import math
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Any, TypeVar
@@ -17,6 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from treg_exp.configuration.building import parameters
 from treg_exp.configuration.keys import check_keys, with_collections
 from treg_exp.configuration.places import errors_at, one_line
+from treg_exp.configuration.quoting import literal, quoted_override
 from treg_exp.configuration.targets import target_class
 from treg_exp.configuration.value_types import check_types
 from treg_exp.errors import ConfigError, FieldError, nearest
@@ -217,12 +217,26 @@ def resolved(cfg: DictConfig) -> DictConfig:
     try:
         values: Any = OmegaConf.to_container(cfg, resolve=True)
     except OmegaConfBaseException as error:
-        raise ConfigError(one_line(error)) from None
+        raise ConfigError(_unresolved(error, cfg)) from None
     values = {key: value for key, value in values.items() if key not in helpers}
     check_finite(values)
     if values.get("mode") != "fit":
         values = with_collections(values)
     return OmegaConf.create(_literal(values))  # type: ignore[no-any-return]
+
+
+def _unresolved(error: OmegaConfBaseException, cfg: DictConfig) -> str:
+    """What is wrong with an interpolation, and how its characters are said to be a text."""
+    said, key = " ".join((error.msg or "").split("\n")[0].split()), str(error.full_key or "")
+    try:
+        node = OmegaConf.to_container(cfg, resolve=False)
+        for part in key.split("."):
+            node = node[int(part) if isinstance(node, list) else part]  # type: ignore[index]
+    except (KeyError, ValueError, TypeError, IndexError):
+        return one_line(error)
+    if not isinstance(node, str):
+        return f"{key}: {said}"
+    return f"{key}={node}: {said}; a text with these characters is written {quoted_override(key, node)}"
 
 
 def _literal(node: Any) -> Any:
@@ -231,4 +245,4 @@ def _literal(node: Any) -> Any:
         return {name: _literal(child) for name, child in node.items()}
     if isinstance(node, list):
         return [_literal(child) for child in node]
-    return re.sub(r"(\\*)\$\{", r"\1\1\\${", node) if isinstance(node, str) else node
+    return literal(node) if isinstance(node, str) else node

@@ -9,6 +9,7 @@ import typing
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Literal, get_args, get_origin
 
+from treg_exp.configuration.quoting import quoted_override
 from treg_exp.errors import ConfigError
 
 _WORDS: dict[type, str] = {
@@ -57,7 +58,8 @@ def check_types(callee: Any, values: Mapping[str, Any], section: str) -> None:
             )
         if value is None or kinds <= set(_WORDS):  # a text may stand for an object, as the name of a dtype does
             expected = " or ".join(sorted({_WORDS.get(kind, "a value") for kind in kinds}))
-            raise ConfigError(f"{key}={shown}: must be {expected}")
+            typed = f"; as a text: {quoted_override(key, str(shown))}" if str in kinds and value is not None else ""
+            raise ConfigError(f"{key}={shown}: must be {expected}{typed}")
 
 
 def object_kinds(hint: Any, late: bool = False) -> tuple[type, ...]:
