@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
+
+import yaml  # type: ignore[import-untyped]
 
 from treg_exp.configuration.quoting import meant, quoted_override
 from treg_exp.errors import nearest
@@ -39,6 +42,7 @@ def explain(error: Exception, overrides: list[str]) -> str:
         if re.fullmatch(r"[^=]+=[\w./-]+(,[\w./-]+)+", given):
             return f"{given}: several values need -m, which makes a run of each"
         return _unreadable(given)
+    message = message.partition("Config search path:")[0]
     lines = [line.strip() for line in message.splitlines() if line.strip()]
     return " ".join(lines[:2]) if lines else type(error).__name__
 
@@ -49,6 +53,21 @@ def explain_plain(error: Exception, overrides: list[str]) -> str | None:
         return "-m (--multirun), --cfg and --info exclude each other: `--cfg job` shows a single job"
     if str(error).startswith("Config group override must be a string"):
         return _no_option(overrides)
+    if isinstance(error, yaml.YAMLError | UnicodeDecodeError | RecursionError) and (file := _composed_file(error)):
+        mark = getattr(error, "problem_mark", None)
+        place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        said = getattr(error, "problem", None) or str(error).partition("\n")[0]
+        return f"{file}: no valid YAML: {place}{said}"
+    if isinstance(error, OSError) and error.filename and {"-m", "--multirun"} & set(overrides):
+        return f"{error.filename}: {str(error.strerror).lower()}; choose another run_dir"
+    return None
+
+
+def _composed_file(error: BaseException) -> str | None:
+    """The file that Hydra was reading when an error was raised, which many errors do not say."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if frame.f_code.co_name == "load_config" and "full_path" in frame.f_locals:
+            return str(frame.f_locals["full_path"])
     return None
 
 

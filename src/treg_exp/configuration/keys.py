@@ -15,6 +15,7 @@ COLLECTIONS = ("texts", "variants", "metrics", "logger", "trainer")  # may be em
 SETTINGS = ("seed", "draws", "run_dir", "dry_run", "mode")
 FIT = ("recipe", "run_dir", "dry_run", "mode")
 MODES = ("predict", "fit")
+GLOBAL = ("experiment", "debug")  # groups whose options set values of others
 RECIPE_PIECES = ("objective", "data", "budget", "optimizer", "schedule", "sharing", "checkpoint", "trainer", "seed")
 RECIPE_COLLECTIONS = ("callbacks", "loggers")
 RECIPE_SETTINGS = ("begin_from", "folder")
@@ -92,6 +93,8 @@ def _hint(key: str, mode: str, values: dict[str, Any], known: tuple[str, ...]) -
     """What was meant: a value further down of this name, or the key that is spelled most like it."""
     if key == "recipe":
         return " unless mode=fit"
+    if key in GLOBAL:
+        return f"; a file of the group {key} begins with the line '# @package _global_'"
     places = [place for place in _dotted(values, "") if not place.startswith(f"{key}.") and place != key]
     named = [place for place in places if place.rpartition(".")[2] == key]
     if named:
