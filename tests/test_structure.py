@@ -26,6 +26,7 @@ LAYERS = (
     ("experiment",),
     ("restoring",),
     ("app",),
+    ("program",),
     ("cli", "doctor", "bench", "worker"),
 )
 

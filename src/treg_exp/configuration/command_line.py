@@ -40,12 +40,14 @@ def exit_code_of(main: Callable[[], object]) -> int:
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
+    from treg_exp.configuration.group_options import install_nested_options
     from treg_exp.configuration.hydra_guard import install_guard
     from treg_exp.configuration.hydra_messages import explain, explain_plain
 
     def start() -> None:
         sys.argv[1:] = prepared_arguments(sys.argv[1:])
         install_guard(sys.argv[1:])
+        install_nested_options(sys.argv[1:])
         main()
 
     if threading.current_thread() is threading.main_thread():

@@ -10,6 +10,8 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 
+from treg_exp.configuration.folder import CONF, config_folder
+from treg_exp.configuration.group_options import is_own_group
 from treg_exp.configuration.quoting import meant, quoted_override
 from treg_exp.errors import nearest
 
@@ -103,9 +105,7 @@ def _options(group: str) -> list[str]:
     """Names of the options of a group; of folders of further ones only the name."""
     folder = _conf() / group
     files = sorted(folder.glob("*.yaml"))
-    parts = {d.name for d in folder.iterdir() if d.is_dir()}
-    # A folder that a `defaults` list names is a group of its own, as solver/prox is.
-    parts -= {name for name in parts if any(f"- {name}:" in file.read_text(encoding="utf-8") for file in files)}
+    parts = {d.name for d in folder.iterdir() if d.is_dir() and not is_own_group(group, d.name, [_conf()])}
     return [*(file.stem for file in files), *(f"{name}/..." for name in sorted(parts))]
 
 
@@ -127,7 +127,7 @@ def _unknown_key(key: str, overrides: list[str]) -> str:
     siblings = [k for k in keys if k.rpartition(".")[0] == key.rpartition(".")[0]]
     same_leaf = [k for k in keys if k.rsplit(".", 1)[-1] == leaf]
     hint = f"; did you mean {same_leaf[0]}?" if same_leaf else nearest(key, siblings) or nearest(key, keys)
-    return f"{key}: no such key{hint or '.'} `python run.py --cfg job` prints all keys."
+    return f"{key}: no such key{hint or '.'} `--cfg job` prints all keys."
 
 
 def _options_with(key: str) -> list[str]:
@@ -157,8 +157,9 @@ def known_keys(overrides: list[str]) -> list[str]:
 
 
 def _conf() -> Path:
-    """The folder of the configuration, beside the program that runs."""
-    return Path(sys.argv[0]).resolve().parent / "conf"
+    """The folder of the configuration: beside the program that runs, else the package's."""
+    beside = Path(sys.argv[0]).resolve().parent / CONF
+    return beside if (beside / "config.yaml").is_file() else config_folder()
 
 
 def _dotted(node: Any, prefix: str = "") -> list[str]:
