@@ -22,6 +22,7 @@ from treg_exp.configuration.value_types import check_types
 from treg_exp.errors import ConfigError, FieldError, nearest
 
 T = TypeVar("T")
+SMALLEST, LARGEST = 1e-18, 1e18  # of a number in a configuration: squares are still numbers of float32
 MOST_RESTORATIONS = 1_000_000  # of one run: its plan is kept in memory, 0.5 KB each
 # What changes no restoration: not part of a run's identity, free to differ when a run is continued. A class names such
 # values of its own in `not_identity`.
@@ -131,13 +132,18 @@ def check_count(per_draw: int, draws: int) -> None:
         )
 
 
-def check_finite(node: Any, name: str = "") -> None:
-    """Raise ConfigError for a number that is NaN or infinite: comparisons with limits would let NaN pass."""
+def check_numbers(node: Any, name: str = "") -> None:
+    """Raise ConfigError for a number that cannot be computed with.
+
+    That is NaN or infinite (comparisons with limits would let NaN pass), or one whose square is no number of float32.
+    """
     if isinstance(node, float) and not math.isfinite(node):
         raise ConfigError(f"{name}={node}: must be a finite number")
+    if isinstance(node, int | float) and node != 0 and not SMALLEST <= abs(node) <= LARGEST:
+        raise ConfigError(f"{name}={node}: must be 0 or between {SMALLEST:g} and {LARGEST:g} in magnitude")
     children = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
     for key, child in children:
-        check_finite(child, f"{name}.{key}" if name else str(key))
+        check_numbers(child, f"{name}.{key}" if name else str(key))
 
 
 def check_complete(cfg: DictConfig) -> None:
@@ -219,7 +225,7 @@ def resolved(cfg: DictConfig) -> DictConfig:
     except OmegaConfBaseException as error:
         raise ConfigError(_unresolved(error, cfg)) from None
     values = {key: value for key, value in values.items() if key not in helpers}
-    check_finite(values)
+    check_numbers(values)
     if values.get("mode") != "fit":
         values = with_collections(values)
     return OmegaConf.create(_literal(values))  # type: ignore[no-any-return]
