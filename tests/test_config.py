@@ -89,6 +89,13 @@ WRONG = {
     "~solver": r"^solver: is missing, and a restoration needs it: solver=<option>, see --help$",
     "~prompt": r"^prompt: is missing, ",
     "prior.path=3": r"^prior\.path=3: must be text; as a text: 'prior\.path=\"3\"'$",
+    "task.tau=1e-200": r"^task\.tau=1e-200: must be 0 or between 1e-18 and 1e\+18 in magnitude$",
+    "guidance.scale=1e308": r"^guidance\.scale=1e\+308: must be 0 or between 1e-18 and 1e\+18 in magnitude$",
+    "seed=100000000000000000000": r"^seed=100000000000000000000: must be 0 or between 1e-18 and 1e\+18 in magnitude$",
+    "null_text.adam_eps=-1": r"^null_text\.adam_eps=-1: must be > 0$",
+    "null_text.iterations=1000000": r"^null_text\.iterations=1000000: must be in \[0, 100000\]$",
+    "solver.final_iterations=1000000": r"^solver\.final_iterations=1000000: must be in \[0, 100000\]$",
+    "logger.wandb.thumbnails=-1": r"^logger\.wandb\.thumbnails=-1: must be in \[0, 1024\]; 0: none$",
     "+foo=1": r"^foo: nothing reads it$",
     "+guidence.scale=1": r"^guidence: nothing reads it; did you mean guidance\?$",
     "+steps=3": r"^steps: nothing reads it; did you mean solver\.steps\?$",
@@ -128,9 +135,12 @@ WRONG = {
 
 @pytest.mark.parametrize("override", WRONG)
 def test_wrong_values_are_named_in_one_line(override: str) -> None:
-    path = override.partition("=")[0]
+    path, more = override.partition("=")[0], []
     folder = ["data=folder", "data.image_size=64", f"data.path={ROOT}/src/treg_exp/assets/emoji_test/images"]
-    more = folder if path in ("data.path", "data.fit", "data.manifest") else []
+    if path in ("data.path", "data.fit", "data.manifest"):
+        more = folder
+    elif path.startswith("null_text."):
+        more = ["prior=tiny_random", "prior.path=tiny_random", "null_text=negation"]
     with pytest.raises(ConfigError, match=WRONG[override]) as caught:
         experiment(*more, override)
     assert "\n" not in str(caught.value)
@@ -139,8 +149,14 @@ def test_wrong_values_are_named_in_one_line(override: str) -> None:
 @pytest.mark.parametrize(
     ("task", "wrong", "message"),
     [
+        ("box_inpainting", "task.operator.box=[0,1]", r"^task\.operator\.box=\(0\.0, 1\.0\): must be four fractions"),
+        ("blurred_sr", "task.operator.first.sigma={a:1}", r"^task\.operator\.first\.sigma=.*: must be a number$"),
+        ("poisson_denoising", "task.noise.peak_photons=1e17", r"^task\.noise\.peak_photons=1e\+17: .* at most 1e15$"),
+        ("phase_retrieval", "task.operator.oversampling=1e9", r"^task\.operator\.oversampling=1000000000\.0: .* 64\]$"),
+        ("sparse_view_ct", "task.operator.angles=1000000", r"^task\.operator\.angles=1000000: must be at most 5000$"),
+        ("deepinv", "task.physics.mask=null", r"^task\.physics=Inpainting: fails for a signal of shape "),
         ("box_inpainting", "task.operator.box=0.5", r"^task\.operator\.box=0\.5: must be a list$"),
-        ("box_inpainting", "task.operator.box=[a,b,c,d]", r"^task"),
+        ("box_inpainting", "task.operator.box=[a,b,c,d]", r"^task\.operator\.box\.0=a: must be a number$"),
         ("anisotropic_deblur", "task.operator.sigma=3", r"^task\.operator\.sigma=3: must be a list$"),
     ],
 )

@@ -13,7 +13,8 @@ from treg_exp.configuration.quoting import quoted_override
 from treg_exp.errors import ConfigError
 
 _WORDS: dict[type, str] = {
-    bool: "true or false", int: "an integer", float: "a number", str: "text", list: "a list", type(None): "null"
+    bool: "true or false", int: "an integer", float: "a number", str: "text", list: "a list", dict: "a mapping",
+    Mapping: "a mapping", type(None): "null",
 }  # fmt: skip
 
 

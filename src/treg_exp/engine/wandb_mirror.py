@@ -72,6 +72,8 @@ class WandbMirror(Callback):
     ) -> None:  # fmt: skip
         if mode not in ("offline", "online"):
             raise FieldError("mode", mode, "allowed are offline, online")
+        if not 0 <= thumbnails <= 1024:
+            raise FieldError("thumbnails", thumbnails, "must be in [0, 1024]; 0: none")
         self.mode, self.project, self.entity, self.group = mode, project, entity, group
         self.job_type, self.name, self.tags, self.thumbnails = job_type, name, list(tags), thumbnails
         self.broken = False
