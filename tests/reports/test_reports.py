@@ -312,3 +312,9 @@ def test_lettering_wraps_and_replaces() -> None:
     assert lines[1].endswith("...")
     assert all(width(line, 15) <= 192 for line in [*lines, *wrap("x" * 200, 15, 192, 2)])
     assert wrap("", 15, 192, 2) == []
+
+
+def test_names_of_folders_are_no_markup(run: Path) -> None:
+    """The title has the prior's, which is that of any folder."""
+    table = render(summarise(read_rows(run), COLUMNS.known), COLUMNS, "x - prior [/b][red]y")
+    assert table.splitlines()[0] == "x - prior [/b][red]y"

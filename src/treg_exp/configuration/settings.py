@@ -23,7 +23,7 @@ from treg_exp.errors import ConfigError, FieldError, nearest
 
 T = TypeVar("T")
 SMALLEST, LARGEST = 1e-18, 1e18  # of a number in a configuration: squares are still numbers of float32
-MOST_RESTORATIONS = 1_000_000  # of one run: its plan is kept in memory, 0.5 KB each
+MOST_RESTORATIONS = 1_000_000  # of one run: its plan is kept in memory, 0.2 KB each
 # What changes no restoration: not part of a run's identity, free to differ when a run is continued. A class names such
 # values of its own in `not_identity`.
 NOT_IDENTITY = ("run_dir", "dry_run", "trainer", "logger", "data.batch_size")
