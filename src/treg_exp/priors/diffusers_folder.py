@@ -11,10 +11,13 @@ import torch
 
 from treg_exp.errors import FieldError
 from treg_exp.priors.families.base import Family, Options
-from treg_exp.priors.folder import complete_folder, family_of, prior_path
+from treg_exp.priors.families.image_tower import tower_network
+from treg_exp.priors.folder import complete_folder, family_of, has_image_encoder, prior_path
 from treg_exp.priors.info import PriorInfo
+from treg_exp.priors.network_check import check_network
 from treg_exp.priors.precision import check_precision, number_format
 from treg_exp.priors.prior import Prior
+from treg_exp.priors.tokenizers import check_tokenizers
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,12 @@ class DiffusersFolder(Options):
         if self.t5_tokens is not None and self.t5_tokens < 1:
             raise FieldError("t5_tokens", self.t5_tokens, "must be >= 1, or null for the pipeline's default")
         _ = self.info
+        networks = dict(self.family.networks(self.folder))
+        if tower and has_image_encoder(self.folder):
+            networks |= tower_network(self.folder)
+        for part, network in networks.items():
+            check_network(self.folder, part, network)
+        check_tokenizers(self.folder, self.family.tokenizers(self.folder))
 
     def number_format(self, device: torch.device) -> str:
         """See ``PriorSpec``."""

@@ -1,0 +1,108 @@
+"""Whether a part of a prior's folder is one network: built without memory, compared with what is stored."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from treg_exp.errors import FieldError, FileError
+from treg_exp.priors.checked_json import told
+from treg_exp.priors.folder_files import DIFFUSERS, class_of, read_config, weight_files
+from treg_exp.priors.stored_tensors import Shapes, stored_shapes
+from treg_exp.priors.weights_fit import check_fit
+
+#: Tensors of the whole model that a checkpoint of one of its towers may hold, too, and which change nothing.
+SIBLINGS: Mapping[str, str] = {
+    "CLIPTextModel": r"^(vision_model\.|text_projection\.|visual_projection\.|logit_scale$)",
+    "CLIPTextModelWithProjection": r"^(vision_model\.|visual_projection\.|logit_scale$)",
+    "CLIPVisionModelWithProjection": r"^(text_model\.|text_projection\.|logit_scale$)",
+    "T5EncoderModel": r"^(decoder\.|lm_head\.)",
+    "ConvNextModel": r"^classifier\.",
+}
+
+
+def check_network(folder: Path, part: str, network: str) -> None:
+    """Refuse weights that are not those of their network; reads configuration and headers only.
+
+    Args:
+        folder: of the prior.
+        part: subfolder of the network.
+        network: such as ``diffusers.AutoencoderKL``.
+
+    Raises:
+        FileError: a file is broken, the configuration describes no such network, or names or shapes differ.
+        FieldError: the weights are quantised.
+    """
+    place = folder / part
+    config = read_config(place)
+    if "quantization_config" in config:
+        raise FieldError("path", folder, f"{part}/config.json has a quantization_config; only plain weights are read")
+    if "transformers_weights" in config:  # transformers would read that file instead
+        raise FieldError("path", folder, f"{part}/config.json has transformers_weights, which is not supported")
+    found = weight_files(place, network)
+    assert found is not None, "complete_folder has seen them"
+    stored = stored_shapes(found[1])
+    try:
+        module = _without_memory(network, str(place), config.file.read_text(encoding="utf-8"))
+    except Exception as error:  # whatever a class of these libraries makes of values that it cannot use
+        raise FileError(f"{config.file} describes no {network}: {told(error)}") from error
+    expected = {name: tuple(value.shape) for name, value in module.state_dict().items()}
+    if network.startswith(DIFFUSERS):
+        named = _as_diffusers_loads(module, stored, len(found[1]) > 1)
+    else:
+        named = _as_transformers_loads(module, stored, expected)
+    check_fit(str(place), network.partition(".")[2], expected, named)
+
+
+@lru_cache(maxsize=32)
+def _without_memory(network: str, place: str, config: str) -> Any:
+    """The network that a configuration describes, its tensors without values.
+
+    Args:
+        network: its class.
+        place: its folder.
+        config: what ``config.json`` says, by which the network is remembered.
+    """
+    kind = class_of(network)
+    with torch.device("meta"):
+        if network.startswith(DIFFUSERS):
+            return kind.from_config(kind.load_config(place))
+        return kind(kind.config_class.from_pretrained(place))
+
+
+def _as_diffusers_loads(module: Any, stored: Shapes, sharded: bool) -> Shapes:
+    """Stored shapes under the names that diffusers gives them; those of old versions are known in single files."""
+    named = dict(stored)
+    if not sharded:
+        module._fix_state_dict_keys_on_load(named)
+    ignored = module._keys_to_ignore_on_load_unexpected or []
+    return {name: shape for name, shape in named.items() if not any(re.search(pattern, name) for pattern in ignored)}
+
+
+def _as_transformers_loads(module: Any, stored: Shapes, expected: Shapes) -> Shapes:
+    """Stored shapes under the names that transformers gives them, without those that it leaves out on purpose."""
+    from transformers.conversion_mapping import get_model_conversion_mapping
+    from transformers.core_model_loading import WeightRenaming, rename_source_key
+
+    renamings = [entry for entry in get_model_conversion_mapping(module) if isinstance(entry, WeightRenaming)]
+    own = module.state_dict()
+    named = {}
+    for name, shape in stored.items():
+        renamed = rename_source_key(name, renamings, [], module.base_model_prefix, own)[0]
+        if renamed not in own and name in own:
+            renamed = name
+        named[renamed] = shape
+    for one, other in module.all_tied_weights_keys.items():  # one tensor under two names; a file may hold either
+        pair = named.get(one, named.get(other))
+        named |= {} if pair is None else {one: pair, other: pair}
+    for name in module._keys_to_ignore_on_load_missing or ():
+        named |= {key: shape for key, shape in expected.items() if key not in named and re.search(name, key)}
+    ignored = [*(module._keys_to_ignore_on_load_unexpected or ()), r"(^|\.)position_ids$"]
+    ignored.append(SIBLINGS.get(type(module).__name__, "$^"))
+    unknown = {name for name in named if name not in expected and any(re.search(p, name) for p in ignored)}
+    return {name: shape for name, shape in named.items() if name not in unknown}
