@@ -55,7 +55,11 @@ class Section(dict[str, Any]):
 
     def whole(self, key: str, least: int = 1, most: int = LARGEST) -> int:
         """A whole number."""
-        wanted = f"it must be a whole number from {least} to {most}" if most < LARGEST else f"it must be a whole number >= {least}"
+        wanted = (
+            f"it must be a whole number from {least} to {most}"
+            if most < LARGEST
+            else f"it must be a whole number >= {least}"
+        )
         return int(self._checked(key, lambda value: is_whole(value, least) and value <= most, wanted))
 
     def wholes(self, key: str) -> list[int]:
@@ -66,9 +70,7 @@ class Section(dict[str, Any]):
     def texts(self, key: str) -> list[str]:
         """A list of texts, one at least."""
         wanted = "it must be a list of names"
-        return list(
-            self._checked(key, lambda value: is_list(value) and all(isinstance(v, str) for v in value), wanted)
-        )
+        return list(self._checked(key, lambda value: is_list(value) and all(isinstance(v, str) for v in value), wanted))
 
     def sides(self, key: str) -> tuple[int, int]:
         """Height and width: a list of both, or one number that is both."""
@@ -87,7 +89,7 @@ class Section(dict[str, Any]):
         return float(self._checked(key, lambda value: is_number(value) and (value > 0 or not positive), wanted))
 
     def flag(self, key: str, default: bool) -> bool:
-        """true or false; ``default`` where the file says nothing."""
+        """True or false; ``default`` where the file says nothing."""
         said = self.get(key, default)
         if not isinstance(said, bool):
             raise self.wrong(key, "it must be true or false")

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from treg_exp.errors import FieldError, FileError
-from treg_exp.priors.checked_json import told
+from treg_exp.priors.checked_json import Section, told
 from treg_exp.priors.folder_files import DIFFUSERS, class_of, read_config, weight_files
 from treg_exp.priors.stored_tensors import Shapes, stored_shapes
 from treg_exp.priors.weights_fit import check_fit
@@ -47,16 +47,27 @@ def check_network(folder: Path, part: str, network: str) -> None:
     found = weight_files(place, network)
     assert found is not None, "complete_folder has seen them"
     stored = stored_shapes(found[1])
+    _check_counts(config, len(stored))
     try:
         module = _without_memory(network, str(place), config.file.read_text(encoding="utf-8"))
+        expected = {name: tuple(value.shape) for name, value in module.state_dict().items()}
+        if network.startswith(DIFFUSERS):
+            named = _as_diffusers_loads(module, stored, len(found[1]) > 1)
+        else:
+            named = _as_transformers_loads(module, stored, expected)
     except Exception as error:  # whatever a class of these libraries makes of values that it cannot use
         raise FileError(f"{config.file} describes no {network}: {told(error)}") from error
-    expected = {name: tuple(value.shape) for name, value in module.state_dict().items()}
-    if network.startswith(DIFFUSERS):
-        named = _as_diffusers_loads(module, stored, len(found[1]) > 1)
-    else:
-        named = _as_transformers_loads(module, stored, expected)
     check_fit(str(place), network.partition(".")[2], expected, named)
+
+
+def _check_counts(config: Section, tensors: int) -> None:
+    """Refuse numbers of layers beyond what is stored, which would take for ever to build, and of heads below 1."""
+    for key, value in config.items():
+        numbers = [number for number in (value if isinstance(value, list) else [value]) if isinstance(number, int)]
+        if ("layers" in key or "depths" in key) and any(not 0 <= number <= tensors for number in numbers):
+            raise config.wrong(key, f"it must be from 0 to {tensors}, the number of stored tensors")
+        if "heads" in key and any(number < 1 for number in numbers):
+            raise config.wrong(key, "it must be >= 1")
 
 
 @lru_cache(maxsize=32)

@@ -29,7 +29,5 @@ def stored_shapes(files: Iterable[Path]) -> dict[str, tuple[int, ...]]:
             with safe_open(file, framework="pt") as opened:
                 found |= {name: tuple(opened.get_slice(name).get_shape()) for name in opened.keys()}  # noqa: SIM118
         except SafetensorError as error:
-            raise FileError(
-                f"{file} is truncated or no safetensors file ({error}); download it again"
-            ) from None
+            raise FileError(f"{file} is truncated or no safetensors file ({error}); download it again") from None
     return found

@@ -63,7 +63,7 @@ def hint_for(unknown: Collection[str], missing: Collection[str]) -> str:
     for part, hint in HINTS.items():
         if any(f".{part}" in f".{name}" for name in unknown):
             return hint
-    if missing and not unknown and all(name.startswith(("encoder.", "quant_conv.")) for name in missing):
+    if "encoder.conv_in.weight" in missing and not unknown:
         return "this autoencoder was saved without its encoder; take a whole one"
     return ""
 

@@ -51,7 +51,9 @@ def variance_preserving(folder: Path, spacing: Spacing | None = None) -> tuple[V
     train = settings.whole("num_train_timesteps", 2, MOST_TIMESTEPS)
     alphas = tuple(scheduler.alphas_cumprod.double().tolist())
     if not all(0 <= later <= earlier <= 1 for earlier, later in pairwise(alphas)):
-        raise FileError(f"{config.file} describes no schedule: its betas must be such that signal is lost at every step")
+        raise FileError(
+            f"{config.file} describes no schedule: its betas must be such that signal is lost at every step"
+        )
     own: Spacing = "lcm" if config.get("_class_name") == "LCMScheduler" else settings["timestep_spacing"]
     if own not in get_args(Spacing):
         raise settings.wrong("timestep_spacing", f"allowed are {', '.join(get_args(Spacing))}")
