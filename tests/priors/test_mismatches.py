@@ -90,7 +90,7 @@ def test_parts_of_two_models_are_noticed(folders, tmp_path: Path) -> None:
     ("kind", "option", "message"),
     [
         ("sd3", {"timestep_spacing": "trailing"}, "timestep_spacing=trailing: this prior has no table"),
-        ("flux", {"t5_tokens": 0}, "t5_tokens=0: must be >= 1"),
+        ("flux", {"t5_tokens": 0}, "t5_tokens=0: must be between 1 and 512"),
         ("pixel", {"precision": "fp8"}, "precision=fp8: allowed are auto, fp32, bf16, fp16"),
         ("waveform", {"open_clip": OpenClipFiles("ViT-L-14", "none")}, "open_clip=ViT-L-14: sees images"),
         ("waveform", {"gradient_checkpointing": True}, "gradient_checkpointing=true: this kind of network has none"),

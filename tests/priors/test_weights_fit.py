@@ -72,7 +72,9 @@ def test_every_part_of_every_kind(copy, kind: str, change: Callable[[Weights], W
         kept = file.with_suffix(".kept")
         shutil.copy(file, kept)
         rewrite(file, change)
-        with pytest.raises(FileError, match=rf"{file.parent}: not the weights of the \w+ that .*{message}"):
+        with pytest.raises(
+            FileError, match=rf"{file.parent}: not the weights of the \w+ that its config\.json describes: {message}"
+        ):
             check(folder)
         kept.replace(file)
     check(folder)
@@ -82,7 +84,7 @@ def test_every_part_of_every_kind(copy, kind: str, change: Callable[[Weights], W
     ("prefixed", "hint"),
     [
         (lambda name: f"_orig_mod.{name}", "Saved as compiled by torch.compile"),
-        (lambda name: f"module.{name}", "Saved from DataParallel"),
+        (lambda name: f"module.{name}", "Saved from a .Distributed.DataParallel"),
         (lambda name: re.sub(r"(to_[qkv])\.", r"\1.base_layer.", name), "An adapter is attached: merge it"),
         (lambda name: f"base_model.model.{name}", "Saved with its adapter"),
         (lambda name: f"model.diffusion_model.{name}", "names of a single-file checkpoint"),
@@ -123,7 +125,7 @@ def test_an_encoder_of_another_architecture(copy, folders) -> None:
 
 
 def test_names_of_old_versions_load_as_before(copy) -> None:
-    """Attention of the autoencoder before diffusers 0.15, position numbers of a text encoder before transformers 4.31."""
+    """Attention of the autoencoder before diffusers 0.15, positions of a text encoder before transformers 4.31."""
     folder = copy("sd21")
     before = load(folder)
     old = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
@@ -164,9 +166,7 @@ def test_a_text_encoder_may_lie_in_the_whole_model(copy) -> None:
 def test_weights_of_our_own_networks(tmp_path: Path) -> None:
     linear, file = torch.nn.Linear(2, 3), tmp_path / "linear.safetensors"
     save_file({"weight": torch.ones(3, 2), "bias": torch.ones(2)}, file)
-    with pytest.raises(
-        FileError, match=r"linear\.safetensors: not the weights .* 1 tensor of another shape \(bias is 2"
-    ):
+    with pytest.raises(FileError, match=r"linear\.safetensors: not the weights .* of another shape \(bias is 2 and"):
         load_into(linear, file)
     save_file({"weight": torch.ones(3, 2), "bias": torch.ones(3)}, file)
     load_into(linear, file)

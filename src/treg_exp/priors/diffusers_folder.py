@@ -19,6 +19,8 @@ from treg_exp.priors.precision import check_precision, number_format
 from treg_exp.priors.prior import Prior
 from treg_exp.priors.tokenizers import check_tokenizers
 
+MOST_T5_TOKENS = 512  # as in the pipelines of diffusers: the encoders were trained on no longer texts
+
 
 @dataclass(frozen=True)
 class DiffusersFolder(Options):
@@ -80,8 +82,9 @@ class DiffusersFolder(Options):
         check_precision(self.precision)
         tower = self.own_image_encoder and self.family.USES_IMAGE_ENCODER
         complete_folder(self.folder, self.path, self.family, tower)
-        if self.t5_tokens is not None and self.t5_tokens < 1:
-            raise FieldError("t5_tokens", self.t5_tokens, "must be >= 1, or null for the pipeline's default")
+        if self.t5_tokens is not None and not 1 <= self.t5_tokens <= MOST_T5_TOKENS:
+            allowed = f"must be between 1 and {MOST_T5_TOKENS}, or null for the pipeline's default"
+            raise FieldError("t5_tokens", self.t5_tokens, allowed)
         _ = self.info
         networks = dict(self.family.networks(self.folder))
         if tower and has_image_encoder(self.folder):

@@ -116,9 +116,7 @@ def _missing_networks(folder: Path, networks: Mapping[str, str]) -> list[str]:
 def _instead(part: Path) -> str:
     """What is there in place of the weights, in brackets."""
     if other := sorted(file.name for file in part.glob("*.safetensors")):
-        return (
-            f" (read are it, its .fp16 and its .bf16, whole or with all shards of an index, not {', '.join(other[:3])})"
-        )
+        return f" (or its .fp16 or .bf16, whole or all shards of an index; there is only {', '.join(other[:3])})"
     return " (its .bin is a pickle and not read)" if any(part.glob("*.bin")) else ""
 
 

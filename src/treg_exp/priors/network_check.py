@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,10 @@ from typing import Any
 import torch
 
 from treg_exp.errors import FieldError, FileError
-from treg_exp.priors.checked_json import Section, told
+from treg_exp.priors.checked_json import Section, is_list, is_number, told
 from treg_exp.priors.folder_files import DIFFUSERS, class_of, read_config, weight_files
 from treg_exp.priors.stored_tensors import Shapes, stored_shapes
-from treg_exp.priors.weights_fit import check_fit
+from treg_exp.priors.weights_fit import check_fit, shapes_of
 
 #: Tensors of the whole model that a checkpoint of one of its towers may hold, too, and which change nothing.
 SIBLINGS: Mapping[str, str] = {
@@ -48,16 +49,17 @@ def check_network(folder: Path, part: str, network: str) -> None:
     assert found is not None, "complete_folder has seen them"
     stored = stored_shapes(found[1])
     _check_counts(config, len(stored))
+    _check_numbers(config, network)
     try:
         module = _without_memory(network, str(place), config.file.read_text(encoding="utf-8"))
-        expected = {name: tuple(value.shape) for name, value in module.state_dict().items()}
+        expected = shapes_of(module)
         if network.startswith(DIFFUSERS):
             named = _as_diffusers_loads(module, stored, len(found[1]) > 1)
         else:
             named = _as_transformers_loads(module, stored, expected)
     except Exception as error:  # whatever a class of these libraries makes of values that it cannot use
         raise FileError(f"{config.file} describes no {network}: {told(error)}") from error
-    check_fit(str(place), network.partition(".")[2], expected, named)
+    check_fit(str(place), f"the {network.partition('.')[2]} that its config.json describes", expected, named)
 
 
 def _check_counts(config: Section, tensors: int) -> None:
@@ -68,6 +70,34 @@ def _check_counts(config: Section, tensors: int) -> None:
             raise config.wrong(key, f"it must be from 0 to {tensors}, the number of stored tensors")
         if "heads" in key and any(number < 1 for number in numbers):
             raise config.wrong(key, "it must be >= 1")
+
+
+def _check_numbers(config: Section, network: str) -> None:
+    """Refuse what is no number where the library's own value is one: some would only fail in the middle of a run."""
+    for key in _numbers_of(network):
+        value = config.get(key, 0)
+        if not all(is_number(number) for number in (_flat(value) if is_list(value) else [value])):
+            raise config.wrong(key, "it must be a finite number, or a list of some")
+        if network.startswith(DIFFUSERS) and min(_flat(value) if is_list(value) else [value]) < 0:
+            raise config.wrong(key, "it must be >= 0")
+
+
+def _flat(values: Iterable[Any]) -> list[Any]:
+    """What is in a list, and in the lists in it."""
+    return [one for value in values for one in (_flat(value) if is_list(value) else [value])]
+
+
+@lru_cache(maxsize=32)
+def _numbers_of(network: str) -> tuple[str, ...]:
+    """Settings of a network whose default is a number and that null does not stand for."""
+    kind = class_of(network)
+    if network.startswith(DIFFUSERS):
+        parameters = inspect.signature(kind.__init__).parameters.values()
+        optional = [p.name for p in parameters if any(word in str(p.annotation) for word in ("None", "Optional"))]
+        defaults = {p.name: p.default for p in parameters if p.name not in optional}
+    else:
+        defaults = {key: value for key, value in kind.config_class().to_dict().items() if not key.endswith("_token_id")}
+    return tuple(key for key, value in defaults.items() if is_number(value))
 
 
 @lru_cache(maxsize=32)

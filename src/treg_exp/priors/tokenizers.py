@@ -72,6 +72,8 @@ def check_tokenizers(folder: Path, tokenizers: Mapping[str, str]) -> None:
             raise FileError(f"{settings.file} has no pad_token or no eos_token; texts cannot be padded")
         if name.startswith("CLIP"):
             windows[part] = _window(settings, encoder.whole("max_position_embeddings"))
+            if "eos_token_id" in encoder:
+                encoder.whole("eos_token_id", 0)
             _check_merges(folder / part, tokenizer)
     if len(set(windows.values())) > 1:
         told = ", ".join(f"{part} {window}" for part, window in windows.items())
@@ -80,7 +82,7 @@ def check_tokenizers(folder: Path, tokenizers: Mapping[str, str]) -> None:
 
 def _window(settings: Section, most: int) -> int:
     """Tokens of a text for CLIP: no more than its encoder has places."""
-    window = settings.get("model_max_length")
+    window: Any = settings.get("model_max_length")
     if not is_whole(window, SHORTEST) or window > most:
         raise settings.wrong(
             "model_max_length", f"it must be a whole number from {SHORTEST} to {most}, the max_position_embeddings of "
@@ -97,6 +99,6 @@ def _check_merges(place: Path, tokenizer: Any) -> None:
     lost = set(pieces) - made - set(tokenizer.all_special_tokens) - set(tokenizer.get_added_vocab())
     if len(lost) > UNMADE * len(pieces):
         raise FileError(
-            f"{place}: no merge makes {len(lost)} of {len(pieces)} pieces of the vocabulary; its merges are incomplete, "
+            f"{place}: no merge makes {len(lost)} of {len(pieces)} pieces of the vocabulary; its merges are cut, "
             "download them again"
         )

@@ -20,7 +20,7 @@ HINTS: Mapping[str, str] = {
     "lora_": "these are weights of an adapter: load them into their network, merge it and save the network",
     "base_model.model.": "saved with its adapter: `merge_and_unload()` of peft, and save the network again",
     "_orig_mod.": "saved as compiled by torch.compile: save its `_orig_mod`, or take `_orig_mod.` out of the names",
-    "module.": "saved from DataParallel or DistributedDataParallel: save its `module`, or take `module.` out of the names",
+    "module.": "saved from a (Distributed)DataParallel: save its `module`, or take `module.` out of the names",
     "model.diffusion_model.": "the names of a single-file checkpoint: convert it with diffusers' `from_single_file`",
     "first_stage_model.": "the names of a single-file checkpoint: convert it with diffusers' `from_single_file`",
 }
@@ -53,7 +53,7 @@ def check_fit(place: str, network: str, expected: Shapes, found: Shapes) -> None
     if told:
         hint = hint_for(unknown, missing)
         raise FileError(
-            f"{place}: not the weights of the {network} that its configuration describes: {', '.join(told)}"
+            f"{place}: not the weights of {network}: {', '.join(told)}"
             + (f". {hint[0].upper()}{hint[1:]}" if hint else "")
         )
 
@@ -68,16 +68,25 @@ def hint_for(unknown: Collection[str], missing: Collection[str]) -> str:
     return ""
 
 
-def load_into(module: Any, file: Path) -> None:
+def shapes_of(module: Any) -> Shapes:
+    """Shape by name of all tensors of a module of torch."""
+    return {name: tuple(value.shape) for name, value in module.state_dict().items()}
+
+
+def load_into(module: Any, file: Path, name: str = "") -> None:
     """Fill a module of torch with the tensors of one safetensors file.
+
+    Args:
+        module: is filled.
+        file: has its tensors under its own names.
+        name: of the network for messages; its class where there is none.
 
     Raises:
         FileError: the file is broken, or holds the weights of another network.
     """
     from safetensors.torch import load_file
 
-    expected = {name: tuple(value.shape) for name, value in module.state_dict().items()}
-    check_fit(str(file), type(module).__name__, expected, stored_shapes([file]))
+    check_fit(str(file), name or type(module).__name__, shapes_of(module), stored_shapes([file]))
     module.load_state_dict(load_file(file))
 
 

@@ -13,7 +13,6 @@ from treg_exp.priors.families.base import Options
 from treg_exp.priors.folder_files import check_class, load_network, read_config
 from treg_exp.priors.precision import Precision
 
-SCALE = 0.18215  # of latents, where a configuration does not say it, as diffusers has it
 AUTOENCODER = "diffusers.AutoencoderKL"
 
 
@@ -29,7 +28,8 @@ def read_autoencoder(folder: Path, channels: int) -> Section:
     """
     check_class(folder, "vae", "AutoencoderKL")
     vae = read_config(folder / "vae")
-    vae.number("scaling_factor", SCALE, positive=True)
+    if "scaling_factor" in vae:
+        vae.number("scaling_factor", positive=True)
     vae.number("shift_factor", 0.0)
     vae.wholes("block_out_channels")
     if channels != vae.whole("latent_channels"):

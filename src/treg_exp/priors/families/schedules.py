@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, get_args
 
@@ -48,12 +47,13 @@ def variance_preserving(folder: Path, spacing: Spacing | None = None) -> tuple[V
             FILE, config.get("_class_name"), "has no beta_schedule, which this kind of denoiser was trained with"
         )
     scheduler, settings = _built(DDIMScheduler, config)
-    train = settings.whole("num_train_timesteps", 2, MOST_TIMESTEPS)
-    alphas = tuple(scheduler.alphas_cumprod.double().tolist())
-    if not all(0 <= later <= earlier <= 1 for earlier, later in pairwise(alphas)):
-        raise FileError(
-            f"{config.file} describes no schedule: its betas must be such that signal is lost at every step"
-        )
+    train = settings.whole("num_train_timesteps")
+    table = scheduler.alphas_cumprod.double()
+    if tuple(table.shape) != (train,):
+        raise settings.wrong("trained_betas", f"it must be a list of num_train_timesteps={train} numbers, or null")
+    alphas = tuple(table.tolist())
+    if not all(0 <= beta <= 1 for beta in scheduler.betas.tolist()):
+        raise FileError(f"{config.file} describes no schedule: its betas must be in [0, 1]")
     own: Spacing = "lcm" if config.get("_class_name") == "LCMScheduler" else settings["timestep_spacing"]
     if own not in get_args(Spacing):
         raise settings.wrong("timestep_spacing", f"allowed are {', '.join(get_args(Spacing))}")
@@ -99,7 +99,7 @@ def flow(folder: Path, spacing: Spacing | None = None, patch: int = 2, ends_at_s
     if settings["time_shift_type"] not in (shifts := get_args(ShiftType)):
         raise settings.wrong("time_shift_type", f"allowed are {', '.join(shifts)}")
     schedule = Flow(
-        train_timesteps=settings.whole("num_train_timesteps", 2, MOST_TIMESTEPS),
+        train_timesteps=settings.whole("num_train_timesteps"),
         shift=settings.number("shift", positive=True),
         dynamic=settings.flag("use_dynamic_shifting", False),
         base_tokens=tokens[0],
@@ -163,6 +163,8 @@ def _built(kind: Any, config: Section) -> tuple[Any, Section]:
     Raises:
         FileError: the file describes none.
     """
+    if "num_train_timesteps" in config:
+        config.whole("num_train_timesteps", 2, MOST_TIMESTEPS)  # before a table of that length is built
     try:
         scheduler = kind.from_config(dict(config))
     except Exception as error:  # whatever the class makes of values that it cannot use

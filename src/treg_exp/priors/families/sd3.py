@@ -49,10 +49,8 @@ def has_t5(folder: Path) -> bool:
 def read_info(folder: Path, options: Options) -> PriorInfo:
     """See ``Family``."""
     transformer = read_config(folder / "transformer")
-    factor, patch = (
-        factor_of(read_autoencoder(folder, transformer.whole("in_channels"))),
-        transformer.whole("patch_size"),
-    )
+    factor = factor_of(read_autoencoder(folder, transformer.whole("in_channels")))
+    patch = transformer.whole("patch_size")
     widths, clip_rows, t5_width = _check_texts(folder, transformer)
     schedule, kind = flow(folder, options.timestep_spacing, patch)
     height, width = (side * factor for side in transformer.sides("sample_size"))

@@ -36,6 +36,8 @@ LCM_GUIDANCE = 8.5  # told to a latent consistency model unless another scale is
 
 def networks(folder: Path) -> Mapping[str, str]:
     """See ``Family``."""
+    if is_xl(folder) and _index(folder).flag("requires_aesthetics_score", False):
+        raise FieldError("path", folder, "a refiner of SDXL, which is not supported; take the base model")
     return NETWORKS | (SECOND if is_xl(folder) else {})
 
 
@@ -114,11 +116,16 @@ def _check_conditions(folder: Path, unet: Section) -> None:
     if told != pooled + SIZES * unet.whole("addition_time_embed_dim"):
         raise FieldError(
             "path", folder, f"the denoiser is told {told} numbers (projection_class_embeddings_input_dim), and not the "
-            f"pooled text ({pooled}) and {SIZES} times addition_time_embed_dim; refiners of SDXL are not supported"
+            f"pooled text ({pooled}) and {SIZES} times addition_time_embed_dim; other conditions are not supported"
         )  # fmt: skip
 
 
 def _empty_is_zero(folder: Path) -> bool:
     """Whether an SDXL model means zeros by the empty text: what ``model_index.json`` says, True by default."""
-    index = folder / "model_index.json"
-    return read_section(index).flag("force_zeros_for_empty_prompt", True) if index.is_file() else True
+    return _index(folder).flag("force_zeros_for_empty_prompt", True)
+
+
+def _index(folder: Path) -> Section:
+    """What ``model_index.json`` says; nothing where there is none."""
+    file = folder / "model_index.json"
+    return read_section(file) if file.is_file() else Section({}, file)
