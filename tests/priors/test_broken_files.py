@@ -194,7 +194,11 @@ def test_an_index_of_shards(folder: Path, tmp_path: Path) -> None:
     network.save_pretrained(copy / "unet", max_shard_size="100KB")
     index = copy / "unet" / "diffusion_pytorch_model.safetensors.index.json"
     good = index.read_text()
-    for text, told in (("{}", "has no weight_map"), ('{"weight_map": 3}', "weight_map must say"), ("", "is empty")):
+    for text, told in (
+        ("{}", "has no weight_map"),
+        ('{"weight_map": 3, "metadata": {}}', "weight_map must say"),
+        ("", "is empty"),
+    ):
         index.write_text(text)
         assert re.search(f"{index}.*{told}", refusal(copy))
     index.write_text(good)

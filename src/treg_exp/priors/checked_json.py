@@ -55,11 +55,8 @@ class Section(dict[str, Any]):
 
     def whole(self, key: str, least: int = 1, most: int = LARGEST) -> int:
         """A whole number."""
-        wanted = (
-            f"it must be a whole number from {least} to {most}"
-            if most < LARGEST
-            else f"it must be a whole number >= {least}"
-        )
+        limits = f">= {least}" if most == LARGEST else f"from {least} to {most}"
+        wanted = f"it must be a whole number {limits}"
         return int(self._checked(key, lambda value: is_whole(value, least) and value <= most, wanted))
 
     def wholes(self, key: str) -> list[int]:
@@ -89,8 +86,8 @@ class Section(dict[str, Any]):
         return float(self._checked(key, lambda value: is_number(value) and (value > 0 or not positive), wanted))
 
     def flag(self, key: str, default: bool) -> bool:
-        """True or false; ``default`` where the file says nothing."""
-        said = self.get(key, default)
+        """True or false; ``default`` where the file says null or nothing."""
+        said = default if self.get(key) is None else self[key]
         if not isinstance(said, bool):
             raise self.wrong(key, "it must be true or false")
         return said

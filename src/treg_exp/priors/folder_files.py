@@ -60,8 +60,7 @@ def weight_files(folder: Path, network: str) -> tuple[str, list[Path]] | None:
         dot = f".{variant}" if variant else ""
         single, index = folder / f"{stem}{dot}.safetensors", folder / f"{stem}.safetensors.index{dot}.json"
         if index.is_file() and (stem == STEMS[DIFFUSERS] or not single.is_file()):  # diffusers takes the index first
-            shards = _shards(index)
-            if all(shard.is_file() for shard in shards):
+            if shards := _shards(index):
                 return variant, shards
         elif single.is_file():
             return variant, [single]
@@ -96,9 +95,18 @@ def load_network(folder: Path, part: str, network: str) -> Any:
 
 
 def _shards(index: Path) -> list[Path]:
-    """The files that an index names."""
+    """The files that an index names; none where one is missing."""
     section = read_section(index)
     names = section["weight_map"]
-    if not isinstance(names, dict) or not names or not all(isinstance(name, str) for name in names.values()):
+    if not isinstance(names, dict) or not names or not all(_is_name(name) for name in names.values()):
         raise FileError(f"{index}: weight_map must say for each tensor in which file it is; download it again")
-    return [index.parent / name for name in sorted(set(names.values()))]
+    shards = [index.parent / name for name in sorted(set(names.values()))]
+    if not all(shard.is_file() for shard in shards):
+        return []
+    _ = section["metadata"]  # the libraries want it
+    return shards
+
+
+def _is_name(value: object) -> bool:
+    """Whether a value is the name of a file in the same folder."""
+    return isinstance(value, str) and Path(value).name == value

@@ -76,8 +76,8 @@ def check_tokenizers(folder: Path, tokenizers: Mapping[str, str]) -> None:
                 encoder.whole("eos_token_id", 0)
             _check_merges(folder / part, tokenizer)
     if len(set(windows.values())) > 1:
-        told = ", ".join(f"{part} {window}" for part, window in windows.items())
-        raise FileError(f"{folder}: the tokenizers have different values of model_max_length: {told}")
+        each = ", ".join(f"{part} {window}" for part, window in windows.items())
+        raise FileError(f"{folder}: the tokenizers have different values of model_max_length: {each}")
 
 
 def _window(settings: Section, most: int) -> int:

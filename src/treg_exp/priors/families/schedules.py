@@ -55,7 +55,7 @@ def variance_preserving(folder: Path, spacing: Spacing | None = None) -> tuple[V
     if not all(0 <= beta <= 1 for beta in scheduler.betas.tolist()):
         raise FileError(f"{config.file} describes no schedule: its betas must be in [0, 1]")
     own: Spacing = "lcm" if config.get("_class_name") == "LCMScheduler" else settings["timestep_spacing"]
-    if own not in get_args(Spacing):
+    if spacing is None and own not in get_args(Spacing):
         raise settings.wrong("timestep_spacing", f"allowed are {', '.join(get_args(Spacing))}")
     schedule = VariancePreserving(
         alphas_cumprod=alphas,
