@@ -28,6 +28,8 @@ def prior_path(path: str) -> Path:
     Raises:
         FieldError: no such folder; the message says what to do.
     """
+    if not isinstance(path, str) or not path.strip():
+        raise FieldError("path", path, f"must be a folder, or the name of a shipped prior (emoji64, {TINY})")
     if path == TINY:
         return tiny_random()
     shipped = Path(str(files("treg_exp") / "assets" / path))

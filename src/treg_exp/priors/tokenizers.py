@@ -61,8 +61,10 @@ def check_tokenizers(folder: Path, tokenizers: Mapping[str, str]) -> None:
             check_content(folder / part / file)
             if file.endswith(".json"):
                 read_section(folder / part / file)
-        tokenizer = load_tokenizer(folder, part, name)
         encoder = read_config(folder / part.replace("tokenizer", "text_encoder"))
+        if "extra_ids" in settings:  # of T5: pieces that are added one by one
+            settings.whole("extra_ids", 0, encoder.whole("vocab_size"))
+        tokenizer = load_tokenizer(folder, part, name)
         if len(tokenizer) > encoder.whole("vocab_size"):
             raise FileError(
                 f"{folder / part} knows {len(tokenizer)} pieces, and {encoder.file} has vocab_size="
