@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from treg_exp.errors import FileError
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 MOST_TOLD = 200  # letters of a library's message
-LARGEST = 10**9  # of whole numbers in a configuration file: beyond every width and vocabulary
+LARGEST = 10**9  # number in a configuration file: beyond every width and vocabulary
 
 
 def check_content(file: Path) -> None:
@@ -110,8 +109,8 @@ def is_whole(value: Any, least: int = 1) -> bool:
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value is a finite number."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    """Whether a value is a finite number of a sensible size."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= LARGEST
 
 
 def is_list(value: Any) -> bool:

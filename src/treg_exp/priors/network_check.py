@@ -74,8 +74,10 @@ def _check_counts(config: Section, tensors: int) -> None:
 
 def _check_numbers(config: Section, network: str) -> None:
     """Refuse what is no number where the library's own value is one: some would only fail in the middle of a run."""
-    for key in _numbers_of(network):
+    for key, optional in _numbers_of(network).items():
         value = config.get(key, 0)
+        if optional and value is None:
+            continue
         if not all(is_number(number) for number in (_flat(value) if is_list(value) else [value])):
             raise config.wrong(key, "it must be a finite number, or a list of some")
         if network.startswith(DIFFUSERS) and min(_flat(value) if is_list(value) else [value]) < 0:
@@ -88,16 +90,17 @@ def _flat(values: Iterable[Any]) -> list[Any]:
 
 
 @lru_cache(maxsize=32)
-def _numbers_of(network: str) -> tuple[str, ...]:
-    """Settings of a network whose default is a number and that null does not stand for."""
+def _numbers_of(network: str) -> Mapping[str, bool]:
+    """Settings of a network whose default is a number -> whether null may stand for it."""
     kind = class_of(network)
     if network.startswith(DIFFUSERS):
         parameters = inspect.signature(kind.__init__).parameters.values()
-        optional = [p.name for p in parameters if any(word in str(p.annotation) for word in ("None", "Optional"))]
-        defaults = {p.name: p.default for p in parameters if p.name not in optional}
+        optional = {p.name for p in parameters if any(word in str(p.annotation) for word in ("None", "Optional"))}
+        defaults = {p.name: p.default for p in parameters}
     else:
-        defaults = {key: value for key, value in kind.config_class().to_dict().items() if not key.endswith("_token_id")}
-    return tuple(key for key, value in defaults.items() if is_number(value))
+        defaults, optional = kind.config_class().to_dict(), set()
+        defaults = {key: value for key, value in defaults.items() if not key.endswith("_token_id")}
+    return {key: key in optional for key, value in defaults.items() if is_number(value)}
 
 
 @lru_cache(maxsize=32)
