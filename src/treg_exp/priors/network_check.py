@@ -51,7 +51,7 @@ def check_network(folder: Path, part: str, network: str) -> None:
     _check_counts(config, len(stored))
     _check_numbers(config, network)
     try:
-        module = _without_memory(network, str(place), config.file.read_text(encoding="utf-8"))
+        module = empty_network(network, place)
         expected = shapes_of(module)
         if network.startswith(DIFFUSERS):
             named = _as_diffusers_loads(module, stored, len(found[1]) > 1)
@@ -103,15 +103,19 @@ def _numbers_of(network: str) -> Mapping[str, bool]:
     return {key: key in optional for key, value in defaults.items() if is_number(value)}
 
 
-@lru_cache(maxsize=32)
-def _without_memory(network: str, place: str, config: str) -> Any:
-    """The network that a configuration describes, its tensors without values.
+def empty_network(network: str, place: Path) -> Any:
+    """The network that a folder's ``config.json`` describes, its tensors without values.
 
     Args:
-        network: its class.
+        network: such as ``diffusers.AutoencoderKL``.
         place: its folder.
-        config: what ``config.json`` says, by which the network is remembered.
     """
+    return _built(network, str(place), read_config(place).file.read_text(encoding="utf-8"))
+
+
+@lru_cache(maxsize=32)
+def _built(network: str, place: str, config: str) -> Any:
+    """See above; ``config`` is what the file says, by which the network is remembered."""
     kind = class_of(network)
     with torch.device("meta"):
         if network.startswith(DIFFUSERS):

@@ -18,6 +18,7 @@ from treg_exp.priors.info import PriorInfo
 from treg_exp.priors.prior import Prior
 from treg_exp.priors.texts.flux import FluxText, flux_layout
 from treg_exp.priors.texts.t5 import T5
+from treg_exp.priors.texts.window import TextWindow
 from treg_exp.priors.tokenizers import load_tokenizer
 
 DENOISER = ("transformer", "FluxTransformer2DModel")
@@ -49,6 +50,10 @@ def read_info(folder: Path, options: Options) -> PriorInfo:
     vae = read_autoencoder(folder, transformer.whole("in_channels") // PATCH**2)
     factor, (height, width) = factor_of(vae), vae.sides("sample_size")  # the transformer names no size
     _check_texts(folder, transformer.whole("joint_attention_dim"), transformer.whole("pooled_projection_dim"))
+    if "axes_dims_rope" in transformer and sum(transformer.wholes("axes_dims_rope")) != transformer.whole(
+        "attention_head_dim"
+    ):
+        raise transformer.wrong("axes_dims_rope", "its numbers must add up to attention_head_dim")
     schedule, kind = flow(folder, options.timestep_spacing, PATCH, ends_at_step=True)
     return PriorInfo(
         medium="image",
@@ -60,6 +65,7 @@ def read_info(folder: Path, options: Options) -> PriorInfo:
         kind=kind,
         text_layout=flux_layout(transformer["joint_attention_dim"]),
         feature_width=open_clip_width(options),
+        text_windows=_windows(folder, options),
     )
 
 
@@ -84,6 +90,11 @@ def load(folder: Path, info: PriorInfo, options: Options, device: torch.device) 
         text=FluxText(clip, load_tokenizer(folder, "tokenizer", TOKENIZERS["tokenizer"]), t5, device),
         image_text=load_open_clip(options, device),
     )
+
+
+def _windows(folder: Path, options: Options) -> tuple[TextWindow, ...]:
+    clip, t5 = (folder / part for part in tokenizers(folder))
+    return TextWindow(clip), TextWindow(t5, options.t5_tokens or T5_TOKENS, "T5TokenizerFast")
 
 
 def _check_texts(folder: Path, width: int, pooled: int) -> None:

@@ -100,7 +100,7 @@ class OpenClipFiles:
 
 
 @lru_cache(maxsize=4)
-def _shapes_of(model: str) -> Shapes:
+def shapes_of_model(model: str) -> Shapes:
     """Shape by name of all tensors of a model, built without memory."""
     import open_clip
 
@@ -110,7 +110,7 @@ def _shapes_of(model: str) -> Shapes:
 
 def _check_weights(model: str, file: Path) -> None:
     """Refuse the weights of another model; reads their header only."""
-    check_fit(str(file), model, _shapes_of(model), stored_shapes([file]))
+    check_fit(str(file), model, shapes_of_model(model), stored_shapes([file]))
 
 
 class OpenClip:
