@@ -6,7 +6,8 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from treg_exp.engine.processes import Place, check_launch, launched
+from treg_exp.configuration.places import errors_at
+from treg_exp.engine.launcher import Place, check_launch, launched
 from treg_exp.errors import ConfigError, RunFailedError
 from treg_exp.experiment import Experiment
 from treg_exp.reports.choice import choice_lines
@@ -29,19 +30,23 @@ def run(cfg: DictConfig) -> float | None:
         RunFailedError: some work items failed; what was finished is kept.
     """
     silence_libraries()
+    place = launched()
     if cfg.get("mode") == "fit":
+        if place.world > 1:
+            raise ConfigError(f"mode=fit: trains in one process, and the launcher has started {place.world}")
         from treg_exp.training.fit import fit
 
         fit(cfg)
         return None
     experiment = Experiment.from_config(cfg)
-    place = launched()
+    with errors_at("trainer"):
+        experiment.trainer.check(place)
     if experiment.settings.dry_run:
         if place.rank == 0:  # of several processes that a launcher has started
             _tell_assumption(experiment)
             dry_run(experiment)
         return None
-    check_launch(place, experiment.trainer.devices, experiment.trainer.num_nodes)
+    check_launch(place, experiment.trainer.processes(place), experiment.trainer.num_nodes)
     if place.rank > 0:
         restore(experiment, place)
         return None

@@ -20,7 +20,6 @@ from treg_exp.configuration.places import errors_at
 from treg_exp.configuration.settings import (
     DataSettings,
     RunSettings,
-    TrainerSettings,
     check_complete,
     config_hash,
     identity,
@@ -31,6 +30,8 @@ from treg_exp.configuration.settings import (
 from treg_exp.configuration.targets import target_class
 from treg_exp.data.base import Source, subset
 from treg_exp.engine.costs import COSTS, cost_columns
+from treg_exp.engine.devices import TrainerSettings
+from treg_exp.engine.launcher import Place
 from treg_exp.engine.mirror import RunMirror
 from treg_exp.engine.run_folder import RunFolder
 from treg_exp.engine.work import Variant, WorkItem, batches, pending, plan, spread
@@ -193,10 +194,12 @@ class Experiment:
         """Create or continue the run folder."""
         self.folder.open(self.config, self.identity)
 
-    def pending_batches(self, finished: Collection[Key] | None = None) -> list[list[WorkItem]]:
+    def pending_batches(
+        self, place: Place | None = None, finished: Collection[Key] | None = None
+    ) -> list[list[WorkItem]]:
         """Batches of what is still to be done, enough of them for every process."""
         done = self.folder.finished() if finished is None else finished
-        processes = self.trainer.devices * self.trainer.num_nodes
+        processes = self.trainer.processes(place or Place()) * self.trainer.num_nodes
         return spread(pending(self.items, done), self.data.batch_size, processes)
 
     def module(self, on_step: OnStep) -> RestorationModule:
