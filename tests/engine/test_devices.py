@@ -47,7 +47,7 @@ def test_an_apple_gpu_is_one_device(machine) -> None:
     for accelerator in ("mps", "gpu", "auto"):
         TrainerSettings(accelerator).check(Place())
         assert TrainerSettings(accelerator).device(0) == 1
-    with pytest.raises(FieldError, match="^devices=2: an Apple GPU is a single device; use 1"):
+    with pytest.raises(FieldError, match="an Apple GPU is a single device"):
         TrainerSettings("mps", 2).check(Place())
 
 
