@@ -51,11 +51,11 @@ def run(cfg: DictConfig) -> float | None:
         restore(experiment, place)
         return None
     folder = experiment.folder
-    experiment.open_folder()
-    _tell_assumption(experiment)
     try:
+        experiment.open_folder()
+        _tell_assumption(experiment)
         _announce(experiment)
-    except ConfigError:
+    except BaseException:
         folder.close()
         raise
     try:
@@ -100,6 +100,7 @@ def conclude(experiment: Experiment) -> tuple[list[dict[str, Any]], dict[str, An
     from treg_exp.reports.summary import summarise
     from treg_exp.reports.table import render
 
+    experiment.folder.require()
     path, layout = experiment.folder.path, experiment.folder.layout
     wanted = {item.key: position for position, item in enumerate(experiment.items)}
     rows = [row for row in read_rows(path) if key_of(row) in wanted]
@@ -152,8 +153,7 @@ def _announce(experiment: Experiment) -> None:
     Raises:
         ConfigError: it had other texts: they come from the data, which the identity of a run does not hold.
     """
-    from treg_exp.engine.run_folder import git_revision
-    from treg_exp.files import read_json
+    from treg_exp.engine.run_folder import git_revision, read_noted
 
     items, path = {item.key: item for item in experiment.items}, experiment.folder.path
     done = [row for row in read_rows(path) if key_of(row) in items]
@@ -170,14 +170,15 @@ def _announce(experiment: Experiment) -> None:
         print(f"continuing {path}: {len(done)} of {len(items)} restorations are there", flush=True)
     else:
         print(f"nothing to do: {path} holds all {len(items)} restorations; another run_dir makes them anew", flush=True)
-    made, now = read_json(experiment.folder.layout.environment).get("git"), git_revision()
-    if made != now:
+    noted, now = read_noted(experiment.folder.layout.environment), git_revision()
+    made = noted.get("git")
+    if noted and made != now:
         print(f"note: they were made by revision {made}, this is {now}", flush=True)
 
 
 def _write_end(experiment: Experiment, error: BaseException) -> None:
     """The status of a run that did not come to its end."""
     if isinstance(error, KeyboardInterrupt):
-        experiment.folder.write_status("interrupted", experiment.keys)
+        experiment.folder.write_end("interrupted", experiment.keys)
     else:
-        experiment.folder.write_status("failed", experiment.keys, error=f"{type(error).__name__}: {error}")
+        experiment.folder.write_end("failed", experiment.keys, error=f"{type(error).__name__}: {error}")

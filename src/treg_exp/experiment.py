@@ -191,8 +191,9 @@ class Experiment:
         return frozenset(item.key for item in self.items)
 
     def open_folder(self) -> None:
-        """Create or continue the run folder."""
+        """Create or continue the run folder; what is damaged there counts as not done."""
         self.folder.open(self.config, self.identity)
+        self.folder.drop_damaged({item.key: item.told for item in self.items}, self.columns.known)
 
     def pending_batches(
         self, place: Place | None = None, finished: Collection[Key] | None = None

@@ -175,10 +175,20 @@ def picture(folder: Path, name: str) -> Path:
 
 def _read(folder: Path) -> Iterator[Row]:
     for file in sorted(folder.glob("*.jsonl")):
-        for line in file.read_bytes().split(b"\n"):
-            try:
-                row = json.loads(line)
-            except ValueError:  # torn, also in the middle of a character; or the empty end of the file
-                continue
-            if isinstance(row, dict) and "sample_id" in row and "variant" in row:
-                yield finite(row)
+        yield from rows_in(file.read_bytes())
+
+
+def rows_in(lines: bytes) -> Iterator[Row]:
+    """The rows among lines of JSON; others are left out."""
+    for line in lines.split(b"\n"):
+        try:
+            row = json.loads(line)
+        except ValueError:  # torn, also in the middle of a character; or the empty end of the file
+            continue
+        if isinstance(row, dict) and _has_key(row):
+            yield finite(row)
+
+
+def _has_key(row: Mapping[str, Any]) -> bool:
+    named = all(isinstance(row.get(name), str) for name in ("sample_id", "variant"))
+    return named and isinstance(row.get("draw", 0), int)

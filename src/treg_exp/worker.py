@@ -29,13 +29,14 @@ def main(folder: str, rank: int, world: int, parent: int) -> int:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # ends as by SIGTERM: at once, and the first process says so
     from treg_exp.configuration.output import output_that_stops_nothing
     from treg_exp.errors import ConfigError, RunFailedError
+    from treg_exp.files import WriteError
 
     with output_that_stops_nothing():
         from treg_exp.restoring import join
 
         try:
             join(folder, rank, world, partial(end_without, parent))
-        except (ConfigError, RunFailedError) as error:
+        except (ConfigError, RunFailedError, WriteError) as error:
             print(f"error: process {rank}: {error}", file=sys.stderr)
             return 2 if isinstance(error, ConfigError) else 1
     return 0

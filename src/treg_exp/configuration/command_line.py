@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 from treg_exp.configuration.output import output_that_stops_nothing
 from treg_exp.errors import ConfigError, RunFailedError
+from treg_exp.files import WriteError
 
 PACKAGES_OPTION = "--packages"
 SECURITY = "docs/security.md"
@@ -26,6 +27,8 @@ def run_job(run: Callable[[Any], float | None], cfg: Any) -> float | None:
         _exit_codes.append(_complain(str(error), 2))
     except RunFailedError as error:
         _exit_codes.append(_complain(str(error), 1))
+    except WriteError as error:
+        _exit_codes.append(_complain(f"{error}; the same command continues with what is missing", 1))
     return None
 
 
