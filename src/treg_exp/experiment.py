@@ -193,6 +193,7 @@ class Experiment:
     def open_folder(self) -> None:
         """Create or continue the run folder; what is damaged there counts as not done."""
         self.folder.open(self.config, self.identity)
+        self.folder.check_prior(getattr(self.prior, "files", ()))
         self.folder.drop_damaged({item.key: item.told for item in self.items}, self.columns.known)
 
     def pending_batches(

@@ -1,6 +1,6 @@
 """Where the files of a run are, and what identifies a restoration. Nothing else knows these names.
 
-    config.yaml  identity.json  environment.json  columns.json  status.json  .lock
+    config.yaml  identity.json  prior_files.json  environment.json  columns.json  status.json  .lock
     rows/rank-0.jsonl  failures/rank-0.jsonl           one line per restoration, a file per process
     samples/<sample_id>/target.*  measurement.*  pseudo_inverse.* or preview.*
     samples/<sample_id>/<variant>/reconstruction.*     with several draws: .../<variant>/draw_000/reconstruction.*
@@ -55,6 +55,11 @@ class RunLayout:
     def identity(self) -> Path:
         """The part of it that decides the results."""
         return self.path / "identity.json"
+
+    @property
+    def prior_files(self) -> Path:
+        """Hashes of the prior's files."""
+        return self.path / "prior_files.json"
 
     @property
     def environment(self) -> Path:

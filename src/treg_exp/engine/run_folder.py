@@ -17,6 +17,7 @@ from typing import IO, Any
 from omegaconf import OmegaConf
 
 from treg_exp.configuration.settings import decisive
+from treg_exp.engine.file_hashes import changed_file, hashed
 from treg_exp.engine.row_files import Keys, drop_damaged_rows
 from treg_exp.errors import ConfigError, FileError, RunFailedError
 from treg_exp.files import TEMPORARY_SUFFIX, append_json_line, leftover, read_json, write_json, write_text
@@ -114,6 +115,25 @@ class RunFolder:
         """
         if not self.layout.identity.is_file():
             raise RunFailedError(f"run_dir={self.path} was deleted while the run wrote into it")
+
+    def check_prior(self, files: Sequence[Path]) -> None:
+        """Note the hashes of the prior's files, or compare with those of the run that is continued.
+
+        Raises:
+            ConfigError: a file is another one than before.
+        """
+        try:
+            before = read_json(self.layout.prior_files)
+            now = hashed(files, before)
+        except (FileError, OSError) as error:
+            raise ConfigError(f"run_dir={self.path} cannot be continued: {error}; choose another run_dir") from None
+        if before and (changed := changed_file(before, now)):
+            raise ConfigError(
+                f"run_dir={self.path} was made with another {changed} of the prior; "
+                "choose another run_dir, or the same files to continue it"
+            )
+        if now != before:
+            write_json(self.layout.prior_files, now)
 
     def drop_damaged(self, told: Mapping[Key, Mapping[str, str]], numbers: Collection[str]) -> None:
         """Take out what has to be done again, and say so; see `drop_damaged_rows`."""

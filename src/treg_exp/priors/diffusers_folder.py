@@ -12,6 +12,7 @@ import torch
 from treg_exp.errors import FieldError
 from treg_exp.priors.families.base import Family, Options
 from treg_exp.priors.folder import complete_folder, family_of, prior_path
+from treg_exp.priors.folder_files import decisive_files
 from treg_exp.priors.info import PriorInfo
 from treg_exp.priors.precision import check_precision, number_format
 from treg_exp.priors.prior import Prior
@@ -80,6 +81,14 @@ class DiffusersFolder(Options):
         if self.t5_tokens is not None and self.t5_tokens < 1:
             raise FieldError("t5_tokens", self.t5_tokens, "must be >= 1, or null for the pipeline's default")
         _ = self.info
+
+    @property
+    def files(self) -> list[Path]:
+        """See ``PriorSpec``."""
+        towers = ["image_encoder"] if self.own_image_encoder else []
+        parts = [*self.family.networks(self.folder), *towers, *self.family.tokenizers(self.folder), "scheduler"]
+        found = [file for part in parts for file in decisive_files(self.folder / part)]
+        return found + ([Path(self.open_clip.weights)] if self.open_clip is not None else [])
 
     def number_format(self, device: torch.device) -> str:
         """See ``PriorSpec``."""

@@ -67,3 +67,11 @@ def load_network(folder: Path, part: str, stem: str, network: Any) -> Any:
     else:
         settings |= {"dtype": torch.float32}
     return network.from_pretrained(folder / part, **settings)
+
+
+def decisive_files(part: Path) -> list[Path]:
+    """The files of a part that decide what it computes: configuration, vocabulary, and the weights that are read."""
+    files = sorted(file for file in part.glob("*") if file.suffix in (".json", ".txt", ".model", ".safetensors"))
+    half = [file for file in files if ".fp16." in file.name]
+    whole = any(file.suffix == ".safetensors" for file in files if file not in half)
+    return [file for file in files if not (whole and file in half)]
