@@ -1,8 +1,8 @@
 """Hashes of the files that a run depends on and that its configuration names by path only.
 
-The whole content is hashed, since a few changed tensors change results as well. That costs about a second per GB, and the
-time to read the file once, which the model does anyway a moment later. It is done once per file and run: a file whose
-size and times are the noted ones is not read again.
+The whole content is hashed, since a few changed tensors change results as well. That costs about a second per GB, and
+the time to read the file once, which the model does anyway a moment later. It is done once per file and run: a file
+whose size and times are the noted ones is not read again.
 """
 
 from __future__ import annotations
