@@ -153,7 +153,7 @@ def _announce(experiment: Experiment) -> None:
     Raises:
         ConfigError: it had other texts: they come from the data, which the identity of a run does not hold.
     """
-    from treg_exp.engine.run_folder import git_revision, read_noted
+    from treg_exp.engine.environment import git_revision, read_noted
 
     items, path = {item.key: item for item in experiment.items}, experiment.folder.path
     done = [row for row in read_rows(path) if key_of(row) in items]

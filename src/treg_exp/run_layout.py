@@ -188,7 +188,7 @@ def rows_in(lines: bytes) -> Iterator[Row]:
     for line in lines.split(b"\n"):
         try:
             row = json.loads(line)
-        except ValueError:  # torn, also in the middle of a character; or the empty end of the file
+        except (ValueError, RecursionError):  # torn, also in the middle of a character; or the empty end of the file
             continue
         if isinstance(row, dict) and _has_key(row):
             yield finite(row)

@@ -116,3 +116,11 @@ def test_the_cost_of_a_look_does_not_grow_with_what_is_done(tmp_path: Path) -> N
         seconds.append(time.perf_counter() - start)
     assert min(seconds[1:]) < seconds[0] / 20
     assert key_of(row("new 0")) in keys()
+
+
+def test_garbled_lines_are_no_rows(layout: RunLayout) -> None:
+    with (layout.rows / "rank-0.jsonl").open("ab") as stream:
+        for line in (bytes(range(256)), b"[" * 100_000, b'{"sample_id": "x"}', b'{"sample_id": "x", "variant": 1}'):
+            stream.write(line + b"\n")
+    assert names(layout) == ["a", "b", "c"]
+    assert drop_damaged_rows(layout, TOLD, ["psnr"]) == []

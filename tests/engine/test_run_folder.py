@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from treg_exp.engine.run_folder import RunFolder, difference, environment, read_noted
+from treg_exp.engine.environment import environment, read_noted
+from treg_exp.engine.run_folder import RunFolder, difference
 from treg_exp.errors import ConfigError, RunFailedError
 from treg_exp.files import WriteError, write_bytes
 from treg_exp.run_layout import RECONSTRUCTION, RunLayout, key_of, picture

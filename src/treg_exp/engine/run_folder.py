@@ -3,39 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
-import subprocess
-import sys
 import time
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import IO, Any
 
 from omegaconf import OmegaConf
 
 from treg_exp.configuration.settings import decisive
+from treg_exp.engine.environment import environment, read_noted
 from treg_exp.engine.file_hashes import changed_file, hashed
 from treg_exp.engine.row_files import Keys, drop_damaged_rows
 from treg_exp.errors import ConfigError, FileError, RunFailedError
 from treg_exp.files import TEMPORARY_SUFFIX, append_json_line, leftover, read_json, write_json, write_text
 from treg_exp.metrics.column import Columns
 from treg_exp.run_layout import Key, Row, RunLayout, of_process
-
-PACKAGES = (
-    "torch",
-    "lightning",
-    "hydra-core",
-    "omegaconf",
-    "diffusers",
-    "transformers",
-    "torchmetrics",
-    "deepinv",
-    "soundfile",
-    "wandb",
-)
 
 
 class RunFolder:
@@ -227,45 +210,3 @@ def difference(before: Any, after: Any, name: str = "") -> tuple[str, Any, Any] 
                 return found
         return None
     return None if before == after else (name, before, after)
-
-
-def read_noted(file: Path) -> dict[str, Any]:
-    """What a file notes for the reader; nothing where it is damaged, since the run does not depend on it."""
-    try:
-        return read_json(file)
-    except FileError:
-        return {}
-
-
-def environment() -> dict[str, Any]:
-    """Versions, code revision and machine of this run."""
-    import torch
-
-    return {
-        "command": sys.argv,
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "cpu_count": os.cpu_count(),
-        "torch_threads": torch.get_num_threads(),
-        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
-        "git": git_revision(),
-        "packages": {name: _version(name) for name in ("treg_exp", *PACKAGES)},
-    }
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
-
-
-def git_revision() -> str | None:
-    """Commit of the working tree, with ``-dirty`` where it has changes; None outside a checkout."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    folder = Path(__file__).parent
-    try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=10, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() or None
