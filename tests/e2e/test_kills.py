@@ -37,6 +37,7 @@ for line in sys.stdin:
     child = os.fork()
     if not child:
         sys.stdin.close()
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a test in the background has it ignored
         os.dup2(2, 1)
         try:
             from treg_exp.app import run
