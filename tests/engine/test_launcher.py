@@ -7,12 +7,13 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from treg_exp.engine.launcher import MPI, TORCH, Place, check_launch, launched, meeting
-from treg_exp.errors import ConfigError
+from treg_exp.errors import ConfigError, RunFailedError
 
 LAUNCHERS = {
     "nobody": ({}, Place()),
@@ -130,6 +131,20 @@ def test_a_process_that_waits_for_the_others_can_be_stopped() -> None:
     time.sleep(1)
     process.terminate()
     assert process.wait(timeout=30) == -signal.SIGTERM
+
+
+def test_others_that_never_come_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where the variables of a launcher are left over from something else."""
+    from lightning.fabric.plugins.environments.lightning import find_free_network_port
+
+    monkeypatch.setattr("treg_exp.engine.launcher.FIRST_WAIT", timedelta(seconds=1))
+    url = f"tcp://127.0.0.1:{find_free_network_port()}"
+    for rank in (0, 1):
+        with (
+            pytest.raises(RunFailedError, match=f"^not all 2 processes have come to {url}: "),
+            meeting(Place(rank, 2, rank, url)),
+        ):
+            pass
 
 
 def test_a_single_process_meets_nobody() -> None:
