@@ -22,7 +22,7 @@ def closed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch):
     os.close(reader)
     monkeypatch.setattr(sys, "argv", ["run.py"])
     monkeypatch.setattr(command_line, "_exit_codes", [])
-    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")  # so that what the program sets is undone afterwards
     with os.fdopen(writer, "w") as stream:
         monkeypatch.setattr(sys, request.param, stream)
         yield stream
