@@ -22,6 +22,7 @@ def closed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch):
     os.close(reader)
     monkeypatch.setattr(sys, "argv", ["run.py"])
     monkeypatch.setattr(command_line, "_exit_codes", [])
+    monkeypatch.setattr("treg_exp.configuration.hydra_guard.install_guard", lambda arguments: None)  # for good
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")  # so that what the program sets is undone afterwards
     with os.fdopen(writer, "w") as stream:
         monkeypatch.setattr(sys, request.param, stream)
