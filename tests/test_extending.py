@@ -73,7 +73,7 @@ def test_a_prior(lab: Path) -> None:
     rows = read_rows(lab / "p")
     assert [row["nfe"] for row in rows] == [20, 20]
     sample = lab / "p" / "samples" / rows[0]["sample_id"]
-    target, restored = picture(sample / "target.png"), picture(sample / "own" / "reconstruction.png")
+    target, restored = picture(sample / "target.png"), picture(sample / "empty_prompt" / "reconstruction.png")
     assert np.abs(target - restored)[:, ::4].mean() < 0.05
     assert np.abs(target - restored)[:, 1::4].mean() > 0.1
 

@@ -139,14 +139,14 @@ def test_the_documented_commands_are_the_figure_as_released(command: str, tmp_pa
     made = Experiment.from_config(composed(*shlex.split(command)))
     assert (made.solver, made.signal_shape, made.task.operator.keywords) == (RELEASED, (3, 512, 512), {"factor": 16})
     assert made.config["prior"]["open_clip"]["antialias"] is False
-    assert [item.variant for item in made.items] == ["no_text", "own", "negation"]
+    assert [item.variant for item in made.items] == ["no_text", "fixed_text", "negation"]
     policies = {
         item.variant: (made.variants[item.variant].policy.guidance.scale, made.variants[item.variant].policy.null_text)
         for item in made.items
     }
     assert policies == {
         "no_text": (0.0, FixedNullText(NULL_TEXT)),
-        "own": (5.0, FixedNullText(NULL_TEXT)),
+        "fixed_text": (5.0, FixedNullText(NULL_TEXT)),
         "negation": (5.0, AdaptiveNegation(NULL_TEXT, 1e-3, 10)),
     }
     assert "judge_alignment" not in made.metrics, "its encoder knows emoji only"

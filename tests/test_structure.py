@@ -22,6 +22,7 @@ LAYERS = (
     ("reports",),
     ("configuration",),
     ("api", "engine", "training", "recipes"),
+    ("loggers", "variant_names"),
     ("variants",),
     ("experiment",),
     ("restoring",),

@@ -12,6 +12,7 @@ Restore an image in five lines::
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from treg_exp.operators.noise.gaussian import GaussianNoise
 from treg_exp.priors.diffusers_folder import DiffusersFolder
 from treg_exp.priors.prior import Prior
 from treg_exp.priors.stacked import for_signals
+from treg_exp.priors.texts.window import cut_notes
 from treg_exp.signals.image import save_png
 from treg_exp.solvers.base import OnStep, Solver, ignore
 from treg_exp.solvers.treg import DataSteps, TReg
@@ -123,6 +125,9 @@ def restore(
         seed: of the solver's random streams.
         on_step: called after every step.
 
+    Warns:
+        UserWarning: a text is longer than what the prior reads of it.
+
     Raises:
         FieldError: the number of prompts does not fit, or prior and operator lack what the rules and the solver need.
     """
@@ -134,6 +139,8 @@ def restore(
         ConstantGuidance(guidance) if isinstance(guidance, int | float) else guidance,
         FixedNullText(null_text) if isinstance(null_text, str) else null_text,
     )
+    for note in cut_notes(prior.info.text_windows, [policy.null_text.text, *prompts]):
+        warnings.warn(note, stacklevel=2)
     solver, texts = solver or TReg(), [{"prompt": text} for text in prompts]
     policy.check(prior.info, texts)
     solver.check(problem, prior.info)

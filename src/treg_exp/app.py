@@ -43,7 +43,7 @@ def run(cfg: DictConfig) -> float | None:
         experiment.trainer.check(place)
     if experiment.settings.dry_run:
         if place.rank == 0:  # of several processes that a launcher has started
-            _tell_assumption(experiment)
+            _tell(experiment)
             dry_run(experiment)
         return None
     check_launch(place, experiment.trainer.processes(place), experiment.trainer.num_nodes)
@@ -53,7 +53,7 @@ def run(cfg: DictConfig) -> float | None:
     folder = experiment.folder
     try:
         experiment.open_folder()
-        _tell_assumption(experiment)
+        _tell(experiment)
         _announce(experiment)
     except BaseException:
         folder.close()
@@ -141,10 +141,10 @@ def dry_run(experiment: Experiment) -> None:
     print(f"run_dir:      {experiment.folder.path}")
 
 
-def _tell_assumption(experiment: Experiment) -> None:
-    """What users of real measurements easily have otherwise; nothing else can find it."""
-    if experiment.assumption:
-        print(f"note: {experiment.assumption}", flush=True)
+def _tell(experiment: Experiment) -> None:
+    """What stops nothing, and what nothing else would tell."""
+    for note in experiment.notes:
+        print(f"note: {note}", flush=True)
 
 
 def _announce(experiment: Experiment) -> None:

@@ -28,7 +28,7 @@ from treg_exp.configuration.settings import (
     without_steps,
 )
 from treg_exp.configuration.targets import target_class
-from treg_exp.data.base import Source, subset
+from treg_exp.data.base import Source, left_out, subset
 from treg_exp.engine.costs import COSTS, cost_columns
 from treg_exp.engine.devices import TrainerSettings
 from treg_exp.engine.launcher import Place
@@ -36,16 +36,19 @@ from treg_exp.engine.mirror import RunMirror
 from treg_exp.engine.run_folder import RunFolder
 from treg_exp.engine.work import Variant, WorkItem, batches, pending, plan, spread
 from treg_exp.errors import ConfigError
-from treg_exp.metrics.base import Metric, check_metrics, columns_of
+from treg_exp.loggers import build_loggers
+from treg_exp.metrics.base import Metric, cautions, check_metrics, columns_of
 from treg_exp.metrics.column import Columns
 from treg_exp.priors.info import PriorInfo
 from treg_exp.priors.prior import PriorSpec
 from treg_exp.priors.stacked import info_for_signals
+from treg_exp.priors.texts.window import cut_notes
 from treg_exp.run_layout import Key
 from treg_exp.signals.media import medium
 from treg_exp.solvers.base import OnStep, Solver
 from treg_exp.tasks.base import Task, group_of
 from treg_exp.tasks.problems import InverseProblem
+from treg_exp.variant_names import variant_labels
 from treg_exp.variants import build_variants, check_texts
 
 if TYPE_CHECKING:
@@ -117,6 +120,7 @@ class Experiment:
             with errors_at("", renamed=places[name]):
                 variant.policy.check(info, texts)
         parent, group = _parent(run.run_dir)
+        folder = RunFolder(Path(run.run_dir) if run.run_dir and group is None else parent / config_hash(cfg))
         metrics: dict[str, Metric] = {n: build(node, f"metrics.{n}", Metric) for n, node in cfg.metrics.items()}
         return cls(
             config=_plain(cfg),
@@ -129,10 +133,10 @@ class Experiment:
             variants=variants,
             source=source,
             metrics=metrics,
-            loggers=[build(node, f"logger.{name}", RunMirror) for name, node in cfg.logger.items()],
+            loggers=build_loggers(cfg.logger, folder.path),
             items=items,
             prior=prior,
-            folder=RunFolder(Path(run.run_dir) if run.run_dir and group is None else parent / config_hash(cfg)),
+            folder=folder,
             group=group,
         ).checked()
 
@@ -171,12 +175,22 @@ class Experiment:
         problem = self.task.pose([first], self.signal_shape, torch.device("cpu"))
         return problem.operator.assumption if isinstance(problem, InverseProblem) else ""
 
+    @property
+    def notes(self) -> list[str]:
+        """What a user should know before the run, and what stops nothing (see what it calls)."""
+        null_texts = (variant.policy.null_text.text for variant in self.variants.values())
+        texts = (text for item in self.items for text in item.texts.values())
+        cut = cut_notes(self.prior.info.text_windows, [*null_texts, *texts])
+        about_data = filter(None, (self.assumption, left_out(self.source)))
+        return [*about_data, *cautions(self.metrics, self.prior.name), *cut]
+
     @cached_property
     def columns(self) -> Columns:
         """What the numbers of the run mean."""
         info = self.prior.info
         noun = medium(info.medium, info.sample_rate).noun
-        return Columns({**columns_of(self.metrics), **cost_columns(noun)}, info.medium, info.sample_rate)
+        known, labels = {**columns_of(self.metrics), **cost_columns(noun)}, variant_labels(self.variants)
+        return Columns(known, info.medium, info.sample_rate, labels)
 
     @cached_property
     def title(self) -> str:

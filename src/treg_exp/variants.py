@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -18,6 +19,7 @@ from treg_exp.text.match import TextMatch
 from treg_exp.text.null_text import NullText
 from treg_exp.text.policy import TextPolicy
 from treg_exp.text.prompt_rule import PromptRule
+from treg_exp.variant_names import true_names
 
 SLOTS: Mapping[str, type] = {
     "guidance": Guidance, "null_text": NullText, "prompt_rule": PromptRule, "text_match": TextMatch
@@ -25,10 +27,16 @@ SLOTS: Mapping[str, type] = {
 
 
 def build_variants(cfg: DictConfig) -> tuple[dict[str, Variant], dict[str, dict[str, str]]]:
-    """The variants by name, and for each where its texts and rules stand in the configuration."""
+    """The variants by name, and for each where its texts and rules stand in the configuration.
+
+    A name that promises another text than the variant has is replaced, see `true_names`.
+    """
     nodes = _variant_nodes(cfg)
     places = {name: _places(name, node, cfg) for name, node in nodes.items()}
-    return {name: _variant(name, node, cfg, places[name]) for name, node in nodes.items()}, places
+    built = {name: _variant(name, node, cfg, places[name]) for name, node in nodes.items()}
+    names = true_names(built)
+    variants = {names[name]: replace(variant, name=names[name]) for name, variant in built.items()}
+    return variants, {names[name]: of for name, of in places.items()}
 
 
 def _variant_nodes(cfg: DictConfig) -> Mapping[str, Any]:

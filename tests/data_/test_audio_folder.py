@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -99,6 +100,17 @@ def test_stems_are_stacked_in_the_order_of_their_names(tmp_path: Path) -> None:
     write(tmp_path / "loose.wav", ramp(16))
     with pytest.raises(FieldError, match=r"loose\.wav is in no folder of a sample"):
         StemFolder(tmp_path, SHAPE, RATE)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_a_pipe_is_no_stem(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write(tmp_path / "song" / f"{name}.wav", ramp(16))
+    os.mkfifo(tmp_path / "song" / "c.wav")
+    data = StemFolder(tmp_path, SHAPE, RATE)
+    assert (data.stems, data.left_out) == (("a", "b"), f"1 file of {tmp_path} left out: 1 not regular")
+    with pytest.raises(FieldError, match=r"song has no c, but a, b$"):
+        StemFolder(tmp_path, SHAPE, RATE, stems=("a", "c"))
 
 
 def test_real_measurements(tmp_path: Path) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
 import string
+import unicodedata
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
@@ -14,11 +17,13 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
 
-from treg_exp.data.base import subset
+from treg_exp.data.audio_folder import AudioFolder
+from treg_exp.data.base import left_out, subset
 from treg_exp.data.file_source import FileSource
 from treg_exp.data.folder import ImageFolder
-from treg_exp.data.listing import sample_id_of, unique_ids
+from treg_exp.data.listing import unique_ids
 from treg_exp.data.measurements import MeasurementFolder
+from treg_exp.data.naming import identifier, sample_id_of
 from treg_exp.errors import FieldError, FileError
 
 SAFE = set(string.ascii_letters + string.digits + "._-")
@@ -74,6 +79,70 @@ def test_one_id_per_file_or_both_files_are_named(files: list[str]) -> None:
     else:
         with pytest.raises(FileError, match=r"would both be sample .*; rename one of them"):
             unique_ids([Path(file) for file in files])
+
+
+def test_names_in_other_alphabets_differ_in_their_ids(tmp_path: Path) -> None:
+    """And ids of ASCII names are what they were."""
+    ascii_names = {"a": "a", "grey tabby": "grey_tabby", "cats/x (1).v2": "cats__x__1_.v2", "a-b_c": "a-b_c"}
+    assert {name: identifier(name) for name in ascii_names} == ascii_names
+    foreign = {"東京": "_-130016b2", "大阪": "_-6df97746", "Käse": "Kase-f9eeb52c", "مدينة/한국": "____-b6ea1efd"}
+    assert {name: identifier(name) for name in foreign} == foreign
+    for name in foreign:
+        picture(tmp_path / f"{name}.png")
+    decomposed = {name: unicodedata.normalize("NFD", name) for name in foreign}
+    assert decomposed["Käse"] != "Käse"
+    manifest = tmp_path / "m.csv"
+    manifest.write_text("file,caption\n" + "".join(f"{name}.png,{name}\n" for name in decomposed.values()))
+    data = ImageFolder(tmp_path, 8, manifest=manifest)
+    assert {data.captions(i)["caption"] for i in range(4)} == set(decomposed.values())
+    by_name = manifest.with_suffix(".jsonl")
+    by_name.write_text("\n".join(json.dumps({"sample_id": name, "caption": name}) for name in foreign))
+    assert len(ImageFolder(tmp_path, 8, manifest=by_name)) == 4
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png")
+    os.mkfifo(tmp_path / "b.png")
+    for name in ("c.npy", "d.wav"):
+        (tmp_path / name).symlink_to(tmp_path / "b.png")
+    data = MeasurementFolder(tmp_path)
+    assert data.ids == ["a"]
+    assert data.left_out == f"3 files of {tmp_path} left out: 3 not regular"
+
+
+def test_a_folder_that_may_not_be_read_is_no_smaller_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture(tmp_path / "a.png")
+    picture(tmp_path / "sub" / "b.png")
+    scandir = os.scandir
+
+    def guarded(path: str) -> object:
+        if str(path).endswith("sub"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", guarded)
+    with pytest.raises(FileError, match=r"cannot look into .*sub: Permission denied"):
+        ImageFolder(tmp_path, 8)
+
+
+def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
+    for name in ("a.png", "sub/b.jfif", "c.gif", ".hidden/d.png"):
+        picture(tmp_path / name.replace("jfif", "jpg")).rename(tmp_path / name)
+    data = ImageFolder(tmp_path, 8)
+    assert (data.ids, data.left_out) == (["a", "c", "sub__b"], "")
+    for name in ("1.HEIC", "2.heic", "sub/notes.txt", "README", ".DS_Store"):
+        (tmp_path / name).write_text("")
+    message = f"4 files of {tmp_path} left out: 2 .heic (convert to PNG or JPEG), 1 without ending, 1 .txt"
+    assert data.left_out == left_out(data) == left_out(subset(data, limit=1)) == message
+    table = tmp_path / "metadata.jsonl"
+    rows = [{"file_name": name, "text": name} for name in ("a.png", "sub/b.jfif", "c.gif")]
+    table.write_text("\n".join(map(json.dumps, rows)))
+    assert data.left_out.endswith(f", 1 .txt; the texts in {table} are read with data.manifest={table}")
+    read = ImageFolder(tmp_path, 8, manifest=table)
+    assert (read.left_out, read.captions(2)) == (message, {"caption": "sub/b.jfif"})
+    with pytest.raises(FieldError, match=r"wav, flac; it holds 2 \.heic \(convert to PNG or JPEG\), 1 "):
+        AudioFolder(tmp_path, (1, 64), 8000)
 
 
 def test_an_id_that_no_folder_can_have_is_refused() -> None:

@@ -158,7 +158,9 @@ def test_shrinking_is_antialiased(tmp_path: Path) -> None:
 def test_missing_empty_and_broken_folders_are_explained(tmp_path: Path) -> None:
     with pytest.raises(FieldError, match=r"^path=.*nowhere: does not exist$"):
         ImageFolder(tmp_path / "nowhere", 8)
-    with pytest.raises(ValueError, match="no file with one of the extensions png, jpg, jpeg, webp, bmp, tif, tiff"):
+    with pytest.raises(
+        ValueError, match="no file with one of the extensions png, jpg, jpeg, jfif, webp, bmp, gif, tif, tiff"
+    ):
         ImageFolder(tmp_path, 8)
     good = save(tmp_path / "good.png", flat((0, 0, 0)))
     with pytest.raises(FieldError, match=r"^path=.*good\.png: is a file; give the folder"):

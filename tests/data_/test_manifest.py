@@ -41,8 +41,12 @@ def test_jsonl_by_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("p.csv", "id;caption\na;b\n", r"p\.csv needs a column sample_id or file .* columns are: id;caption"),
-        ("p.csv", "sample_id\na\n", r"needs a column sample_id or file and one for each role"),
+        (
+            "p.csv",
+            "id;caption\na;b\n",
+            r"p\.csv needs a column sample_id, file or .* columns are: id;caption",
+        ),
+        ("p.csv", "sample_id\na\n", r"needs a column sample_id, file or file_name and one for each role"),
         ("p.csv", "", r"columns are: none"),
         ("p.csv", "sample_id,caption\n", r"p\.csv has no rows"),
         ("p.csv", "sample_id,caption\na,x\na,y\n", r"line 3: 'a' has a row already"),
@@ -59,8 +63,8 @@ def test_jsonl_by_file(tmp_path: Path) -> None:
         ("p.csv", "sample_id,caption,,\na,x,,y\n", r"line 2: 'y' stands in a column without a name"),
         ("p.jsonl", '{"file": "a", "caption": "x", "caption": "y"}', r"line 1: 'caption' occurs twice"),
         ("p.jsonl", '{"file": "a", "caption": {"en": "x"}}', r"line 1: caption must be text"),
-        ("p.jsonl", "{}", r"line 1: needs sample_id or file"),
-        ("p.csv", "sample_id,caption\n,a cat\n", r"line 2: needs sample_id or file"),
+        ("p.jsonl", "{}", r"line 1: needs sample_id, file or file_name"),
+        ("p.csv", "sample_id,caption\n,a cat\n", r"line 2: needs sample_id, file or file_name"),
         ("p.jsonl", '{"sample_id": "a", "caption": "x"}\n{"sample_id": "b"\n', r"line 2: no valid JSON"),
         ("p.jsonl", '["a"]\n', r"line 1: needs one JSON object"),
         ("p.jsonl", '{"sample_id": "a", "caption": 3}\n', r"line 1: caption must be text"),
@@ -89,6 +93,31 @@ def test_another_encoding_is_placed(tmp_path: Path, name: str) -> None:
 def test_columns_that_a_spreadsheet_appends_are_ignored(tmp_path: Path) -> None:
     path = written(tmp_path, "p.csv", "sample_id,caption,,\r\na,x,,\r\n\r\nb,y\r\n")
     assert read_manifest(path) == {"a": {"caption": "x"}, "b": {"caption": "y"}}
+
+
+def test_a_space_after_the_comma_is_no_part_of_the_text(tmp_path: Path) -> None:
+    path = written(tmp_path, "p.csv", 'sample_id, caption, counterfactual\na, "a cat, grey",  "a ""dog"""\nb,x, y\n')
+    assert read_manifest(path) == {
+        "a": {"caption": "a cat, grey", "counterfactual": 'a "dog"'},
+        "b": {"caption": "x", "counterfactual": "y"},
+    }
+
+
+def test_metadata_of_hugging_face(tmp_path: Path) -> None:
+    """Names are relative to the file, ``text`` is the caption, what is no text is passed over."""
+    rows = [
+        {"file_name": "a.png", "text": "a cat", "label": 3, "objects": {"bbox": [[1, 2]]}, "flag": True},
+        {"file_name": "x/b.png", "caption": "a dog", "text": "other"},
+    ]
+    (tmp_path / "train").mkdir()
+    path = written(tmp_path / "train", "metadata.jsonl", "\n".join(map(json.dumps, rows)))
+    own = {"a": {"caption": "a cat"}, "x__b": {"caption": "a dog", "text": "other"}}
+    assert read_manifest(path, tmp_path / "train") == read_manifest(path) == own
+    assert read_manifest(path, tmp_path) == {f"train__{sample_id}": texts for sample_id, texts in own.items()}
+    table = written(tmp_path / "train", "metadata.csv", "file_name,text\na.png,a cat\n")
+    assert read_manifest(table, tmp_path) == {"train__a": {"caption": "a cat"}}
+    ours = written(tmp_path, "p.csv", "file,text\na.png,a cat\n")
+    assert read_manifest(ours) == {"a": {"text": "a cat"}}
 
 
 words = st.text(st.characters(codec="utf-8", exclude_characters="\r\0"), max_size=12)

@@ -77,7 +77,7 @@ def test_hidden_samples(inputs: Path, tmp_path: Path) -> None:
     out, _ = run(*command(inputs, folder, *hidden(inputs)))
     assert "3 restorations of 3 clips" in out
     sample = folder / "samples" / "note_1"
-    kept = ("measurement", "own/reconstruction", "pseudo_inverse", "target")
+    kept = ("empty_prompt/reconstruction", "measurement", "pseudo_inverse", "target")
     assert names(sample) == [f"{name}{suffix}" for name in kept for suffix in (".png", ".wav")]
     target, y = (read_audio(sample / f"{name}.wav", RATE) for name in ("target", "measurement"))
     assert torch.equal(target, read_audio(inputs / "recordings" / "note_1.wav", RATE))
@@ -85,7 +85,7 @@ def test_hidden_samples(inputs: Path, tmp_path: Path) -> None:
     assert (y - target)[y != 0].std() == pytest.approx(0.01, rel=0.1)
     rows = table(folder)
     assert list(rows[0])[4:8] == ["si_sdr", "si_sdr_improvement", "snr", "residual"]
-    x = restored(folder)["samples/note_1/own/reconstruction.wav"].double()
+    x = restored(folder)["samples/note_1/empty_prompt/reconstruction.wav"].double()
     error = (target - x).square().sum()
     assert float(rows[1]["snr"]) == pytest.approx(
         float(10 * (target.double().square().sum() / error).log10()), abs=1e-4
@@ -97,7 +97,7 @@ def test_separation_of_two_stems(inputs: Path, tmp_path: Path) -> None:
     folder = tmp_path / "r"
     run(*command(inputs, folder, *separation(inputs), "draws=2"))
     sample = folder / "samples" / "first"
-    assert names(sample / "own") == [
+    assert names(sample / "empty_prompt") == [
         f"draw_00{draw}/reconstruction{end}" for draw in (0, 1) for end in (".png", "_1.wav", "_2.wav")
     ]
     hiss, tone = (read_audio(sample / f"target_{number}.wav", RATE) for number in (1, 2))
@@ -115,7 +115,7 @@ def test_draws_of_a_waveform_have_a_mean(inputs: Path, tmp_path: Path) -> None:
     folder = tmp_path / "r"
     out, _ = run(*command(inputs, folder, *hidden(inputs), "draws=2", "data.limit=1"))
     assert "std of" in out
-    own = folder / "samples" / "note_0" / "own"
+    own = folder / "samples" / "note_0" / "empty_prompt"
     draws = [read_audio(own / f"draw_00{draw}" / "reconstruction.wav", RATE) for draw in (0, 1)]
     assert torch.allclose(read_audio(own / "mean.wav", RATE), (draws[0] + draws[1]) / 2, atol=1e-6)
     assert (own / "std.png").is_file()
@@ -146,7 +146,7 @@ def test_real_measurements_and_other_lengths(inputs: Path, tmp_path: Path) -> No
     folder = tmp_path / "r"
     short = ["data=measurements", f"data.path={inputs}/recordings", "data.length=4096", "task=audio/hidden_samples"]
     run(*command(inputs, folder, *short, "data.limit=1"))
-    assert names(folder / "samples" / "note_0" / "own") == ["reconstruction.png", "reconstruction.wav"]
+    assert names(folder / "samples" / "note_0" / "empty_prompt") == ["reconstruction.png", "reconstruction.wav"]
     (row,) = table(folder)
     assert (row["si_sdr"], row["residual"] != "") == ("", True)
     run(*command(inputs, tmp_path / "s", *hidden(inputs), "data.length=2048", "data.limit=1"))

@@ -35,9 +35,9 @@ def _payloads(data: bytes) -> Iterator[bytes]:
 
 
 def read(run: Path) -> dict:
-    """Config, summary, history keys, artifact files and identity of one offline run folder."""
+    """Config, summary, history keys, last step, artifact files and identity of one offline run folder."""
     (file,) = run.glob("*.wandb")
-    found: dict = {"config": {}, "summary": {}, "history": set(), "files": {}, "exit_code": None}
+    found: dict = {"config": {}, "summary": {}, "history": set(), "files": {}, "exit_code": None, "last_step": None}
     for record in records(file):
         kind = record.WhichOneof("record_type")
         if kind == "run":
@@ -47,6 +47,7 @@ def read(run: Path) -> dict:
             found["summary"] |= {_name(u): json.loads(u.value_json) for u in record.summary.update}
         elif kind == "history":
             found["history"] |= {_name(item) for item in record.history.item}
+            found["last_step"] = record.history.step.num
         elif kind == "artifact":
             found["files"] |= {entry.path: Path(entry.local_path) for entry in record.artifact.manifest.contents}
         elif kind == "exit":

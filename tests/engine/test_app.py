@@ -167,12 +167,13 @@ def test_real_measurements_have_no_target(tmp_path: Path, capsys: pytest.Capture
     (tmp_path / "scans").mkdir()
     pixels = np.random.default_rng(0).integers(0, 255, (8, 8, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "scans" / "one.png")
+    (tmp_path / "scans" / "two.heic").touch()
     rows = go(tmp_path / "r", "data=measurements", f"data.path={tmp_path}/scans", "prompt=fixed", "prompt.text=a cat")
-    assert (
-        "note: bicubic downsampling mirrors the image at its edges; Pillow and torch do not." in capsys.readouterr().out
-    )
-    assert set(rows) == {("one", "own"), ("one", "no_text")}
-    row = rows["one", "own"]
+    told = capsys.readouterr().out
+    assert "note: bicubic downsampling mirrors the image at its edges; Pillow and torch do not." in told
+    assert f"note: 1 file of {tmp_path}/scans left out: 1 .heic (convert to PNG or JPEG)\n" in told
+    assert set(rows) == {("one", "fixed_text"), ("one", "no_text")}
+    row = rows["one", "fixed_text"]
     assert row["psnr"] is None
     assert row["ssim"] is None
     assert 0 < row["residual"] < 60

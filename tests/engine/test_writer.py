@@ -6,8 +6,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -20,6 +22,7 @@ from treg_exp.run_layout import read_failures, read_rows
 from treg_exp.signals.audio import AudioMedium
 from treg_exp.signals.base import Medium
 from treg_exp.signals.image import ImageMedium
+from treg_exp.signals.plots import plot
 from treg_exp.tasks.problems import EditProblem, InverseProblem
 
 
@@ -30,8 +33,8 @@ def result(x: Tensor, problem: Any, preview: Tensor | None, failed: bool = False
     return Result(item, Sample("a", target=x), lambda: problem, made, None if failed else 2 * x, row, latents)
 
 
-def measured(y: Tensor, linear: bool = True) -> InverseProblem:
-    return InverseProblem(y[None], SimpleNamespace(linear=linear), sigma=0.0, lam=0.0)  # type: ignore[arg-type]
+def measured(y: Tensor, linear: bool = True, pictured: bool = True) -> InverseProblem:
+    return InverseProblem(y[None], SimpleNamespace(linear=linear, pictured=pictured), sigma=0.0, lam=0.0)  # type: ignore[arg-type]
 
 
 def written(folder: Path, medium: Medium, *results: Result, draws: int = 1) -> list[str]:
@@ -61,11 +64,12 @@ def test_files_of_images(tmp_path: Path, problem: Any, preview: Tensor | None, k
     assert written(tmp_path, ImageMedium(), result(IMAGE, problem, preview)) == kept
 
 
-def test_a_measurement_that_is_no_image_is_shown_by_its_preview(tmp_path: Path) -> None:
-    for name, y in (("a", torch.zeros(5)), ("b", SMALL + 0j)):
-        written(tmp_path / name, ImageMedium(), result(IMAGE, measured(y), IMAGE))
-        sample = tmp_path / name / "samples" / "a"
-        assert (sample / "measurement.png").read_bytes() == (sample / "pseudo_inverse.png").read_bytes()
+def test_a_measurement_that_is_no_image_is_plotted(tmp_path: Path) -> None:
+    for y, pictured in ((torch.arange(5.0), True), (SMALL + 0j, True), (SMALL, False)):
+        sample = tmp_path / f"{y.dtype}{pictured}" / "samples" / "a"
+        written(sample.parents[1], ImageMedium(), result(IMAGE, measured(y, pictured=pictured), IMAGE))
+        assert np.array_equal(np.asarray(Image.open(sample / "measurement.png")), np.asarray(plot(y)))
+        assert (sample / "pseudo_inverse.png").is_file()
 
 
 def test_files_of_audio(tmp_path: Path) -> None:

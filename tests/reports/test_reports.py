@@ -17,7 +17,6 @@ from treg_exp.files import append_json_line, write_json
 from treg_exp.metrics.column import Column, Columns
 from treg_exp.reports.columns import read_columns
 from treg_exp.reports.grid import CELL, write_grid
-from treg_exp.reports.lettering import plain, width, wrap
 from treg_exp.reports.rows import write_results
 from treg_exp.reports.summary import interval, summarise
 from treg_exp.reports.table import render
@@ -302,13 +301,3 @@ def test_grid_survives_missing_pictures_and_finds_draws(run: Path) -> None:
     save_png(torch.ones(3, 64, 64), run / "samples" / "s1" / "own" / "draw_000" / "reconstruction.png")
     (run / "samples" / "s1" / "own" / "reconstruction.png").unlink()
     assert columns(write_grid(run, VARIANTS, run / "grid.png")) == 6
-
-
-def test_lettering_wraps_and_replaces() -> None:
-    assert plain("σ = 0.05 – grün ☃") == "sigma = 0.05 - grun ?"
-    assert wrap("a cat", 15, 192, 2) == ["a cat"]
-    lines = wrap("a long prompt about a grey cat that sleeps on a red sofa in the sun", 15, 192, 2)
-    assert len(lines) == 2
-    assert lines[1].endswith("...")
-    assert all(width(line, 15) <= 192 for line in [*lines, *wrap("x" * 200, 15, 192, 2)])
-    assert wrap("", 15, 192, 2) == []

@@ -90,12 +90,37 @@ def test_impossible_numbers_of_steps(schedule: VariancePreserving, steps: int) -
         schedule.moves(steps)
 
 
-@pytest.mark.parametrize(("spacing", "steps"), [("trailing", 1), ("trailing", 7), ("linspace", 5), ("leading", 7)])
+@pytest.mark.parametrize(("spacing", "steps"), [("trailing", 1), ("trailing", 7), ("linspace", 5), ("leading", 8)])
 def test_spacings_are_those_of_diffusers(spacing: str, steps: int) -> None:
     scheduler = DDIMScheduler(timestep_spacing=spacing, steps_offset=1)
     scheduler.set_timesteps(steps)
     schedule = VariancePreserving(tuple(scheduler.alphas_cumprod.tolist()), 1.0, spacing=spacing)
     assert schedule.timesteps(steps) == scheduler.timesteps.tolist()
+
+
+@pytest.mark.parametrize("offset", [0, 1, 3])
+def test_leading_steps_visit_the_whole_schedule(offset: int) -> None:
+    """Whatever their number, the first is one stride from the end; where it divides 1000 they are diffusers'."""
+    scheduler = DDIMScheduler(timestep_spacing="leading", steps_offset=offset)
+    schedule = VariancePreserving(tuple(scheduler.alphas_cumprod.tolist()), 1.0, steps_offset=offset)
+    most = {0: 1000, 1: 999, 3: 333}[offset]
+    for steps in range(1, most + 1):
+        timesteps = schedule.timesteps(steps)
+        assert len(set(timesteps)) == steps
+        assert timesteps[-1] == offset
+        assert 0 <= 1000 + offset - 1000 / steps - timesteps[0] < 1
+        assert timesteps[0] < 1000
+        if 1000 % steps == 0:
+            scheduler.set_timesteps(steps)
+            assert timesteps == scheduler.timesteps.tolist()
+    with pytest.raises(FieldError, match=rf"^steps={most + 1}: must be between 1 and {most}, "):
+        schedule.timesteps(most + 1)
+
+
+def test_figures_of_leading_steps(schedule: VariancePreserving) -> None:
+    assert schedule.timesteps(501)[:3] == [999, 997, 995]  # not 501, 500, 499
+    assert schedule.timesteps(30)[:3] == [967, 934, 901]  # not 958, 925, 892
+    assert schedule.timesteps(999)[0] == 999
 
 
 @pytest.mark.parametrize("steps", [1, 2, 4, 8])

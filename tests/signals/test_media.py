@@ -15,7 +15,7 @@ from treg_exp.errors import FieldError
 from treg_exp.signals.audio import AudioMedium, read_audio
 from treg_exp.signals.image import ImageMedium
 from treg_exp.signals.media import MEDIA, medium
-from treg_exp.signals.plots import SIDE
+from treg_exp.signals.plots import INK, SIDE, plot
 
 
 def tone(cycles: float, length: int = 4096, amplitude: float = 0.5) -> torch.Tensor:
@@ -123,3 +123,21 @@ def test_integers_are_scaled_and_broken_files_named(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "c.wav", np.array([0, np.nan]), 8000, subtype="FLOAT")
     with pytest.raises(ValueError, match=r"c\.wav holds NaN"):
         read_audio(tmp_path / "c.wav", 8000)
+
+
+def test_numbers_that_are_no_signal_are_plotted() -> None:
+    """Maps by their order, whatever their scale; few rows and vectors as curves."""
+    values = torch.tensor([[0.0, 1.0, 2.0], [3.0, 4.0, 5000.0]] * 4)
+    for y in (values, values.expand(3, -1, -1), 1e-6 * values, values * 1j, values.expand(2, 3, -1, -1)):
+        shown = np.asarray(plot(y))
+        assert shown.shape == (SIDE, SIDE, 3)
+        levels = shown[SIDE // 16 :: SIDE // 8, SIDE // 6 :: SIDE // 3, 0][:2].ravel().tolist()
+        assert levels == sorted(set(levels))  # the large one hides none
+        assert (levels[0], levels[-1]) == (0, 255)
+    curve = np.asarray(plot(torch.stack([torch.linspace(-7, 7, 400), torch.zeros(400)])))
+    inked = (curve[: SIDE // 2] == INK).all(axis=-1)
+    middle = np.argmax(inked, axis=0)
+    assert (middle[0], middle[-1]) == (pytest.approx(SIDE / 2, abs=2), pytest.approx(0, abs=2))
+    assert (np.diff(middle) <= 0).all()
+    for y in (torch.zeros(6, 6), torch.zeros(5), torch.zeros(()), torch.zeros(1, 1)):
+        assert plot(y).size == (SIDE, SIDE)

@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+from treg_exp.configuration.jobs import FailedJob
 from treg_exp.configuration.output import output_that_stops_nothing
 from treg_exp.errors import ConfigError, RunFailedError
 from treg_exp.files import WriteError
@@ -20,16 +21,19 @@ _exit_codes: list[int] = []  # of the jobs of this process that failed
 
 
 def run_job(run: Callable[[Any], float | None], cfg: Any) -> float | None:
-    """Run one job; an expected mistake is printed and remembered, so that the other jobs of a multirun go on."""
+    """Run one job; an expected mistake is printed and remembered, so that the other jobs of a multirun go on.
+
+    Returns:
+        What the job returns, or a `FailedJob`, which remembers it for a program in another process.
+    """
     try:
         return run(cfg)
     except ConfigError as error:
-        _exit_codes.append(_complain(str(error), 2))
+        return _failed(str(error), 2)
     except RunFailedError as error:
-        _exit_codes.append(_complain(str(error), 1))
+        return _failed(str(error), 1)
     except WriteError as error:
-        _exit_codes.append(_complain(f"{error}; the same command continues with what is missing", 1))
-    return None
+        return _failed(f"{error}; the same command continues with what is missing", 1)
 
 
 def exit_code_of(main: Callable[[], object]) -> int:
@@ -52,10 +56,12 @@ def _exit_code_of(main: Callable[[], object]) -> int:
 
     from treg_exp.configuration.hydra_guard import install_guard
     from treg_exp.configuration.hydra_messages import explain, explain_plain
+    from treg_exp.configuration.jobs import watch_jobs
 
     def start() -> None:
         sys.argv[1:] = prepared_arguments(sys.argv[1:])
         install_guard(sys.argv[1:])
+        watch_jobs(_exit_codes)
         main()
 
     if threading.current_thread() is threading.main_thread():
@@ -114,6 +120,11 @@ def prepared_arguments(arguments: list[str]) -> list[str]:
 
 def _interrupt(signum: int, frame: object) -> NoReturn:
     raise KeyboardInterrupt
+
+
+def _failed(message: str, code: int) -> FailedJob:
+    _exit_codes.append(_complain(message, code))
+    return FailedJob.of(message, code)
 
 
 def _complain(message: str, code: int) -> int:

@@ -13,7 +13,8 @@ ADVICE: Mapping[str, str] = {
     "data.image_size": "null is the prior's own size",
     "data.limit": "null is all of them",
     "prompt.role": (
-        "Choose another prompt (prompt=fixed prompt.text='a red apple'), add the texts, or select the samples that "
+        "Choose another prompt (prompt=fixed prompt.text='a red apple'), add the texts (data.manifest=FILE, such as "
+        "metadata.jsonl), or select the samples that "
         "have one (data=emoji_test: data.only=counterfactual)"
     ),
     "null_text": "null_text=fixed and null_text=off need none",

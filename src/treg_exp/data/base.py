@@ -46,6 +46,11 @@ class Subset:
     def __len__(self) -> int:
         return len(self.indices)
 
+    @property
+    def left_out(self) -> str:
+        """See :class:`~treg_exp.data.file_source.FileSource`."""
+        return left_out(self.source)
+
     def __getitem__(self, index: int) -> Sample:
         return self.source[self.indices[index]]
 
@@ -78,6 +83,11 @@ def subset(source: Source, limit: int | None = None, offset: int = 0) -> Source:
     if isinstance(source, FileSource) and source.verify:
         source.check(range(offset, stop))
     return source if (offset, stop) == (0, total) else Subset(source, offset, stop)
+
+
+def left_out(source: Source) -> str:
+    """What a folder holds beside the samples, in words; nothing where there is nothing."""
+    return source.left_out if isinstance(source, FileSource | Subset) else ""
 
 
 def text_table(source: Source) -> list[tuple[str, Mapping[str, str]]]:

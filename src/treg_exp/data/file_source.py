@@ -12,8 +12,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from treg_exp.data.listing import check_files, first_few, list_files
-from treg_exp.data.manifest import match, read_manifest
+from treg_exp.data.listing import check_files, first_few, kinds_of, list_files, survey
+from treg_exp.data.manifest import METADATA, match, read_manifest
 from treg_exp.data.sample import Sample
 from treg_exp.errors import FileError
 
@@ -52,9 +52,10 @@ class FileSource(ABC):
         self._ids = list(self.files)
         if verify:
             check_files(self._root, list(self.files.values()), self.problem)
+        self._manifest = None if manifest is None else Path(manifest).expanduser()
         self._texts: dict[str, dict[str, str]] = {}
         if manifest is not None:
-            self._texts = read_manifest(manifest)
+            self._texts = read_manifest(manifest, self._root)
             match(self._texts, {sample_id: self._name(sample_id) for sample_id in self._ids}, manifest)
 
     def find(self, path: str | Path) -> dict[str, Path]:
@@ -72,6 +73,19 @@ class FileSource(ABC):
     def problem(self, file: Path) -> str | None:
         """Why the file cannot be used, judged without decoding it, or None."""
         return None
+
+    @property
+    def left_out(self) -> str:
+        """What else is in the folder, in words; nothing where all is read."""
+        others = survey(self._root, self.extensions)[1]
+        read = [path for path in others if self._manifest and (self._root / path).resolve() == self._manifest.resolve()]
+        others = [path for path in others if path not in read]
+        if not others:
+            return ""
+        table = next((self._root / path for path in others if path.name in METADATA), None)
+        hint = f"; the texts in {table} are read with data.manifest={table}" if table and not self._manifest else ""
+        count = f"{len(others)} file{'s' * (len(others) > 1)} of {self._root} left out"
+        return f"{count}: {kinds_of(self._root, others)}{hint}"
 
     @property
     def ids(self) -> Sequence[str]:

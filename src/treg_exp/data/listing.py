@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import re
+import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from treg_exp.data.naming import sample_id_of
 from treg_exp.errors import FieldError, FileError
 
-UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
 NAMED_AT_MOST = 5
 LONGEST_ID = 255  # bytes in a file name, on all common file systems: a run makes a folder for each sample
-
-
-def sample_id_of(relative: str | Path) -> str:
-    """Folder-safe id of a file: its relative path without suffix; ``/`` -> ``__``, other characters -> ``_``.
-
-    >>> sample_id_of("cats/grey tabby.png")
-    'cats__grey_tabby'
-    """
-    stem = Path(relative).with_suffix("").as_posix()
-    return UNSAFE.sub("_", stem.replace("/", "__"))
+#: Endings of pictures that are not read: whoever has them is told what to do.
+CONVERTED = (".heic", ".heif", ".avif", ".jxl", ".svg", ".psd", ".dng")
 
 
 def first_few(names: Sequence[str]) -> str:
@@ -44,15 +37,46 @@ def list_files(folder: str | Path, extensions: Sequence[str]) -> dict[str, Path]
         raise FieldError("path", folder, f"does not exist{looked}")
     if not root.is_dir():
         raise FieldError("path", folder, "is a file; give the folder that holds it")
-    # A link to a missing file counts: it is reported as unusable, while leaving it out would go unnoticed.
-    relative = sorted(
-        path.relative_to(root) for path in root.rglob("*") if path.suffix.lower() in extensions and not path.is_dir()
-    )
-    visible = [path for path in relative if not any(part.startswith(".") for part in path.parts)]
-    if not visible:
+    taken, others = survey(root, extensions)
+    if not taken:
         kinds = ", ".join(extension.removeprefix(".") for extension in extensions)
-        raise FieldError("path", folder, f"holds no file with one of the extensions {kinds}")
-    return {sample_id: root / path for sample_id, path in unique_ids(visible).items()}
+        held = f"; it holds {listed}" if (listed := kinds_of(root, others)) else ""
+        raise FieldError("path", folder, f"holds no file with one of the extensions {kinds}{held}")
+    return {sample_id: root / path for sample_id, path in unique_ids(taken).items()}
+
+
+def survey(root: Path, extensions: Sequence[str]) -> tuple[list[Path], list[Path]]:
+    """Relative paths of the files of these kinds below a folder, sorted, and of all else but folders and hidden names.
+
+    What is no file (a pipe would be waited for without end) and a linked folder count as else.
+    """
+    taken: list[Path] = []
+    others: list[Path] = []
+    for folder, folders, files in os.walk(root, onerror=_unreadable):
+        links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in (name for name in files + links if not name.startswith(".")):
+            path = os.path.join(folder, name)
+            # A link to a missing file counts: it is reported as unusable, while leaving it out would go unnoticed.
+            usable = name.lower().endswith(tuple(extensions)) and (os.path.isfile(path) or not os.path.exists(path))
+            (taken if usable else others).append(Path(path).relative_to(root))
+    return sorted(taken), sorted(others)
+
+
+def _unreadable(error: OSError) -> None:
+    raise FileError(f"cannot look into {error.filename}: {error.strerror}")
+
+
+def kinds_of(root: Path, files: Sequence[Path]) -> str:
+    """How many of these relative paths have each ending, the most frequent first."""
+
+    def kind(path: Path) -> str:
+        if not (root / path).is_file():
+            return "not regular"  # a pipe, a linked folder
+        return path.suffix.lower() or "without ending"
+
+    counts = Counter(map(kind, files)).most_common()
+    return first_few([f"{n} {name}" + " (convert to PNG or JPEG)" * (name in CONVERTED) for name, n in counts])
 
 
 def unique_ids(relative: Sequence[Path]) -> dict[str, Path]:

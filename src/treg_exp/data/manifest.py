@@ -5,6 +5,9 @@ JSONL: ``{"file": "cats/tabby.png", "caption": "a grey cat"}`` on each line.
 
 A row is found by ``sample_id`` or by ``file`` (path relative to the image folder); all other columns are
 roles. An empty cell means that the image has no text in this role.
+
+The metadata files of Hugging Face data sets are such files, too: ``file_name`` is relative to the metadata file,
+``text`` is the caption, and what is no text counts for nothing.
 """
 
 from __future__ import annotations
@@ -17,15 +20,22 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from treg_exp.data.listing import NAMED_AT_MOST, first_few, sample_id_of
+from treg_exp.data.listing import NAMED_AT_MOST, first_few
+from treg_exp.data.naming import identifier, sample_id_of
 from treg_exp.errors import FileError
 
-KEYS = ("sample_id", "file")
+FILE_NAME, TEXT, CAPTION = "file_name", "text", "caption"  # names of Hugging Face, and ours
+KEYS = ("sample_id", "file", FILE_NAME)
+METADATA = ("metadata.jsonl", "metadata.csv")
 Row = tuple[int, Sequence[tuple[str, Any]]]  # line number; (column, cell), where a column may occur twice
 
 
-def read_manifest(path: str | Path) -> dict[str, dict[str, str]]:
+def read_manifest(path: str | Path, folder: Path | None = None) -> dict[str, dict[str, str]]:
     """sample_id -> role -> text, in the order of the file; no text is empty, and every row has one.
+
+    Args:
+        path: the file.
+        folder: of the images; None where it is not known.
 
     Raises:
         FileError: there is no such file, or it is no manifest; the message names the line.
@@ -44,9 +54,11 @@ def read_manifest(path: str | Path) -> dict[str, dict[str, str]]:
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise FileError(f"{where}, line {line}: not UTF-8; save the file with that encoding") from None
+    below = path.resolve().parent
+    prefix = below.relative_to(folder.resolve()) if folder and below.is_relative_to(folder.resolve()) else Path()
     texts: dict[str, dict[str, str]] = {}
     for line, row in readers[path.suffix.lower()](where, content):
-        sample_id, roles = _entry(f"{where}, line {line}", row)
+        sample_id, roles = _entry(f"{where}, line {line}", row, prefix)
         if sample_id in texts:
             raise FileError(f"{where}, line {line}: {sample_id!r} has a row already")
         texts[sample_id] = roles
@@ -76,12 +88,12 @@ def match(texts: Mapping[str, dict[str, str]], names: Mapping[str, str], path: s
 
 def _csv_rows(where: str, content: str) -> Iterator[Row]:
     # strict: without it, a quote that is never closed swallows the rows below it in silence.
-    reader = csv.reader(io.StringIO(content), strict=True)
+    reader = csv.reader(io.StringIO(content), strict=True, skipinitialspace=True)
     try:
         columns = [name.strip() for name in next(reader, [])]
         if not set(columns) & set(KEYS) or len(set(columns) - set(KEYS)) == 0:
             raise FileError(
-                f"{where} needs a column sample_id or file and one for each role, "
+                f"{where} needs a column sample_id, file or file_name and one for each role, "
                 f"such as caption; its columns are: {', '.join(columns) or 'none'}"
             )
         for cells in filter(None, reader):
@@ -111,8 +123,10 @@ def _json_rows(where: str, content: str) -> Iterator[Row]:
         yield number, row
 
 
-def _entry(where: str, row: Sequence[tuple[str, Any]]) -> tuple[str, dict[str, str]]:
-    """The id and the non-empty texts of one row; ``where`` starts the error messages."""
+def _entry(where: str, row: Sequence[tuple[str, Any]], prefix: Path) -> tuple[str, dict[str, str]]:
+    """The id and the non-empty texts of one row; ``where`` starts the error messages, ``prefix`` a ``file_name``."""
+    if foreign := FILE_NAME in dict(row):
+        row = [(name, text) for name, text in row if name in KEYS or isinstance(text, str)]
     wrong = [name for name, text in row if not isinstance(text, str | None)]
     if wrong:
         raise FileError(f"{where}: {', '.join(wrong)} must be text")
@@ -124,10 +138,13 @@ def _entry(where: str, row: Sequence[tuple[str, Any]]) -> tuple[str, dict[str, s
             cells[name] = (text or "").strip()
     if "" in cells:
         raise FileError(f"{where}: {cells['']!r} stands in a column without a name; name its role")
-    if not cells.get("sample_id") and not cells.get("file"):
-        raise FileError(f"{where}: needs sample_id or file")
-    sample_id = cells.get("sample_id") or sample_id_of(cells["file"])
+    if not any(cells.get(key) for key in KEYS):
+        raise FileError(f"{where}: needs sample_id, file or file_name")
+    file = cells.get("file") or (prefix / cells.get(FILE_NAME, "")).as_posix()
+    sample_id = identifier(cells["sample_id"]) if cells.get("sample_id") else sample_id_of(file)
     roles = {name: text for name, text in cells.items() if text and name not in KEYS}
+    if foreign and TEXT in roles and CAPTION not in roles:
+        roles[CAPTION] = roles.pop(TEXT)
     if not roles:
         raise FileError(f"{where}: {sample_id!r} has an empty text in every role")
     return sample_id, roles

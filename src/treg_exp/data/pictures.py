@@ -1,6 +1,6 @@
 """Image files of any common kind -> RGB pictures -> (3, H, W) tensors in [-1, 1].
 
-The order is fixed: EXIF rotation, 16 bit to 8 bit, transparency onto a background, RGB, then size. Colours
+The order is fixed: 16 bit to 8 bit, RGB, EXIF rotation, transparency onto a background, then size. Colours
 are taken as stored: embedded ICC profiles are not applied, CMYK is converted by Pillow's plain formula.
 """
 
@@ -11,13 +11,14 @@ from typing import Literal, get_args
 
 import numpy as np
 import torch
-from PIL import Image, ImageColor, ImageOps
+from PIL import Image, ImageColor
 from torch import Tensor
 
+from treg_exp.data.decoding import decode, opened
 from treg_exp.errors import FieldError, FileError
 from treg_exp.signals.ranges import from_uint8
 
-EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+EXTENSIONS = (".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 Fit = Literal["crop", "pad", "stretch"]
 
 
@@ -46,8 +47,7 @@ def check_colour(colour: str) -> None:
 def check_header(path: Path) -> str | None:
     """Why the file cannot be used as an image, or None; reads the header and checksums, not the pixels."""
     try:
-        with Image.open(path) as image:
-            refuse_float(image)
+        with opened(path) as image:
             image.verify()
     except Exception as error:  # Pillow raises nearly any type for a broken file
         return str(error) or type(error).__name__
@@ -65,38 +65,20 @@ def read_rgb(path: Path, background: str | None = "white") -> Image.Image:
         FileError: the file cannot be decoded, or is of a kind that has no defined range.
     """
     try:
-        with Image.open(path) as stored:
-            refuse_float(stored)
-            return opaque(to_8_bit(ImageOps.exif_transpose(stored)), background)
+        return opaque(decode(path), background)
     except Exception as error:
         raise FileError(f"cannot read the image {path}: {error}. Re-export it, or take it out.") from error
 
 
-def refuse_float(image: Image.Image) -> None:
-    """Raise FileError for pixel types whose white level is unknown (32-bit integer or float)."""
-    # Old files of 16 bit may open as mode "I"; only PNG guarantees that their white is 65535.
-    if image.mode == "F" or (image.mode == "I" and image.format != "PNG"):
-        raise FileError("32-bit pixels have no defined white; save it with 8 or 16 bits per channel")
-
-
-def to_8_bit(image: Image.Image) -> Image.Image:
-    """Scale 16-bit grey by 255/65535 (Pillow's own conversion clips at 255); other modes stay as they are."""
-    if not image.mode.startswith("I"):
-        return image
-    values = np.asarray(image, dtype=np.float64)
-    return Image.fromarray(np.rint(values * (255 / 65535)).astype(np.uint8))
-
-
 def opaque(image: Image.Image, background: str | None) -> Image.Image:
-    """RGB with transparent pixels laid over ``background``; None refuses any that are not fully opaque."""
-    if not image.has_transparency_data:
-        return image.convert("RGB")
-    layer = image.convert("RGBA")
+    """RGB or RGBA as RGB, transparent pixels laid over ``background``; None refuses any that are not fully opaque."""
+    if image.mode == "RGB":
+        return image
     if background is not None:
-        return Image.alpha_composite(Image.new("RGBA", layer.size, background), layer).convert("RGB")
-    if np.asarray(layer)[..., 3].min() < 255:
+        return Image.alpha_composite(Image.new("RGBA", image.size, background), image).convert("RGB")
+    if np.asarray(image)[..., 3].min() < 255:
         raise FileError("it has transparent pixels, which have no value as a measurement")
-    return layer.convert("RGB")
+    return image.convert("RGB")
 
 
 def resize(image: Image.Image, size: int, fit: Fit = "crop", background: str = "white") -> Image.Image:
@@ -116,7 +98,8 @@ def resize(image: Image.Image, size: int, fit: Fit = "crop", background: str = "
     if fit == "crop":
         side = min(width, height)
         left, top = (width - side) // 2, (height - side) // 2
-        return image.crop((left, top, left + side, top + side)).resize((size, size), lanczos)
+        centre = np.asarray(image)[top : top + side, left : left + side]  # not crop: that has a limit of pixels
+        return Image.fromarray(centre).resize((size, size), lanczos)
     scale = size / max(width, height)
     inner = (max(1, round(width * scale)), max(1, round(height * scale)))
     canvas = Image.new("RGB", (size, size), background)

@@ -68,7 +68,8 @@ class StemFolder(AudioFolder):
 
     def sources(self, folder: Path) -> list[Path]:
         """The files of a sample, in the order of ``stems``."""
-        files = {file.stem: file for file in sorted(folder.iterdir()) if file.suffix.lower() in self.extensions}
+        found = (file for file in sorted(folder.iterdir()) if file.suffix.lower() in self.extensions and file.is_file())
+        files = {file.stem: file for file in found}
         if missing := [stem for stem in self.stems if stem not in files]:
             raise FieldError("stems", ", ".join(self.stems), f"{folder} has no {missing[0]}, but {', '.join(files)}")
         return [files[stem] for stem in self.stems]

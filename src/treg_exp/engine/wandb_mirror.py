@@ -4,35 +4,22 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import wraps
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from lightning.pytorch.callbacks import Callback
 
+from treg_exp.engine.means import Means
+from treg_exp.engine.mirror import never_fatal
 from treg_exp.errors import FieldError
-from treg_exp.run_layout import Key, RunLayout, key_of
+from treg_exp.files import write_text
+from treg_exp.run_layout import Key, RunLayout, key_of, read_rows
 
 log = logging.getLogger(__name__)
-F = TypeVar("F", bound=Callable[..., None])
-
-
-def never_fatal(method: F) -> F:
-    """A W&B failure is logged once and switches the mirror off; the run goes on."""
-
-    @wraps(method)
-    def guarded(self: WandbMirror, *args: Any, **kwargs: Any) -> None:
-        if self.broken:
-            return
-        try:
-            method(self, *args, **kwargs)
-        except Exception as error:
-            self.broken = True
-            log.warning("W&B failed and is off for the rest of this run (results are not affected): %s", error)
-
-    return guarded  # type: ignore[return-value]
+RUN_ID = "WANDB_RUN_ID"
 
 
 @contextmanager
@@ -51,8 +38,28 @@ def _staging(folder: Path) -> Iterator[None]:
             del os.environ["WANDB_DATA_DIR"]
 
 
+def run_id(folder: Path, group: str | None) -> str:
+    """The id of the W&B run of a run folder: drawn once and kept there, so that continuing it continues the W&B run.
+
+    ``WANDB_RUN_ID`` in the environment, which W&B's own agents set, counts for a run alone. All jobs of a multirun
+    would share it.
+
+    Args:
+        folder: of the W&B files within the run folder.
+        group: of a multirun, None outside one.
+    """
+    if group is None and (given := os.environ.get(RUN_ID)):
+        return given
+    kept = folder / "run_id"
+    if not kept.is_file():
+        write_text(kept, secrets.token_hex(8))
+    return kept.read_text()
+
+
 class WandbMirror(Callback):
-    """One W&B run per experiment: config, running means, a per-restoration table with thumbnails, the summary.
+    """One W&B run per run folder: config, means of batches, a per-restoration table with thumbnails, the summary.
+
+    The summary is at any time that of all rows so far, those of earlier starts included.
 
     Args:
         mode: ``offline`` writes below the run folder, ``online`` uploads.
@@ -74,38 +81,40 @@ class WandbMirror(Callback):
             raise FieldError("mode", mode, "allowed are offline, online")
         self.mode, self.project, self.entity, self.group = mode, project, entity, group
         self.job_type, self.name, self.tags, self.thumbnails = job_type, name, list(tags), thumbnails
-        self.broken = False
+        self.broken, self.service = False, "W&B"
         self.run: Any = None
-        self.folder = Path()
-        self.done = 0
+        self.layout = RunLayout(Path())
+        self.means = Means()
+        self.finished = False
 
     @never_fatal
     def start(self, run_dir: Path, config: Mapping[str, Any], group: str | None) -> None:
         """Open the W&B run (first process only)."""
         import wandb
 
-        self.folder = RunLayout(run_dir.absolute()).wandb
+        self.layout = RunLayout(run_dir.absolute())
+        self.means = Means(read_rows(run_dir))
         self.run = wandb.init(
+            id=run_id(self.layout.wandb, group), resume="allow",
             project=self.project, entity=self.entity, group=self.group or group, job_type=self.job_type,
             name=self.name or run_dir.name, tags=self.tags, mode=self.mode, dir=str(run_dir), config=dict(config),
             settings=wandb.Settings(silent=True, console="off"), reinit="finish_previous",
         )  # fmt: skip
+        self.run.define_metric("*", summary="none")  # W&B would take the numbers of the last batch
 
     @never_fatal
     def on_predict_batch_end(
         self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        """Log the means of this batch, under the name of its variant."""
+        """Log the means of this batch, under the name of its variant, and keep the summary."""
         if self.run is None:
             return
         rows = [result.row for result in outputs if result.signal is not None]
-        self.done += len(rows)
-        values: dict[str, Any] = {"restorations": self.done}
-        for column in dict.fromkeys(name for row in rows for name in row):  # not every row has every column
-            numbers = [row[column] for row in rows if isinstance(row.get(column), float)]
-            if numbers:
-                values[f"{rows[0]['variant']}/{column}"] = sum(numbers) / len(numbers)
-        self.run.log(values)
+        self.means.add(rows)
+        # The step goes on where an earlier start has ended; W&B would begin again.
+        total = {"restorations": self.means.rows}
+        self.run.log(Means(rows).values | total, step=self.means.rows, commit=True)
+        self.run.summary.update(self.means.values | total)
 
     @never_fatal
     def finish(
@@ -120,10 +129,10 @@ class WandbMirror(Callback):
         """
         if self.run is None:
             return
+        self.means, self.finished = Means(rows), True
         for variant, entry in summary["variants"].items():
-            for name, value in entry["metrics"].items():
-                self.run.summary[f"{variant}/{name}"] = value["mean"]
-        with _staging(self.folder):
+            self.means.values |= {f"{variant}/{name}": value["mean"] for name, value in entry["metrics"].items()}
+        with _staging(self.layout.wandb):
             self.run.log({"restorations_table": self._table(rows, picture)})
 
     def _table(self, rows: Sequence[Mapping[str, Any]], picture: Callable[[Key], Path]) -> Any:
@@ -154,6 +163,9 @@ class WandbMirror(Callback):
         if self.run is not None:
             run, self.run = self.run, None
             try:
+                if not self.finished:  # the rows of other processes were not seen
+                    self.means = Means(read_rows(self.layout.path))
+                run.summary.update({**self.means.values, "restorations": self.means.rows})
                 run.finish(exit_code=exit_code)
             except Exception as error:
                 log.warning("W&B could not close its run: %s", error)

@@ -24,6 +24,7 @@ from treg_exp.run_layout import (
     picture,
 )
 from treg_exp.signals.base import Medium, save_picture
+from treg_exp.signals.plots import plot
 from treg_exp.tasks.problems import InverseProblem
 
 
@@ -71,8 +72,8 @@ class RunWriter(Callback):
         elif preview.any():  # zero where y is no signal
             self.medium.save(preview, folder / PREVIEW)
         y = problem.y[0]
-        if not self.medium.holds(y.shape) or y.is_complex():  # one that is no signal is shown by its preview
-            save_picture(self.medium.picture(preview), folder / MEASUREMENT)
+        if not self.medium.holds(y.shape) or y.is_complex() or not problem.operator.pictured:  # it is no signal
+            save_picture(plot(y), folder / MEASUREMENT)
         elif self.medium.keeps(y.shape, preview.shape):
             self.medium.save(y, folder / MEASUREMENT)
         else:

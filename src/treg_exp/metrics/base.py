@@ -77,6 +77,10 @@ class Metric(ABC):
     def __call__(self, inp: MetricInput) -> Values:
         """One value per restoration for every column; None where there is none, as without a target."""
 
+    def caution(self, prior: str) -> str:
+        """What to know before its numbers for the pictures of a prior of this name are believed, or nothing."""
+        return ""
+
     def judges(self, inp: MetricInput) -> bool:
         """Whether the metric applies to such restorations."""
         return (
@@ -108,6 +112,15 @@ def check_metrics(metrics: Mapping[str, Metric], medium: str, taken: Collection[
                 kind, other = type(metric).__name__, filled[column]
                 raise FieldError(name, kind, f"fills the column {column}, which {other} fills already")
             filled[column] = name
+
+
+def cautions(metrics: Mapping[str, Metric], prior: str) -> list[str]:
+    """What the metrics have to say of a prior, each sentence once, with the names of those that say it."""
+    said: dict[str, list[str]] = {}
+    for name, metric in metrics.items():
+        if text := metric.caution(prior):
+            said.setdefault(text, []).append(f"metrics.{name}")
+    return [f"{', '.join(names)}: {text}" for text, names in said.items()]
 
 
 def columns_of(metrics: Mapping[str, Metric]) -> dict[str, Column]:

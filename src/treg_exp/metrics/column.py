@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -59,11 +59,13 @@ class Columns:
         known: by name; others are shown by their name.
         medium_name: of the signals.
         sample_rate: of audio, in Hz.
+        variants: what the variants are called; others go by their name.
     """
 
     known: Mapping[str, Column] = field(default_factory=dict)
     medium_name: str = "image"
     sample_rate: int | None = None
+    variants: Mapping[str, str] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> Column:
         """The column of this name, or a plain one."""
@@ -77,7 +79,7 @@ class Columns:
     def with_more(self, more: Mapping[str, Column]) -> Columns:
         """The same with further columns at the end."""
         own = {name: column for name, column in self.known.items() if name not in more}
-        return Columns({**own, **more}, self.medium_name, self.sample_rate)
+        return replace(self, known={**own, **more})
 
     @property
     def medium(self) -> Medium:
@@ -87,7 +89,8 @@ class Columns:
     def write(self, file: Path) -> None:
         """Keep them with the run."""
         known = {name: asdict(column) for name, column in self.known.items()}
-        write_json(file, {"medium": self.medium_name, "sample_rate": self.sample_rate, "columns": known})
+        about = {"medium": self.medium_name, "sample_rate": self.sample_rate, "variants": dict(self.variants)}
+        write_json(file, about | {"columns": known})
 
     @classmethod
     def read(cls, file: Path) -> Columns:
@@ -96,4 +99,4 @@ class Columns:
         if not stored:
             return cls()
         known = {name: Column(**values) for name, values in stored["columns"].items()}
-        return cls(known, stored["medium"], stored["sample_rate"])
+        return cls(known, stored["medium"], stored["sample_rate"], stored.get("variants", {}))

@@ -39,7 +39,13 @@ class JudgeAlignment(TextAlignment):
         from treg_exp.metrics.networks.judge import load_judge
 
         super().__init__(ROLES if roles is None else roles)
-        self.judge: Judge = load_judge(folder)
+        self.folder, self.judge = folder, load_judge(folder)
+
+    def caution(self, prior: str) -> str:
+        """See ``Metric``."""
+        from treg_exp.metrics.networks.judge import caution_of_judge
+
+        return caution_of_judge(self.folder, prior)
 
     def encoder(self, inp: MetricInput) -> Judge:
         """The judge, on the device of the images."""

@@ -10,7 +10,7 @@ from torch.nn.functional import cosine_similarity
 from treg_exp.errors import FieldError
 from treg_exp.metrics.base import Metric, MetricInput, Values
 from treg_exp.metrics.column import MARGIN, MATCH, SCORE, Column
-from treg_exp.metrics.networks.judge import Judge, load_judge
+from treg_exp.metrics.networks.judge import caution_of_judge, load_judge
 
 
 class TextChoice(Metric):
@@ -35,12 +35,16 @@ class TextChoice(Metric):
                 "candidates", dict(candidates), "needs at least two variants with the roles of their texts"
             )
         self.candidates = dict(candidates)
-        self.judge: Judge = load_judge(folder)
+        self.folder, self.judge = folder, load_judge(folder)
         self.columns = {
             MATCH: Column("judge\nagrees", higher_is_better=True, digits=2),
             MARGIN: Column("judge\nmargin", higher_is_better=True),
             **{f"{SCORE}{name}": Column(f"judge of {name}", in_table="never") for name in self.candidates},
         }
+
+    def caution(self, prior: str) -> str:
+        """See ``Metric``."""
+        return caution_of_judge(self.folder, prior)
 
     def __call__(self, inp: MetricInput) -> Values:
         """See :class:`~treg_exp.metrics.base.Metric`. Images are clamped to [-1, 1]."""

@@ -37,6 +37,7 @@ class Operator(ABC):
         measurement_shape: shape of one measurement.
         linear: True for those with an adjoint, which derive from ``LinearOperator``.
         differentiable: False where the data term has no gradient.
+        pictured: False where y shows nothing of the signal although it has the shape of one: it is plotted then.
         per_sample: names of the tensor attributes with a leading axis of 1 (shared) or B (one entry per
             sample).
         elementwise: True where no product of matrices or convolution has to be kept in full precision.
@@ -44,6 +45,7 @@ class Operator(ABC):
 
     linear: ClassVar[bool] = False
     differentiable: bool = True
+    pictured: bool = True
     per_sample: ClassVar[tuple[str, ...]] = ()
     elementwise: ClassVar[bool] = False
     __iter__: ClassVar[None] = None  # selection by index alone would make an endless iteration

@@ -54,6 +54,11 @@ class Chain(Operator):
         return " ".join(part.assumption for part in (self.first, self.second) if part.assumption)
 
     @property
+    def pictured(self) -> bool:  # type: ignore[override]  # an attribute elsewhere
+        """Whether both parts leave a picture."""
+        return self.first.pictured and self.second.pictured
+
+    @property
     def samples(self) -> int:
         """Samples that one of the parts has parameters of its own for."""
         return max(self.first.samples, self.second.samples)

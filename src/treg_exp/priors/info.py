@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from treg_exp.errors import FieldError
 from treg_exp.priors.embedding import TextLayout
+from treg_exp.priors.texts.window import TextWindow
 from treg_exp.schedule.levels import Kind, Move, Schedule, check_moves
 
 
@@ -26,6 +27,7 @@ class PriorInfo:
         feature_width: width of the image features; None without an image-text encoder.
         sample_rate: of audio, in Hz; None for other media.
         longest_side: sides of a signal may not be longer than this; None where the networks set no limit.
+        text_windows: how much of a text its tokenizers read; what is not known is not reported.
     """
 
     medium: str
@@ -39,6 +41,7 @@ class PriorInfo:
     feature_width: int | None = None
     sample_rate: int | None = None
     longest_side: int | None = None
+    text_windows: tuple[TextWindow, ...] = ()
 
     def latent_shape(self, signal_shape: Sequence[int]) -> tuple[int, ...]:
         """Shape of the latent of one signal, (c, h, w) or (c, t).

@@ -21,6 +21,11 @@ VARIANT_LABELS = {
     "counterfactual": "counterfactual text",
     "other_1": "another text",
     "other_2": "a third text",
+    "empty_prompt": "empty prompt",
+    "fixed_text": "fixed text",
+    "random_caption": "random caption",
+    "style_word": "style word",
+    "negation": "negation",
 }
 
 
@@ -29,6 +34,7 @@ def read_columns(run_dir: str | Path) -> Columns:
     return Columns.read(RunLayout(Path(run_dir)).columns).with_more(POSTERIOR)
 
 
-def variant_label(name: str) -> str:
-    """A variant's name for people: ``no_text`` -> ``no text``."""
-    return VARIANT_LABELS.get(name, name.replace("_", " "))
+def variant_label(name: str, columns: Columns | None = None) -> str:
+    """A variant's name for people: ``no_text`` -> ``no text``; where the columns of a run call it otherwise, that."""
+    own = {} if columns is None else columns.variants
+    return own.get(name) or VARIANT_LABELS.get(name, name.replace("_", " "))

@@ -66,6 +66,10 @@ class Panel:
         """The prompt in at most two lines."""
         return wrap(self.prompt, PROMPT, CELL, lines=2)
 
+    def number_lines(self) -> list[str]:
+        """The numbers, all of them."""
+        return wrap(self.numbers, NUMBER, CELL)
+
 
 def write_grid(
     run_dir: str | Path,
@@ -111,7 +115,7 @@ def write_grid(
         line = input_panels(layout, sample, inputs)
         line += [restored(layout, sample, v, found, columns) for v in variants]
         panels.append(line)
-    headings = [INPUTS[name] for name in inputs] + [variant_label(variant) for variant in variants]
+    headings = [INPUTS[name] for name in inputs] + [variant_label(variant, columns) for variant in variants]
     return write_bytes(out, png(compose(panels, headings, len(inputs), title, tasks), optimize=True))
 
 
@@ -170,25 +174,33 @@ def compose(
     """
     lefts = [MARGIN + i * (CELL + GAP) + (GROUP_GAP - GAP if i >= inputs > 0 else 0) for i in range(len(headings))]
     lines = [max(len(panel.prompt_lines()) for panel in row) for row in panels]
-    small = [1 + any(panel.verdict for panel in row) for row in panels]  # lines of small letters
+    small = [  # lines of small letters
+        max(1, *(len(panel.number_lines()) for panel in row)) + any(panel.verdict for panel in row) for row in panels
+    ]
     heights = [
         CELL + TEXT_GAP + count * line_height(PROMPT) + more * line_height(NUMBER)
         for count, more in zip(lines, small, strict=True)
     ]
     tasks = tasks or [""] * len(panels)
     new = [task if task != before else "" for before, task in zip(["", *tasks[:-1]], tasks, strict=True)]
-    top = MARGIN + (TITLE * 2 if title else 0)
-    first = top + HEADING * 2 - 6
-    total = first + sum(heights) + ROW_GAP * (len(panels) - 1) + MARGIN + sum(map(bool, new)) * TASK_HEIGHT
-    canvas = Image.new("RGB", (lefts[-1] + CELL + MARGIN, total), "white")
-    draw(canvas, (MARGIN, MARGIN), shorten(title, TITLE, canvas.width - 2 * MARGIN), TITLE, INK)
-    for left, heading in zip(lefts, headings, strict=True):
-        draw(canvas, (left + (CELL - width(heading, HEADING)) / 2, top), heading, HEADING, INK)
+    canvas_width = lefts[-1] + CELL + MARGIN
+    titles = wrap(title, TITLE, canvas_width - 2 * MARGIN)
+    wrapped = [wrap(heading, HEADING, CELL) for heading in headings]
+    top = MARGIN + (TITLE * 2 + line_height(TITLE) * (len(titles) - 1) if titles else 0)
+    bottom = top + line_height(HEADING) * (max(map(len, wrapped)) - 1)  # of the headings: their last line
+    first = bottom + HEADING * 2 - 6
+    named = [wrap(variant_label(task), HEADING, canvas_width - 2 * MARGIN) if task else [] for task in new]
+    tall = [TASK_HEIGHT + line_height(HEADING) * (len(name) - 1) if name else 0 for name in named]
+    total = first + sum(heights) + ROW_GAP * (len(panels) - 1) + MARGIN + sum(tall)
+    canvas = Image.new("RGB", (canvas_width, total), "white")
+    place_lines(canvas, titles, MARGIN, MARGIN, TITLE)
+    for left, heading in zip(lefts, wrapped, strict=True):
+        start = bottom - line_height(HEADING) * (len(heading) - 1)
+        place_lines(canvas, heading, left, start, HEADING, centred=CELL)
     y = first
-    for row, count, height, task in zip(panels, lines, heights, new, strict=True):
-        if task:
-            draw(canvas, (MARGIN, y), variant_label(task), HEADING, INK)
-            y += TASK_HEIGHT
+    for row, count, height, name, more in zip(panels, lines, heights, named, tall, strict=True):
+        place_lines(canvas, name, MARGIN, y, HEADING)
+        y += more
         for left, panel in zip(lefts, row, strict=True):
             place_picture(canvas, panel, left, y)
             place_text(canvas, panel, left, y + CELL + TEXT_GAP, count)
@@ -201,22 +213,29 @@ def line_height(size: int) -> int:
     return round(size * 1.3)
 
 
+def place_lines(
+    canvas: Image.Image, lines: Sequence[str], left: int, top: int, size: int, colour: str = INK, centred: int = 0
+) -> None:
+    """Draw lines below each other; ``centred`` is the width in which they are centred, 0 begins at the left."""
+    for i, line in enumerate(lines):
+        indent = (centred - width(line, size)) / 2 if centred else 0
+        draw(canvas, (left + indent, top + i * line_height(size)), line, size, colour)
+
+
 def place_picture(canvas: Image.Image, panel: Panel, left: int, top: int) -> None:
     """Draw one picture in a thin frame (white pictures need one), or an empty field."""
     image = panel.image()
     frame = (left - 1, top - 1, left + CELL, top + CELL)
     ImageDraw.Draw(canvas).rectangle(frame, fill=EMPTY if image is None else "white", outline=FRAME)
     if image is None:
-        indent = (CELL - width("no result", PROMPT)) / 2
-        draw(canvas, (left + indent, top + CELL / 2 - PROMPT), "no result", PROMPT, FAINT)
+        place_lines(canvas, ["no result"], left, top + CELL // 2 - PROMPT, PROMPT, FAINT, centred=CELL)
     else:
         canvas.paste(image, (left + (CELL - image.width) // 2, top + (CELL - image.height) // 2))
 
 
 def place_text(canvas: Image.Image, panel: Panel, left: int, top: int, prompt_lines: int) -> None:
     """Draw prompt and numbers; the numbers of a row stand on one line, below its longest prompt."""
-    for i, text in enumerate(panel.prompt_lines()):
-        draw(canvas, (left, top + i * line_height(PROMPT)), text, PROMPT, INK)
+    place_lines(canvas, panel.prompt_lines(), left, top, PROMPT)
     top += prompt_lines * line_height(PROMPT)
     if panel.verdict:
         sign = MARK + 4 if panel.right is not None else 0
@@ -225,7 +244,7 @@ def place_text(canvas: Image.Image, panel: Panel, left: int, top: int, prompt_li
             place_mark(canvas, panel.right, left, top + 2, colour)
         draw(canvas, (left + sign, top), shorten(panel.verdict, NUMBER, CELL - sign), NUMBER, colour)
         top += line_height(NUMBER)
-    draw(canvas, (left, top), shorten(panel.numbers, NUMBER, CELL), NUMBER, FAINT)
+    place_lines(canvas, panel.number_lines(), left, top, NUMBER, FAINT)
 
 
 def place_mark(canvas: Image.Image, right: bool, left: int, top: int, colour: str) -> None:

@@ -85,7 +85,7 @@ def write_posterior_grid(run_dir: str | Path, found: Sequence[Row], out: str | P
         out: PNG file to write.
         max_rows: number of samples shown.
     """
-    layout, medium = RunLayout(Path(run_dir)), read_columns(run_dir).medium
+    layout, columns = RunLayout(Path(run_dir)), read_columns(run_dir)
     samples = list(dict.fromkeys(row["sample_id"] for row in found))[:max_rows]
     variants = list(dict.fromkeys(row["variant"] for row in found))
     by_key = {(row["sample_id"], row["variant"]): row for row in found}
@@ -96,9 +96,9 @@ def write_posterior_grid(run_dir: str | Path, found: Sequence[Row], out: str | P
         for variant in variants:
             line += _panels(layout.variant(sample, variant), by_key.get((sample, variant), {}))
         panels.append(line)
-    labels = [f"{variant_label(variant)}, {what}" for variant in variants for what in (MEAN, DEVIATION)]
+    labels = [f"{variant_label(variant, columns)}, {what}" for variant in variants for what in (MEAN, DEVIATION)]
     draws = max(row["draws"] for row in found)
-    title = f"mean and standard deviation of {draws} draws ({medium.deviation_note})"
+    title = f"mean and standard deviation of {draws} draws ({columns.medium.deviation_note})"
     image = compose(panels, [INPUTS[name] for name in inputs] + labels, len(inputs), title)
     return write_bytes(out, png(image, optimize=True))
 

@@ -40,13 +40,15 @@ def summary_table(summary: Mapping[str, Any], columns: Columns, title: str = "")
         padding=(0, 1, 0, 0),
         show_edge=False,
     )
-    table.add_column("variant\n\n", overflow="fold", min_width=_longest_word(map(variant_label, variants)))
+    table.add_column(
+        "variant\n\n", overflow="fold", min_width=_longest_word(variant_label(v, columns) for v in variants)
+    )
     table.add_column("n\n\n", justify="right", no_wrap=True)
     for name in names:
         table.add_column(_heading(columns[name]), justify="right", no_wrap=True)
     for variant, entry in variants.items():
         cells = [_cell(columns[name], entry["metrics"].get(name)) for name in names]
-        table.add_row(variant_label(variant), str(entry["samples"]), *cells)
+        table.add_row(variant_label(variant, columns), str(entry["samples"]), *cells)
     return table
 
 
@@ -54,7 +56,7 @@ def render(summary: Mapping[str, Any], columns: Columns, title: str = "", width:
     """The table as plain text of ``width`` characters, or as many more as its numbers need, for log files and tests."""
     buffer, table = io.StringIO(), summary_table(summary, columns, title)
     console = Console(file=buffer, width=1000, color_system=None, force_terminal=False)
-    labels = [variant_label(variant) for variant in summary["variants"]]
+    labels = [variant_label(variant, columns) for variant in summary["variants"]]
     folded = max(map(len, labels), default=0) - _longest_word(labels)  # what the names can give
     console.width = max(width, Measurement.get(console, console.options, table).maximum - folded)
     console.print(table)

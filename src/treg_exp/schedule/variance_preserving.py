@@ -48,11 +48,15 @@ class VariancePreserving:
     def timesteps(self, steps: int) -> list[int]:
         """``steps`` timesteps, highest first.
 
+        Those of ``leading`` are diffusers' where ``steps`` divides the schedule. Elsewhere diffusers rounds the stride
+        down, so that 501 of 1000 steps begin at t = 501, at half the noise; here they are spread over the whole.
+
         Raises:
             FieldError: more steps than there are timesteps, or none.
         """
         train = len(self.alphas_cumprod)
-        most = {"leading": train - self.steps_offset, "lcm": self.lcm_steps}.get(self.spacing, train)
+        leading = (train - 1) // self.steps_offset if self.steps_offset else train  # the first must be in the table
+        most = {"leading": leading, "lcm": self.lcm_steps}.get(self.spacing, train)
         if not 1 <= steps <= most:
             raise FieldError("steps", steps, f"must be between 1 and {most}, the length of the prior's schedule")
         if self.spacing == "trailing":
@@ -62,8 +66,7 @@ class VariancePreserving:
         if self.spacing == "lcm":
             grid = [(k + 1) * (train // self.lcm_steps) - 1 for k in reversed(range(self.lcm_steps))]
             return [grid[k * self.lcm_steps // steps] for k in range(steps)]
-        stride = train // steps
-        return [k * stride + self.steps_offset for k in reversed(range(steps))]
+        return [k * train // steps + self.steps_offset for k in reversed(range(steps))]
 
     def level(self, t: float) -> Level:
         """See ``Schedule``; below 0 it is the end of the schedule."""

@@ -1,4 +1,4 @@
-"""Waveforms and spectrograms as pictures. Scales are fixed, so that pictures of a run can be compared."""
+"""Waveforms and spectrograms as pictures, of fixed scales, so that those of a run can be compared; other numbers."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 SIDE = 384  # pixels of a whole picture: twice a cell of the grid, so that lines survive the shrinking
 INK, ZERO, PAPER = (31, 78, 140), (190, 190, 190), (255, 255, 255)
 WINDOW = 512  # samples of a spectrogram's window; more where that would leave gaps
+CURVES = 4  # rows of a measurement at most that are drawn as curves
 RANGE = 80.0  # dB that a spectrogram shows below a sine of full scale
 
 
@@ -45,6 +46,31 @@ def spectrogram(x: Tensor, height: int) -> Image:
     grey = (-level / RANGE).clamp(0, 1).flip(0)
     image = Image.fromarray((grey * 255).round().to(torch.uint8).numpy())
     return image.resize((SIDE, height), Image.Resampling.BOX).convert("RGB")
+
+
+def plot(y: Tensor) -> Image:
+    """Any numbers as a picture, scaled to themselves: a measurement that is no signal.
+
+    The last two axes are a map, dark is low; far above the usual value (the median) its grey is logarithmic. Up to
+    ``CURVES`` rows, or a vector, are curves below each other instead, the full height is their largest magnitude.
+    Complex numbers are shown by their magnitudes, several maps by their root mean square, those of one axis (the
+    colours) by their mean.
+    """
+    from PIL import Image
+
+    y = y.detach().cpu()
+    values = (y.abs() if y.is_complex() else y).to(torch.float32)
+    if values.ndim < 2 or values.shape[-2] <= CURVES:
+        rows = values.reshape(-1, values.shape[-1] if values.ndim else 1)[:CURVES]
+        largest = float(rows.abs().max()) or 1.0
+        return below_each_other([waveform(row / largest, SIDE // len(rows)) for row in rows])
+    maps = values.reshape(-1, *values.shape[-2:])
+    shown = maps.mean(dim=0) if values.ndim <= 3 else maps.square().mean(dim=0).sqrt()
+    others = shown[shown != 0].abs()
+    shown = (shown / others.median()).asinh() if len(others) else shown
+    low, high = float(shown.min()), float(shown.max())
+    grey = ((shown - low) / ((high - low) or 1.0) * 255).round().to(torch.uint8).numpy()
+    return Image.fromarray(grey).resize((SIDE, SIDE), Image.Resampling.NEAREST).convert("RGB")
 
 
 def below_each_other(parts: Sequence[Image]) -> Image:

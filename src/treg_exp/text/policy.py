@@ -41,6 +41,17 @@ class TextPolicy:
         """The rules by the name of their slot."""
         return {name: getattr(self, name) for name in ("guidance", "null_text", "prompt_rule", "text_match")}
 
+    @property
+    def without_text(self) -> bool:
+        """Whether only the prompt's branch is asked and no text moves: an empty prompt then means *without text*."""
+        return (
+            isinstance(self.guidance, ConstantGuidance)
+            and self.guidance.scale == 1
+            and isinstance(self.null_text, FixedNullText)
+            and isinstance(self.prompt_rule, FixedPromptRule)
+            and isinstance(self.text_match, NoTextMatch)
+        )
+
     def check(self, info: PriorInfo, texts: Sequence[Texts] = ()) -> None:
         """Refuse rules and texts that a prior cannot follow.
 

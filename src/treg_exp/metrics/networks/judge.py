@@ -23,6 +23,7 @@ from treg_exp.files import write_json
 
 FOLDER = Path(__file__).parents[2] / "assets" / "judge"
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
+KNOWN_PRIORS = ("emoji64",)  # whose pictures are those that the judge that ships was trained on
 SIZE = 64  # pixels per side that the image tower was trained on
 
 
@@ -181,6 +182,21 @@ def load_judge(folder: str | Path | None = None) -> Judge:
     judge = Judge(**json.loads((place / CONFIG).read_text()))
     judge.load_state_dict(load_file(place / WEIGHTS))
     return judge.eval().requires_grad_(False)
+
+
+def caution_of_judge(folder: str | Path | None, prior: str) -> str:
+    """Why a judge's numbers may mean nothing for a prior: the one that ships knows emoji only.
+
+    Args:
+        folder: of the judge; None for the one that ships.
+        prior: its name.
+    """
+    if folder is not None or prior in KNOWN_PRIORS:
+        return ""
+    return (
+        f"the judge that ships has seen emoji only, so its numbers mean nothing for what prior {prior} makes, unless "
+        "that is emoji, too; metrics=default goes without it"
+    )
 
 
 def split_text(text: str) -> list[str]:

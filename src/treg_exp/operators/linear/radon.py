@@ -30,6 +30,8 @@ class SparseViewCT(LinearOperator):
         angles: number of views, evenly spread over 180 degrees from 0, >= 1.
     """
 
+    pictured = False  # a sinogram
+
     def __init__(self, angles: int, signal_shape: Sequence[int]) -> None:
         """Takes the number of views and the image shape (3, H, W)."""
         _, height, width = shape = check_image_shape(signal_shape)

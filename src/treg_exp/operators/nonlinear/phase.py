@@ -27,6 +27,8 @@ class PhaseRetrieval(Operator):
         unit_range: magnitudes of (x + 1) / 2 in [0, 1] rather than of x.
     """
 
+    pictured = False  # a spectrum
+
     def __init__(self, oversampling: float, signal_shape: Sequence[int], unit_range: bool = True) -> None:
         """Takes the fields and the image shape (3, H, W)."""
         if not 0 <= oversampling < float("inf"):

@@ -18,6 +18,7 @@ from treg_exp.priors.info import PriorInfo
 from treg_exp.priors.prior import Prior
 from treg_exp.priors.texts.flux import FluxText, flux_layout
 from treg_exp.priors.texts.t5 import T5
+from treg_exp.priors.texts.window import TextWindow
 
 DENOISER = ("transformer", "FluxTransformer2DModel")
 USES_IMAGE_ENCODER = False  # where there is one, it is that of an image prompt
@@ -52,6 +53,7 @@ def read_info(folder: Path, options: Options) -> PriorInfo:
         kind=kind,
         text_layout=flux_layout(transformer["joint_attention_dim"]),
         feature_width=open_clip_width(options),
+        text_windows=_windows(folder, options),
     )
 
 
@@ -80,6 +82,11 @@ def load(folder: Path, info: PriorInfo, options: Options, device: torch.device) 
         text=FluxText(clip, CLIPTokenizer.from_pretrained(folder / "tokenizer"), t5, device),
         image_text=load_open_clip(options, device),
     )
+
+
+def _windows(folder: Path, options: Options) -> tuple[TextWindow, ...]:
+    clip, t5 = (folder / part for part in tokenizers(folder))
+    return TextWindow(clip), TextWindow(t5, options.t5_tokens or T5_TOKENS, "T5TokenizerFast")
 
 
 def _check_texts(folder: Path, width: int, pooled: int) -> None:

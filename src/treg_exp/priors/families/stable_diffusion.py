@@ -19,6 +19,7 @@ from treg_exp.priors.info import PriorInfo
 from treg_exp.priors.precision import autocast_dtype
 from treg_exp.priors.prior import Prior
 from treg_exp.priors.texts.clip import ClipPairText, ClipText, side_by_side
+from treg_exp.priors.texts.window import TextWindow
 
 DENOISER = ("unet", "UNet2DConditionModel")
 USES_IMAGE_ENCODER = True
@@ -65,6 +66,7 @@ def read_info(folder: Path, options: Options) -> PriorInfo:
         kind=kind,
         text_layout=side_by_side(widths),
         feature_width=feature_width_of(folder, options),
+        text_windows=tuple(TextWindow(folder / part) for part in tokenizers(folder)),
     )
 
 

@@ -1,0 +1,101 @@
+"""How much of a text a prior reads: which texts its tokenizers cut, and where. No weights are needed for that."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+SHOWN_TEXTS, SHOWN_LETTERS = 5, 60  # of a note, and of a text in it
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A text that is longer than a tokenizer's window.
+
+    Attributes:
+        text: all of it.
+        word: the first word that is not read, or not to its end.
+        number: which word that is, from 1.
+    """
+
+    text: str
+    word: str
+    number: int
+
+    def __str__(self) -> str:
+        return f"from word {self.number}, {_short(self.word)}, of {_short(self.text)}"
+
+
+@dataclass(frozen=True)
+class TextWindow:
+    """One tokenizer of a prior.
+
+    Attributes:
+        folder: of the tokenizer.
+        length: tokens of a text that are read, special ones included; None: what the tokenizer says.
+        kind: its class in transformers.
+    """
+
+    folder: Path
+    length: int | None = None
+    kind: str = "CLIPTokenizer"
+
+    def cuts(self, texts: Iterable[str]) -> tuple[int, list[Cut]]:
+        """The tokens that are read of a text, and the texts that have more.
+
+        Args:
+            texts: one that is there twice is reported once.
+        """
+        import transformers
+
+        tokenizer = getattr(transformers, self.kind).from_pretrained(self.folder)
+        length: int = self.length or tokenizer.model_max_length
+        distinct = [text for text in dict.fromkeys(texts) if text]
+        if not distinct:
+            return length, []
+        whole = tokenizer(distinct, verbose=False).input_ids
+        long = [text for text, ids in zip(distinct, whole, strict=True) if len(ids) > length]
+        return length, [_cut(text, self._read(tokenizer, text, length)) for text in long]
+
+    @staticmethod
+    def _read(tokenizer: object, text: str, length: int) -> int:
+        """How many letters of a text the tokens of the window stand for."""
+        kept = tokenizer(text, truncation=True, max_length=length, return_offsets_mapping=True)  # type: ignore[operator]
+        ends: list[int] = [end for _, end in kept.offset_mapping]
+        return max(ends)
+
+
+def cut_notes(windows: Sequence[TextWindow], texts: Iterable[str]) -> list[str]:
+    """One note for all tokenizers that cut the same texts in the same places, none where no text is cut.
+
+    Args:
+        windows: of a prior.
+        texts: everything that it will be told.
+    """
+    texts, notes = list(texts), dict[tuple[int, tuple[Cut, ...]], list[str]]()
+    for window in windows:
+        length, cuts = window.cuts(texts)
+        if cuts:
+            notes.setdefault((length, tuple(cuts)), []).append(window.folder.name)
+    return [_note(" and ".join(names), length, cuts) for (length, cuts), names in notes.items()]
+
+
+def _note(names: str, length: int, cuts: Sequence[Cut]) -> str:
+    count = "1 text is" if len(cuts) == 1 else f"{len(cuts)} texts are"
+    more = [f"and {len(cuts) - SHOWN_TEXTS} more"] if len(cuts) > SHOWN_TEXTS else []
+    told = "\n  ".join([*map(str, cuts[:SHOWN_TEXTS]), *more])
+    return f"{count} longer than the {length} tokens that the prior reads ({names}); what is not read:\n  {told}"
+
+
+def _cut(text: str, read: int) -> Cut:
+    """The cut of a text of which so many letters are read."""
+    first = read + len(text[read:]) - len(text[read:].lstrip())  # the first letter that is left out
+    before = text[:first].split()
+    inside = first > 0 and not text[first - 1].isspace()  # in the middle of a word
+    number = len(before) + (not inside)
+    return Cut(text, text.split()[number - 1], number)
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= SHOWN_LETTERS else f"{text[: SHOWN_LETTERS - 3]}...")

@@ -1,0 +1,102 @@
+"""What variants are called: after the text that they have, and in reports with what tells them apart."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from treg_exp.data.prompts import FixedPrompt, ManifestPrompt, Prompt, PromptFromCaption, RandomCaption
+from treg_exp.engine.work import Variant
+from treg_exp.reports.columns import VARIANT_LABELS, variant_label
+
+#: Role of a text -> name of the variant that has it; others are called after the role.
+ROLES = {
+    "caption": "own", "name": "own", "counterfactual": "counterfactual", "counterfactual_name": "counterfactual",
+    "style": "style_word", "other_1": "other_1", "other_2": "other_2",
+}  # fmt: skip
+EMPTY = ("no_text", "empty_prompt")
+#: Names that say which text a variant has -> what it may then be.
+PROMISES = {name: (name,) for name in (*ROLES.values(), "random_caption", "fixed_text")} | {
+    "no_text": EMPTY, "none": EMPTY, "empty_prompt": EMPTY
+}  # fmt: skip
+SHOWN_SETTINGS, SHOWN_LETTERS = 3, 24  # of a label, and of a value in it
+
+
+def text_name(variant: Variant) -> str:
+    """The name that says which text a variant has; for a prompt of the user's own it is that of its class."""
+    prompt: Prompt = variant.texts["prompt"]
+    if isinstance(prompt, FixedPrompt):
+        return "fixed_text" if prompt.text else EMPTY[0] if variant.policy.without_text else EMPTY[1]
+    if isinstance(prompt, PromptFromCaption | ManifestPrompt):
+        return ROLES.get(prompt.role) or _safe(f"{prompt.role}_text")
+    if isinstance(prompt, RandomCaption):
+        return "random_caption"
+    return _safe(re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(prompt).__name__).lower())
+
+
+def true_names(variants: Mapping[str, Variant]) -> dict[str, str]:
+    """Name in the configuration -> name in the run, which differs where the first one promises another text.
+
+    So ``experiment=single prompt=empty``, whose variant is called ``own``, is not reported as the own text.
+    """
+    names: dict[str, str] = {}
+    for name, variant in variants.items():
+        is_ = text_name(variant)
+        names[name] = name if is_ in PROMISES.get(name, (is_,)) else is_
+    kept = {name for name, new in names.items() if name == new}
+    for name, new in names.items():
+        if name != new:
+            options = (new if i == 1 else f"{new}_{i}" for i in range(1, len(names) + 2))
+            names[name] = next(option for option in options if option not in kept)
+            kept.add(names[name])
+    return names
+
+
+def variant_labels(variants: Mapping[str, Variant]) -> dict[str, str]:
+    """What reports call the variants: those whose names say nothing of the text with the settings that differ.
+
+    They are compared with the first variant that has the same texts, and that one with the others.
+    """
+    settings = {name: _settings(variant) for name, variant in variants.items()}
+    labels = {}
+    for name, variant in variants.items():
+        alike = [other for other in variants if _same_texts(variants[other], variant)]
+        compared = [settings[other] for other in (alike if name == alike[0] else alike[:1])]
+        varied = [key for key in settings[name] if any(of.get(key) != settings[name][key] for of in compared)]
+        told = [f"{key}={_shown(settings[name][key])}" for key in varied[:SHOWN_SETTINGS]]
+        labels[name] = ", ".join([variant_label(name), *([] if name in VARIANT_LABELS else told)])
+    return labels
+
+
+def _same_texts(one: Variant, other: Variant) -> bool:
+    def texts(variant: Variant) -> list[Any]:
+        return [(role, type(text), _values(text)) for role, text in sorted(variant.texts.items())]
+
+    return texts(one) == texts(other)
+
+
+def _settings(variant: Variant) -> dict[str, Any]:
+    """The rules of a variant as one line of values: ``guidance`` is the class, ``guidance.scale`` a field of it."""
+    found: dict[str, Any] = {}
+    for slot, rule in variant.policy.slots.items():
+        found[slot] = type(rule).__name__
+        found |= {f"{slot}.{name}": value for name, value in _values(rule).items()}
+    return found
+
+
+def _values(piece: object) -> dict[str, Any]:
+    """The fields of a text or a rule that can be compared and shown."""
+    plain = (str, int, float, Path, type(None))
+    return {n: v for n, v in getattr(piece, "__dict__", {}).items() if isinstance(v, plain) and not n.startswith("_")}
+
+
+def _shown(value: Any) -> str:
+    text = f"{value:g}" if isinstance(value, float) else str(value) or "''"
+    return text if len(text) <= SHOWN_LETTERS else f"{text[: SHOWN_LETTERS - 3]}..."
+
+
+def _safe(name: str) -> str:
+    """A name that can be a folder."""
+    return re.sub(r"\W+", "_", name)
