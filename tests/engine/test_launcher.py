@@ -125,7 +125,7 @@ def test_a_process_that_waits_for_the_others_can_be_stopped() -> None:
     url = f"tcp://127.0.0.1:{find_free_network_port()}"
     imports = "import signal, torch.distributed.rendezvous, treg_exp.engine.launcher"
     code = f"{imports}\nsignal.signal(signal.SIGTERM, lambda *_: 1 / 0)\nprint(flush=True)\n{MEET}"
-    process = subprocess.Popen([sys.executable, "-c", code, "0", url], stdout=subprocess.PIPE)
+    process = subprocess.Popen([sys.executable, "-c", code, "0", url, "done"], stdout=subprocess.PIPE)
     assert process.stdout is not None
     process.stdout.readline()
     time.sleep(1)
