@@ -154,6 +154,7 @@ class PriorSpec(Protocol):
 
         Raises:
             FieldError: a file is missing, or a value cannot work.
+            FileError: a file is broken, or holds the weights of another network.
         """
         ...
 
