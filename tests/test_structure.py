@@ -22,7 +22,7 @@ LAYERS = (
     ("reports",),
     ("configuration",),
     ("api", "engine", "training", "recipes"),
-    ("loggers", "variant_names"),
+    ("loggers", "sources", "variant_names"),
     ("variants",),
     ("experiment",),
     ("restoring",),

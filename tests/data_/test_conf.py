@@ -12,7 +12,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from treg_exp.configuration.settings import DataSettings
-from treg_exp.experiment import SIZES, TOLD
+from treg_exp.sources import SIZES, TOLD
 
 CONF = Path(__file__).parents[2] / "conf"
 APP_FIELDS = {field.name for field in fields(DataSettings)}  # the application takes these out before it builds the data

@@ -73,28 +73,6 @@ class DataSettings:
             raise FieldError("batch_size", self.batch_size, "must be >= 1")
 
 
-@dataclass(frozen=True)
-class TrainerSettings:
-    """Devices and processes.
-
-    Attributes:
-        accelerator: ``auto``, ``cpu`` or ``gpu``.
-        devices: processes on this machine, one device each.
-        num_nodes: machines.
-    """
-
-    accelerator: str = "auto"
-    devices: int = 1
-    num_nodes: int = 1
-
-    def __post_init__(self) -> None:
-        if self.accelerator not in ("auto", "cpu", "gpu"):
-            raise FieldError("accelerator", self.accelerator, "allowed are auto, cpu, gpu")
-        for name in ("devices", "num_nodes"):
-            if getattr(self, name) < 1:
-                raise FieldError(name, getattr(self, name), "must be >= 1")
-
-
 def settings(kind: type[T], node: DictConfig, section: str = "", partly: bool = True) -> T:
     """The values of ``node`` that belong to a schema dataclass, with types and ranges checked.
 
@@ -112,7 +90,8 @@ def settings(kind: type[T], node: DictConfig, section: str = "", partly: bool = 
         raise ConfigError(
             f"{section}.{unread[0]}: nothing reads it{nearest(unread[0], names)}; it has {', '.join(names)}"
         )
-    values = {name: node[name] for name in names if name in node}
+    plain: dict[str, Any] = OmegaConf.to_container(node, resolve=True)  # type: ignore[assignment]
+    values = {name: plain[name] for name in names if name in plain}
     check_types(kind, values, section)
     with errors_at(section):
         return kind(**values)

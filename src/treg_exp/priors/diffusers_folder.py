@@ -14,6 +14,7 @@ from treg_exp.priors.checked_json import is_number, is_whole
 from treg_exp.priors.families.base import Family, Options
 from treg_exp.priors.families.image_tower import tower_network
 from treg_exp.priors.folder import complete_folder, family_of, has_image_encoder, prior_path
+from treg_exp.priors.folder_files import configuration_files, weight_files
 from treg_exp.priors.info import PriorInfo
 from treg_exp.priors.network_check import check_network
 from treg_exp.priors.precision import check_precision, number_format
@@ -85,10 +86,7 @@ class DiffusersFolder(Options):
         tower = self.own_image_encoder and self.family.USES_IMAGE_ENCODER
         complete_folder(self.folder, self.path, self.family, tower)
         _ = self.info
-        networks = dict(self.family.networks(self.folder))
-        if tower and has_image_encoder(self.folder):
-            networks |= tower_network(self.folder)
-        for part, network in networks.items():
+        for part, network in self.networks.items():
             check_network(self.folder, part, network)
         check_tokenizers(self.folder, self.family.tokenizers(self.folder))
 
@@ -104,6 +102,21 @@ class DiffusersFolder(Options):
             raise FieldError(
                 "embedded_guidance", guidance, "must be a finite number, or null for the pipeline's default"
             )
+
+    @property
+    def networks(self) -> dict[str, str]:
+        """Part -> network, of all that are loaded from the folder."""
+        tower = self.own_image_encoder and self.family.USES_IMAGE_ENCODER and has_image_encoder(self.folder)
+        return {**self.family.networks(self.folder), **(tower_network(self.folder) if tower else {})}
+
+    @property
+    def files(self) -> list[Path]:
+        """See ``PriorSpec``."""
+        networks = {self.folder / part: network for part, network in self.networks.items()}
+        weights = [file for part, network in networks.items() for file in (weight_files(part, network) or ("", []))[1]]
+        others = [self.folder / part for part in (*self.family.tokenizers(self.folder), "scheduler")]
+        told = [file for part in (*networks, *others) for file in configuration_files(part)]
+        return weights + told + ([Path(self.open_clip.weights)] if self.open_clip is not None else [])
 
     def number_format(self, device: torch.device) -> str:
         """See ``PriorSpec``."""

@@ -110,3 +110,8 @@ def _shards(index: Path) -> list[Path]:
 def _is_name(value: object) -> bool:
     """Whether a value is the name of a file in the same folder."""
     return isinstance(value, str) and Path(value).name == value
+
+
+def configuration_files(part: Path) -> list[Path]:
+    """What a part computes with besides its weights: its configuration and vocabulary."""
+    return sorted(file for file in part.glob("*") if file.suffix in (".json", ".txt", ".model"))
