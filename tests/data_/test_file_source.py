@@ -106,9 +106,11 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "b.png")
     for name in ("c.npy", "d.wav"):
         (tmp_path / name).symlink_to(tmp_path / "b.png")
+    (tmp_path / "others").symlink_to(tmp_path / "..", target_is_directory=True)
+    (tmp_path / "gone.txt").symlink_to(tmp_path / "nothing")
     data = MeasurementFolder(tmp_path)
     assert data.ids == ["a"]
-    assert data.left_out == f"3 files of {tmp_path} left out: 3 not regular"
+    assert data.left_out == f"5 files of {tmp_path} left out: 3 pipe or device, 1 .txt, 1 linked folder"
 
 
 def test_a_folder_that_may_not_be_read_is_no_smaller_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
