@@ -87,6 +87,9 @@ def test_names_in_other_alphabets_differ_in_their_ids(tmp_path: Path) -> None:
     assert {name: identifier(name) for name in ascii_names} == ascii_names
     foreign = {"東京": "_-130016b2", "大阪": "_-6df97746", "Käse": "Kase-f9eeb52c", "مدينة/한국": "____-b6ea1efd"}
     assert {name: identifier(name) for name in foreign} == foreign
+    assert (
+        identifier("\udcff") != identifier("\ud83d") != identifier("\udcfe")
+    )  # names on a disk, and half letters of JSON
     for name in foreign:
         picture(tmp_path / f"{name}.png")
     decomposed = {name: unicodedata.normalize("NFD", name) for name in foreign}

@@ -63,6 +63,7 @@ def test_jsonl_by_file(tmp_path: Path) -> None:
         ("p.csv", "sample_id,caption,,\na,x,,y\n", r"line 2: 'y' stands in a column without a name"),
         ("p.jsonl", '{"file": "a", "caption": "x", "caption": "y"}', r"line 1: 'caption' occurs twice"),
         ("p.jsonl", '{"file": "a", "caption": {"en": "x"}}', r"line 1: caption must be text"),
+        ("p.jsonl", r'{"file": "a", "caption": "a cat \ud83d"}', r"line 1: 'caption' holds half of a letter"),
         ("p.jsonl", '{"file": ".", "caption": "x"}', r"line 1: '\.' is no name of a file"),
         ("p.jsonl", "{}", r"line 1: needs sample_id, file or file_name"),
         ("p.csv", "sample_id,caption\n,a cat\n", r"line 2: needs sample_id, file or file_name"),

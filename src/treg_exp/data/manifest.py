@@ -16,6 +16,7 @@ import csv
 import io
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -28,6 +29,7 @@ from treg_exp.errors import FileError
 FILE_NAME, TEXT, CAPTION = "file_name", "text", "caption"  # names of Hugging Face, and ours
 KEYS = ("sample_id", "file", FILE_NAME)
 METADATA = ("metadata.jsonl", "metadata.csv")
+HALF = re.compile("[\ud800-\udfff]")  # no text, but JSON can write it
 Row = tuple[int, Sequence[tuple[str, Any]]]  # line number; (column, cell), where a column may occur twice
 
 
@@ -142,6 +144,8 @@ def _entry(where: str, row: Sequence[tuple[str, Any]], place: Callable[[str], Pa
             raise FileError(f"{where}: {name!r} occurs twice; keep one of them, or give it another name")
         if name or (text or "").strip():  # spreadsheets append columns without name and text
             cells[name] = (text or "").strip()
+    if halves := [name for name, text in cells.items() if name not in KEYS and HALF.search(name + text)]:
+        raise FileError(f"{where}: {halves[0]!a} holds half of a letter, \\ud800 to \\udfff; write the letter itself")
     if "" in cells:
         raise FileError(f"{where}: {cells['']!r} stands in a column without a name; name its role")
     if not any(cells.get(key) for key in KEYS):
