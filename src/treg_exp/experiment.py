@@ -20,7 +20,6 @@ from treg_exp.configuration.places import errors_at
 from treg_exp.configuration.settings import (
     DataSettings,
     RunSettings,
-    TrainerSettings,
     check_complete,
     config_hash,
     identity,
@@ -31,6 +30,8 @@ from treg_exp.configuration.settings import (
 from treg_exp.configuration.targets import target_class
 from treg_exp.data.base import Source, left_out, subset
 from treg_exp.engine.costs import COSTS, cost_columns
+from treg_exp.engine.devices import TrainerSettings
+from treg_exp.engine.launcher import Place
 from treg_exp.engine.mirror import RunMirror
 from treg_exp.engine.run_folder import RunFolder
 from treg_exp.engine.work import Variant, WorkItem, batches, pending, plan, spread
@@ -204,13 +205,17 @@ class Experiment:
         return frozenset(item.key for item in self.items)
 
     def open_folder(self) -> None:
-        """Create or continue the run folder."""
+        """Create or continue the run folder; what is damaged there counts as not done."""
         self.folder.open(self.config, self.identity)
+        self.folder.check_prior(getattr(self.prior, "files", ()))
+        self.folder.drop_damaged({item.key: item.told for item in self.items}, self.columns.known)
 
-    def pending_batches(self, finished: Collection[Key] | None = None) -> list[list[WorkItem]]:
+    def pending_batches(
+        self, place: Place | None = None, finished: Collection[Key] | None = None
+    ) -> list[list[WorkItem]]:
         """Batches of what is still to be done, enough of them for every process."""
         done = self.folder.finished() if finished is None else finished
-        processes = self.trainer.devices * self.trainer.num_nodes
+        processes = self.trainer.processes(place or Place()) * self.trainer.num_nodes
         return spread(pending(self.items, done), self.data.batch_size, processes)
 
     def module(self, on_step: OnStep) -> RestorationModule:

@@ -68,31 +68,10 @@ class DataSettings:
             raise FieldError("batch_size", self.batch_size, "must be >= 1")
 
 
-@dataclass(frozen=True)
-class TrainerSettings:
-    """Devices and processes.
-
-    Attributes:
-        accelerator: ``auto``, ``cpu`` or ``gpu``.
-        devices: processes on this machine, one device each.
-        num_nodes: machines.
-    """
-
-    accelerator: str = "auto"
-    devices: int = 1
-    num_nodes: int = 1
-
-    def __post_init__(self) -> None:
-        if self.accelerator not in ("auto", "cpu", "gpu"):
-            raise FieldError("accelerator", self.accelerator, "allowed are auto, cpu, gpu")
-        for name in ("devices", "num_nodes"):
-            if getattr(self, name) < 1:
-                raise FieldError(name, getattr(self, name), "must be >= 1")
-
-
 def settings(kind: type[T], node: DictConfig, section: str = "") -> T:
     """The values of ``node`` that belong to a schema dataclass, with types and ranges checked."""
-    values = {f.name: node[f.name] for f in fields(kind) if f.name in node}  # type: ignore[arg-type]
+    plain: dict[str, Any] = OmegaConf.to_container(node)  # type: ignore[assignment]
+    values = {f.name: plain[f.name] for f in fields(kind) if f.name in plain}  # type: ignore[arg-type]
     check_types(kind, values, section)
     with errors_at(section):
         return kind(**values)
