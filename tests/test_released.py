@@ -19,6 +19,7 @@ from torch import Tensor
 from tests.conftest import DATA, ROOT
 from tests.e2e.test_run import run
 from tests.priors.backbones import write_backbone
+from tests.priors.headers import write_header, write_headers
 from tests.test_config import composed
 from tests.tiny import LinearFeatures, with_image_text
 from treg_exp.experiment import Experiment
@@ -27,6 +28,7 @@ from treg_exp.operators.methods import CG, Descent
 from treg_exp.priors.diffusers_folder import DiffusersFolder
 from treg_exp.priors.embedding import TextEmbedding
 from treg_exp.priors.folder import prior_path
+from treg_exp.priors.image_text.open_clip import shapes_of_model
 from treg_exp.solvers.treg import DataSteps, TReg
 from treg_exp.text.guidance.constant import ConstantGuidance
 from treg_exp.text.null_text.fixed import FixedNullText
@@ -124,7 +126,7 @@ def _commands_of_the_documentation() -> list[str]:
 
 @pytest.mark.parametrize("command", _commands_of_the_documentation())
 def test_the_documented_commands_are_the_figure_as_released(command: str, tmp_path: Path, monkeypatch) -> None:
-    """Word by word, in a folder with configuration files as wide as the real ones (no weights are read)."""
+    """Word by word, in a folder with configuration files as wide as the real ones (weights are headers alone)."""
     monkeypatch.chdir(tmp_path)
     folder = write_backbone("sd15", tmp_path / "models" / "sd15")
     for part, changed in (
@@ -132,9 +134,10 @@ def test_the_documented_commands_are_the_figure_as_released(command: str, tmp_pa
     ):  # fmt: skip
         config = folder / part / "config.json"
         config.write_text(json.dumps({**json.loads(config.read_text()), **changed}))
+        write_headers(folder, part)
     for place in ("models/clip", "photos"):
         (tmp_path / place).mkdir()
-    (tmp_path / "models" / "clip" / "open_clip_model.safetensors").touch()
+    write_header(tmp_path / "models" / "clip" / "open_clip_model.safetensors", shapes_of_model("ViT-L-14-quickgelu"))
     Image.new("RGB", (640, 512)).save(tmp_path / "photos" / "a.png")
 
     made = Experiment.from_config(composed(*shlex.split(command)))

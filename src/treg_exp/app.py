@@ -6,7 +6,8 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from treg_exp.engine.processes import Place, check_launch, launched
+from treg_exp.configuration.places import errors_at
+from treg_exp.engine.launcher import Place, check_launch, launched
 from treg_exp.errors import ConfigError, RunFailedError
 from treg_exp.experiment import Experiment
 from treg_exp.reports.choice import choice_lines
@@ -29,28 +30,32 @@ def run(cfg: DictConfig) -> float | None:
         RunFailedError: some work items failed; what was finished is kept.
     """
     silence_libraries()
+    place = launched()
     if cfg.get("mode") == "fit":
+        if place.world > 1:
+            raise ConfigError(f"mode=fit: trains in one process, and the launcher has started {place.world}")
         from treg_exp.training.fit import fit
 
         fit(cfg)
         return None
     experiment = Experiment.from_config(cfg)
-    place = launched()
+    with errors_at("trainer"):
+        experiment.trainer.check(place)
     if experiment.settings.dry_run:
         if place.rank == 0:  # of several processes that a launcher has started
             _tell(experiment)
             dry_run(experiment)
         return None
-    check_launch(place, experiment.trainer.devices, experiment.trainer.num_nodes)
+    check_launch(place, experiment.trainer.processes(place), experiment.trainer.num_nodes)
     if place.rank > 0:
         restore(experiment, place)
         return None
     folder = experiment.folder
-    experiment.open_folder()
-    _tell(experiment)
     try:
+        experiment.open_folder()
+        _tell(experiment)
         _announce(experiment)
-    except ConfigError:
+    except BaseException:
         folder.close()
         raise
     try:
@@ -95,6 +100,7 @@ def conclude(experiment: Experiment) -> tuple[list[dict[str, Any]], dict[str, An
     from treg_exp.reports.summary import summarise
     from treg_exp.reports.table import render
 
+    experiment.folder.require()
     path, layout = experiment.folder.path, experiment.folder.layout
     wanted = {item.key: position for position, item in enumerate(experiment.items)}
     rows = [row for row in read_rows(path) if key_of(row) in wanted]
@@ -147,8 +153,7 @@ def _announce(experiment: Experiment) -> None:
     Raises:
         ConfigError: it had other texts: they come from the data, which the identity of a run does not hold.
     """
-    from treg_exp.engine.run_folder import git_revision
-    from treg_exp.files import read_json
+    from treg_exp.engine.environment import git_revision, read_noted
 
     items, path = {item.key: item for item in experiment.items}, experiment.folder.path
     done = [row for row in read_rows(path) if key_of(row) in items]
@@ -165,14 +170,15 @@ def _announce(experiment: Experiment) -> None:
         print(f"continuing {path}: {len(done)} of {len(items)} restorations are there", flush=True)
     else:
         print(f"nothing to do: {path} holds all {len(items)} restorations; another run_dir makes them anew", flush=True)
-    made, now = read_json(experiment.folder.layout.environment).get("git"), git_revision()
-    if made != now:
+    noted, now = read_noted(experiment.folder.layout.environment), git_revision()
+    made = noted.get("git")
+    if noted and made != now:
         print(f"note: they were made by revision {made}, this is {now}", flush=True)
 
 
 def _write_end(experiment: Experiment, error: BaseException) -> None:
     """The status of a run that did not come to its end."""
     if isinstance(error, KeyboardInterrupt):
-        experiment.folder.write_status("interrupted", experiment.keys)
+        experiment.folder.write_end("interrupted", experiment.keys)
     else:
-        experiment.folder.write_status("failed", experiment.keys, error=f"{type(error).__name__}: {error}")
+        experiment.folder.write_end("failed", experiment.keys, error=f"{type(error).__name__}: {error}")

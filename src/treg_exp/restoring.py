@@ -10,7 +10,8 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from treg_exp.configuration.places import one_line
-from treg_exp.engine.processes import Place, ProcessLostError, Workers, check_devices, device, meeting
+from treg_exp.engine.launcher import Place, meeting
+from treg_exp.engine.processes import ProcessLostError, Workers
 from treg_exp.engine.work import WorkItem
 from treg_exp.errors import ConfigError
 from treg_exp.experiment import Experiment
@@ -27,20 +28,17 @@ def restore(experiment: Experiment, place: Place) -> None:
         place: of this process among those that a launcher has started; alone, it starts further ones as needed.
 
     Raises:
-        ConfigError: this machine does not have such devices.
         ProcessLostError: another process has ended with an error.
     """
     from treg_exp.engine.loading import write_batches
 
-    batches, layout = experiment.pending_batches(), experiment.folder.layout
+    if place.world > 1:
+        _restore_with_launched(experiment, place)
+        return
+    batches, layout = experiment.pending_batches(place), experiment.folder.layout
     if not batches:
         return
-    if place.world > 1:
-        with meeting(place):
-            _work(experiment, place, batches)
-        return
-    world = min(experiment.trainer.devices, len(batches))  # more would only load the model in vain
-    check_devices(experiment.trainer.accelerator, world)
+    world = min(experiment.trainer.processes(place), len(batches))  # more would only load the model in vain
     program, parent = ("-m", "treg_exp.worker", str(layout.path)), str(os.getpid())
     commands = [(*program, str(rank), str(world), parent) for rank in range(1, world)]
     if commands:
@@ -55,6 +53,25 @@ def restore(experiment: Experiment, place: Place) -> None:
         raise
     finally:
         layout.batches.unlink(missing_ok=True)
+
+
+def _restore_with_launched(experiment: Experiment, place: Place) -> None:
+    """Do what is still to be done, together with the processes that a launcher has started.
+
+    The first one says what that is: the others might look when it has written rows already.
+    """
+    from treg_exp.engine.loading import read_batches, write_batches
+
+    file, first = experiment.folder.layout.batches, place.rank == 0
+    if first:
+        write_batches(file, experiment.pending_batches(place), experiment.items)
+    try:
+        with meeting(place):
+            if batches := read_batches(file, experiment.items):
+                _work(experiment, place, batches)
+    finally:
+        if first:
+            file.unlink(missing_ok=True)
 
 
 def join(run_dir: str, rank: int, world: int, check: Callable[[], None]) -> None:
@@ -123,11 +140,11 @@ def make_trainer(experiment: Experiment, place: Place, callbacks: Sequence[Any] 
     from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
     silence_lightning()
-    accelerator = experiment.trainer.accelerator
+    settings = experiment.trainer
     try:
         return Trainer(
-            accelerator=accelerator, devices=device(accelerator, place.local_rank), inference_mode=False, logger=False,
-            enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+            accelerator=settings.accelerator, devices=settings.device(place.local_rank), inference_mode=False,
+            logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
             callbacks=list(callbacks),
         )  # fmt: skip
     except MisconfigurationException as error:

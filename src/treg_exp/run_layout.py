@@ -1,6 +1,6 @@
 """Where the files of a run are, and what identifies a restoration. Nothing else knows these names.
 
-    config.yaml  identity.json  environment.json  columns.json  status.json  .lock
+    config.yaml  identity.json  prior_files.json  environment.json  columns.json  status.json  .lock
     rows/rank-0.jsonl  failures/rank-0.jsonl           one line per restoration, a file per process
     samples/<sample_id>/target.*  measurement.*  pseudo_inverse.* or preview.*
     samples/<sample_id>/<variant>/reconstruction.*     with several draws: .../<variant>/draw_000/reconstruction.*
@@ -55,6 +55,11 @@ class RunLayout:
     def identity(self) -> Path:
         """The part of it that decides the results."""
         return self.path / "identity.json"
+
+    @property
+    def prior_files(self) -> Path:
+        """Hashes of the prior's files."""
+        return self.path / "prior_files.json"
 
     @property
     def environment(self) -> Path:
@@ -175,10 +180,20 @@ def picture(folder: Path, name: str) -> Path:
 
 def _read(folder: Path) -> Iterator[Row]:
     for file in sorted(folder.glob("*.jsonl")):
-        for line in file.read_bytes().split(b"\n"):
-            try:
-                row = json.loads(line)
-            except ValueError:  # torn, also in the middle of a character; or the empty end of the file
-                continue
-            if isinstance(row, dict) and "sample_id" in row and "variant" in row:
-                yield finite(row)
+        yield from rows_in(file.read_bytes())
+
+
+def rows_in(lines: bytes) -> Iterator[Row]:
+    """The rows among lines of JSON; others are left out."""
+    for line in lines.split(b"\n"):
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError):  # torn, also in the middle of a character; or the empty end of the file
+            continue
+        if isinstance(row, dict) and _has_key(row):
+            yield finite(row)
+
+
+def _has_key(row: Mapping[str, Any]) -> bool:
+    named = all(isinstance(row.get(name), str) for name in ("sample_id", "variant"))
+    return named and isinstance(row.get("draw", 0), int)

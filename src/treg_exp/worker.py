@@ -23,18 +23,22 @@ def main(folder: str, rank: int, world: int, parent: int) -> int:
         parent: process that started this one.
 
     Returns:
-        Exit status: 0 done, 2 a setting that cannot work here.
+        Exit status: 0 done, 1 it cannot go on, 2 a setting that cannot work here.
     """
     end_with(parent)
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # ends as by SIGTERM: at once, and the first process says so
-    from treg_exp.errors import ConfigError
-    from treg_exp.restoring import join
+    from treg_exp.configuration.output import output_that_stops_nothing
+    from treg_exp.errors import ConfigError, RunFailedError
+    from treg_exp.files import WriteError
 
-    try:
-        join(folder, rank, world, partial(end_without, parent))
-    except ConfigError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    with output_that_stops_nothing():
+        from treg_exp.restoring import join
+
+        try:
+            join(folder, rank, world, partial(end_without, parent))
+        except (ConfigError, RunFailedError, WriteError) as error:
+            print(f"error: process {rank}: {error}", file=sys.stderr)
+            return 2 if isinstance(error, ConfigError) else 1
     return 0
 
 

@@ -17,7 +17,8 @@ from tests.conftest import DATA
 from tests.test_config import VARIANTS
 from tests.test_config import composed as composed_alone
 from treg_exp.app import run
-from treg_exp.engine.processes import Place, ProcessLostError, Workers
+from treg_exp.engine.launcher import Place
+from treg_exp.engine.processes import ProcessLostError, Workers
 from treg_exp.errors import ConfigError, RunFailedError
 from treg_exp.operators.base import Operator
 from treg_exp.operators.linear.base import LinearOperator
@@ -274,10 +275,34 @@ def test_a_finished_run_keeps_its_environment(reference) -> None:
     assert (folder / "environment.json").stat().st_mtime_ns == before
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
-def test_a_missing_device_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"trainer: .*gpu"):
-        go(tmp_path / "r", "data.limit=1", "trainer.accelerator=gpu")
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ("accelerator=gpu", r"trainer\.accelerator=gpu: this machine has no GPU"),
+        ("devices=[0,1]", r"trainer\.devices=\[0, 1\]: a list names GPUs"),
+        ("devices=many", r"trainer\.devices=many: allowed are a number, auto, or a list"),
+        ("devices=null", r"trainer\.devices=null: must be "),
+    ],
+)
+def test_devices_are_checked_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: str, told: str
+) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    with pytest.raises(ConfigError, match=told):
+        go(tmp_path / "r", "data.limit=1", f"trainer.{setting}")
+    assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_launcher_and_settings_that_disagree_write_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rank: int
+) -> None:
+    monkeypatch.setattr("treg_exp.app.launched", lambda: Place(rank, 2, rank))
+    with pytest.raises(ConfigError, match=r"trainer\.devices=1.*: the launcher has started 2 processes"):
+        go(tmp_path / "r", "data.limit=1")
+    with pytest.raises(ConfigError, match="mode=fit: trains in one process, and the launcher has started 2"):
+        run(composed_alone("mode=fit", "recipe=emoji64/unet", f"run_dir={tmp_path}/r"))
+    assert not (tmp_path / "r").exists()
 
 
 def test_dry_run_computes_nothing(tmp_path: Path, capsys) -> None:

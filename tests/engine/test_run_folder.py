@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
-from treg_exp.engine.run_folder import RunFolder, difference, environment
-from treg_exp.errors import ConfigError
-from treg_exp.files import write_bytes
+from treg_exp.engine.environment import environment, read_noted
+from treg_exp.engine.run_folder import RunFolder, difference
+from treg_exp.errors import ConfigError, RunFailedError
+from treg_exp.files import WriteError, write_bytes
 from treg_exp.run_layout import RECONSTRUCTION, RunLayout, key_of, picture
 
 
@@ -23,9 +25,74 @@ def test_another_configuration_is_refused_by_name(tmp_path: Path) -> None:
 
 def test_a_folder_with_other_things_is_refused(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("precious")
-    with pytest.raises(ConfigError, match="is not empty and holds no run"):
+    with pytest.raises(ConfigError, match=r"is not empty and holds no run, but thesis\.tex; choose another folder"):
         RunFolder(tmp_path).open({}, {})
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+@pytest.mark.parametrize("name", [".git", ".notes.tmp", ".config.yaml.swp"])
+def test_hidden_files_of_others_are_other_things(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("precious")
+    with pytest.raises(ConfigError, match=f"holds no run, but {name};"):
+        RunFolder(tmp_path).open({}, {})
+    assert [p.name for p in tmp_path.iterdir()] == [name]
+
+
+def test_temporary_files_of_others_are_kept(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.open({}, {"seed": 0})
+    folder.close()
+    theirs = [tmp_path / ".notes.tmp", tmp_path / "samples" / ".x.0123456789abcdef.tmp"]
+    ours = [tmp_path / "samples" / ".x.png.0123456789ab.tmp", folder.layout.batches]
+    ours[0].parent.mkdir()
+    for file in (*theirs, *ours):
+        file.write_text("")
+    folder.open({}, {"seed": 0})
+    assert [file.exists() for file in (*theirs, *ours)] == [True, True, False, False]
+
+
+@pytest.mark.parametrize("content", ["", '{"seed": 0', "[]"])
+def test_a_damaged_identity_is_named(tmp_path: Path, content: str) -> None:
+    folder = RunFolder(tmp_path)
+    folder.open({}, {"seed": 0})
+    folder.close()
+    folder.layout.identity.write_text(content)
+    with pytest.raises(ConfigError, match=r"cannot be continued: .*/identity\.json is damaged: .*; choose another"):
+        folder.open({}, {"seed": 0})
+    folder.layout.identity.write_text('{"seed": 0}')
+    folder.open({}, {"seed": 0})  # the lock was given back
+
+
+def test_a_damaged_environment_is_written_anew(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.layout.environment.write_text('{"prec')
+    assert read_noted(folder.layout.environment) == {}
+    folder.write_environment("float32")
+    assert json.loads(folder.layout.environment.read_text())["precision"] == "float32"
+
+
+def test_a_deleted_folder_is_not_made_anew(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "r")
+    folder.open({}, {"seed": 0})
+    shutil.rmtree(tmp_path / "r")
+    with pytest.raises(RunFailedError, match=r"run_dir=.*/r was deleted while the run wrote into it"):
+        folder.require()
+    folder.write_end("failed", [])
+    assert not (tmp_path / "r").exists()
+
+
+def test_the_end_of_a_run_is_told_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = RunFolder(tmp_path)
+    folder.open({}, {"seed": 0})
+    folder.write_status("running", [("a", "own", 0)])
+
+    def full(path: Path, data: bytes) -> Path:
+        raise WriteError(path, OSError(28, "No space left on device"))
+
+    monkeypatch.setattr("treg_exp.files.write_bytes", full)
+    folder.write_end("failed", [("a", "own", 0)], error="disk")
+    status = json.loads(folder.layout.status.read_text())
+    assert (status["state"], status["expected"], status["error"]) == ("failed", 1, "disk")
 
 
 def test_torn_rows_do_not_count(tmp_path: Path) -> None:
@@ -61,7 +128,7 @@ def test_one_process_at_a_time(tmp_path: Path) -> None:
 
 def test_a_process_killed_at_the_very_start_leaves_a_folder_that_can_be_used(tmp_path: Path) -> None:
     (tmp_path / ".lock").touch()
-    (tmp_path / ".identity.json.0123.tmp").write_text("{")
+    (tmp_path / ".identity.json.0123456789ab.tmp").write_text("{")
     folder = RunFolder(tmp_path)
     folder.open({"seed": 0}, {"seed": 0})
     assert sorted(p.name for p in tmp_path.iterdir()) == [".lock", "config.yaml", "identity.json"]

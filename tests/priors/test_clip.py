@@ -11,9 +11,12 @@ import torch
 
 from tests.priors.sampling import load
 from treg_exp.errors import FieldError
+from treg_exp.priors.checked_json import Section
 from treg_exp.priors.diffusers_folder import DiffusersFolder
 from treg_exp.priors.folder import prior_path
 from treg_exp.priors.image_text.folder_clip import feature_width
+
+FILE = Path("image_encoder/config.json")
 
 
 @pytest.mark.parametrize("name", ["emoji64", "tiny_random"])
@@ -47,5 +50,5 @@ def test_another_architecture_is_refused_before_anything_is_loaded(tmp_path: Pat
 
 
 def test_width_is_a_number_or_the_last_of_several() -> None:
-    assert feature_width("CLIPVisionModelWithProjection", {"projection_dim": 32}) == 32
-    assert feature_width("ConvNextModel", {"hidden_sizes": [48, 96, 24]}) == 24
+    assert feature_width("CLIPVisionModelWithProjection", Section({"projection_dim": 32}, FILE)) == 32
+    assert feature_width("ConvNextModel", Section({"hidden_sizes": [48, 96, 24]}, FILE)) == 24

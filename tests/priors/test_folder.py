@@ -191,6 +191,12 @@ def test_names_of_repositories_and_single_files_are_explained(tmp_path: Path) ->
         prior_path(str(file))
 
 
+@pytest.mark.parametrize("path", [None, "", " ", 3])
+def test_no_path_at_all(path: object) -> None:
+    with pytest.raises(FieldError, match=r"^path=.*: must be a folder, or the name of a shipped prior"):
+        DiffusersFolder(path=path).check()
+
+
 @pytest.mark.parametrize("path", ["models/none", "./none", "../models/none", "{here}/none"])
 def test_local_paths_are_not_taken_for_names_of_repositories(path: str, tmp_path: Path, monkeypatch) -> None:
     (tmp_path / "models").mkdir()

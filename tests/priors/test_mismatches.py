@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -90,7 +91,11 @@ def test_parts_of_two_models_are_noticed(folders, tmp_path: Path) -> None:
     ("kind", "option", "message"),
     [
         ("sd3", {"timestep_spacing": "trailing"}, "timestep_spacing=trailing: this prior has no table"),
-        ("flux", {"t5_tokens": 0}, "t5_tokens=0: must be >= 1"),
+        ("flux", {"t5_tokens": 0}, "t5_tokens=0: must be between 1 and 512"),
+        ("flux", {"t5_tokens": 513}, "t5_tokens=513: must be between 1 and 512"),
+        ("flux", {"t5_tokens": "8"}, "t5_tokens=8: must be between 1 and 512"),
+        ("flux", {"embedded_guidance": math.nan}, "embedded_guidance=nan: must be a finite number"),
+        ("sd15", {"vae_slicing": "yes"}, "vae_slicing=yes: must be true or false"),
         ("pixel", {"precision": "fp8"}, "precision=fp8: allowed are auto, fp32, bf16, fp16"),
         ("waveform", {"open_clip": OpenClipFiles("ViT-L-14", "none")}, "open_clip=ViT-L-14: sees images"),
         ("waveform", {"gradient_checkpointing": True}, "gradient_checkpointing=true: this kind of network has none"),

@@ -11,7 +11,9 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from treg_exp.configuration.jobs import FailedJob
+from treg_exp.configuration.output import output_that_stops_nothing
 from treg_exp.errors import ConfigError, RunFailedError
+from treg_exp.files import WriteError
 
 PACKAGES_OPTION = "--packages"
 SECURITY = "docs/security.md"
@@ -30,9 +32,17 @@ def run_job(run: Callable[[Any], float | None], cfg: Any) -> float | None:
         return _failed(str(error), 2)
     except RunFailedError as error:
         return _failed(str(error), 1)
+    except WriteError as error:
+        return _failed(f"{error}; the same command continues with what is missing", 1)
 
 
 def exit_code_of(main: Callable[[], object]) -> int:
+    """Run ``main`` and return the exit code, see `_exit_code_of`; where nobody reads what it prints, it goes on."""
+    with output_that_stops_nothing():
+        return _exit_code_of(main)
+
+
+def _exit_code_of(main: Callable[[], object]) -> int:
     """Run ``main`` and return the exit code: 0 finished, 1 some items failed, 2 a wrong setting, 130 interrupted.
 
     An unexpected error shows its traceback and counts as 1. SIGTERM interrupts as Ctrl-C does.
@@ -44,6 +54,7 @@ def exit_code_of(main: Callable[[], object]) -> int:
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
+    from treg_exp.configuration.group_options import install_nested_options
     from treg_exp.configuration.hydra_guard import install_guard
     from treg_exp.configuration.hydra_messages import explain, explain_plain
     from treg_exp.configuration.jobs import watch_jobs
@@ -51,6 +62,7 @@ def exit_code_of(main: Callable[[], object]) -> int:
     def start() -> None:
         sys.argv[1:] = prepared_arguments(sys.argv[1:])
         install_guard(sys.argv[1:])
+        install_nested_options(sys.argv[1:])
         watch_jobs(_exit_codes)
         main()
 
@@ -62,14 +74,10 @@ def exit_code_of(main: Callable[[], object]) -> int:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra hand its errors over instead of printing them
     try:
         start()
-        sys.stdout.flush()
     except ConfigError as error:
         _exit_codes.append(_complain(str(error), 2))
     except (HydraException, OmegaConfBaseException) as error:
         _exit_codes.append(_complain(explain(error, sys.argv[1:]), 2))
-    except BrokenPipeError:  # of `--help | head`: nobody reads on
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else flushing at the end fails again
-        return 0
     except KeyboardInterrupt as error:  # with a text where it was not this process that was interrupted
         return _complain(str(error) or "interrupted; the same command continues with what is missing", 130)
     except Exception as error:

@@ -8,9 +8,11 @@ from pathlib import Path
 
 from torch.utils.data import DataLoader, Dataset
 
+from treg_exp.configuration.places import one_line
 from treg_exp.data.base import Source
 from treg_exp.engine.module import WorkBatch
 from treg_exp.engine.work import WorkItem
+from treg_exp.errors import FileError
 from treg_exp.files import write_json
 
 
@@ -24,8 +26,14 @@ class BatchList(Dataset[WorkBatch]):
         return len(self.batches)
 
     def __getitem__(self, index: int) -> WorkBatch:
-        items = self.batches[index]
-        return WorkBatch(items, [self.source[item.index] for item in items])
+        items, samples, lost = [], [], []
+        for item in self.batches[index]:
+            try:
+                samples.append(self.source[item.index])
+                items.append(item)
+            except (OSError, FileError) as error:  # it was there when the run began
+                lost.append((item, one_line(error)))
+        return WorkBatch(items, samples, lost)
 
 
 def work_loader(source: Source, batches: Sequence[Sequence[WorkItem]]) -> DataLoader[WorkBatch]:

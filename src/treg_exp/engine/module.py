@@ -22,6 +22,7 @@ from treg_exp.noise import KeyedNoise, StreamKey
 from treg_exp.priors.counting import Calls, counted
 from treg_exp.priors.prior import Prior, PriorSpec
 from treg_exp.priors.stacked import for_signals
+from treg_exp.run_layout import KEY
 from treg_exp.solvers.base import OnStep, Restoration, Solver
 from treg_exp.tasks.base import Task
 from treg_exp.tasks.problems import Problem
@@ -29,10 +30,17 @@ from treg_exp.tasks.problems import Problem
 
 @dataclass(frozen=True)
 class WorkBatch:
-    """Work items of one variant and task, and their samples."""
+    """Work items of one variant and task, and their samples.
+
+    Attributes:
+        items: those whose samples could be read.
+        samples: theirs.
+        lost: further items, and why their samples could not be read.
+    """
 
     items: Sequence[WorkItem]
     samples: Sequence[Sample]
+    lost: Sequence[tuple[WorkItem, str]] = ()
 
 
 @dataclass(frozen=True)
@@ -57,6 +65,16 @@ class Result:
     signal: Tensor | None
     row: dict[str, Any]
     latents: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+def lost(item: WorkItem, why: str) -> Result:
+    """The result of an item whose sample could not be read: a file may vanish while a run works."""
+
+    def problem() -> Problem:
+        raise AssertionError("nothing was posed")
+
+    row = {**dict(zip(KEY, item.key, strict=True)), **item.told, "error": why}
+    return Result(item, Sample(item.sample_id), problem, None, None, row)
 
 
 class RestorationModule(LightningModule):
@@ -115,6 +133,7 @@ class RestorationModule(LightningModule):
             for i, result in enumerate(results):
                 if result.signal is None:
                     results[i] = self.restore_in_float32(result)
+        results += [lost(item, why) for item, why in batch.lost]
         for failed in (result for result in results if result.signal is None):
             item = failed.item
             told = f"{item.sample_id}, variant {item.variant}, draw {item.draw}: failed, {failed.row['error']}"
@@ -186,8 +205,7 @@ class RestorationModule(LightningModule):
         for i, (item, sample) in enumerate(zip(items, samples, strict=True)):
             finite = bool(signal[i].isfinite().all())
             row: dict[str, Any] = {
-                "sample_id": item.sample_id, "variant": item.variant, "draw": item.draw,
-                **item.told, "measurement": problem.fingerprint(i),
+                **dict(zip(KEY, item.key, strict=True)), **item.told, "measurement": problem.fingerprint(i),
             }  # fmt: skip
             row |= (rows[i] if finite else {"error": f"non-finite {watch.describe(i)}"}) | costs
             preview = partial(lambda i: previews()[i], i) if problem.measured else None

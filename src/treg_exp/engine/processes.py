@@ -1,4 +1,4 @@
-"""The processes of one run: which one this is, how further ones are started, watched and ended, and where they meet.
+"""The further processes of one run on this machine: how they are started, watched and ended.
 
 Restorations are independent, so processes work without a word to each other: process r of n takes the batches r, r + n,
 r + 2n, ... and writes its rows into a file of its own.
@@ -12,22 +12,16 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import timedelta
-from itertools import count
+from collections.abc import Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from treg_exp.errors import ConfigError, RunFailedError
+from treg_exp.errors import RunFailedError
 
 if TYPE_CHECKING:
     from torch.distributed.elastic.multiprocessing import PContext
 
 POLL_SECONDS = 0.1
-LONGEST_WAIT = timedelta(days=7)  # of processes that are done for those that are not
-_meetings = count()  # of the jobs of a multirun, which all processes walk through alike
 # The launcher puts its own handlers in place of these.
 SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT") if hasattr(signal, name)]
 
@@ -44,86 +38,6 @@ class ProcessLostError(RunFailedError):
             f"process {rank} of the run ended with code {code}; the same command continues with what is missing"
         )
         self.interrupted = code in (-signal.SIGTERM, -signal.SIGINT)
-
-
-@dataclass(frozen=True)
-class Place:
-    """Which process of a run this one is.
-
-    Attributes:
-        rank: its number in the run; 0 opens the run folder, writes the status and concludes.
-        world: number of processes.
-        local_rank: its number on this machine, and of its GPU.
-        meeting: URL where processes that a launcher has started find each other; empty where none has.
-    """
-
-    rank: int = 0
-    world: int = 1
-    local_rank: int = 0
-    meeting: str = ""
-
-
-def launched() -> Place:
-    """The place that torchrun, srun or the like gives to this process.
-
-    A launcher that has started this one only does not count: the run may then start further ones itself.
-
-    Raises:
-        ConfigError: what the launcher says in the environment is incomplete.
-    """
-    from lightning.fabric.plugins.environments import LSFEnvironment, SLURMEnvironment, TorchElasticEnvironment
-
-    try:
-        if {"RANK", "WORLD_SIZE", "LOCAL_RANK"} <= set(os.environ):
-            environment: Any = TorchElasticEnvironment()
-        elif kinds := [kind for kind in (SLURMEnvironment, LSFEnvironment) if kind.detect()]:
-            environment = kinds[0]()
-        else:
-            return Place()
-        rank, world = environment.global_rank(), environment.world_size()
-        if world == 1:
-            return Place()
-        meeting = f"tcp://{environment.main_address}:{environment.main_port}"
-        return Place(rank, world, environment.local_rank(), meeting)
-    except (RuntimeError, ValueError, KeyError) as error:
-        raise ConfigError(f"trainer: the launcher of this process: {error}") from None
-
-
-def check_launch(place: Place, devices: int, num_nodes: int) -> None:
-    """Processes that nobody has started would be waited for, and too many would do the work twice.
-
-    Raises:
-        ConfigError: the launcher and the settings of the trainer disagree.
-    """
-    if place.world == 1 and num_nodes > 1:
-        raise ConfigError(f"trainer.num_nodes={num_nodes}: start one process per device, with srun or torchrun")
-    if place.world > 1 and place.world != devices * num_nodes:
-        raise ConfigError(
-            f"trainer.devices={devices}, trainer.num_nodes={num_nodes}: the launcher has started {place.world} "
-            "processes; their number must be the product of the two"
-        )
-
-
-def device(accelerator: str, local_rank: int) -> int | list[int]:
-    """What Lightning calls the devices of one process: a GPU by its number, or one CPU."""
-    return [local_rank] if _gpus(accelerator) else 1
-
-
-def check_devices(accelerator: str, devices: int) -> None:
-    """Find out before processes are started whether each gets a GPU.
-
-    Raises:
-        ConfigError: there are fewer.
-    """
-    gpus = _gpus(accelerator)
-    if gpus and devices > gpus:
-        raise ConfigError(f"trainer.devices={devices}: this machine has {gpus} GPU{'s' * (gpus > 1)}")
-
-
-def _gpus(accelerator: str) -> int:
-    import torch
-
-    return 0 if accelerator == "cpu" else torch.cuda.device_count()
 
 
 class Workers:
@@ -169,13 +83,13 @@ class Workers:
         return self
 
     def check(self) -> None:
-        """Look after them; to be called now and then.
+        """Look after them; to be called now and then. One that somebody has stopped is told on stderr.
 
         Raises:
             ProcessLostError: one has ended with an error. The launcher has ended the others.
         """
         if self.context is not None:
-            self._raise_lost(self.context.wait(0))
+            self._look(self.context)
 
     def wait(self) -> None:
         """Wait until all have ended.
@@ -183,14 +97,21 @@ class Workers:
         Raises:
             ProcessLostError: one has ended with an error.
         """
-        if self.context is not None:
-            self._raise_lost(self.context.wait(period=POLL_SECONDS))
+        while self.context is not None and not self._look(self.context):
+            time.sleep(POLL_SECONDS)
 
     @staticmethod
-    def _raise_lost(result: Any) -> None:
+    def _look(context: PContext) -> bool:
+        """Whether all have ended without an error."""
+        for rank, pid in enumerate(context.pids().values(), 1):
+            if _stopped(pid):
+                told = f"process {rank} of the run is stopped and waited for; `kill -CONT {pid}` lets it go on"
+                print(told, file=sys.stderr, flush=True)
+        result = context.wait(0)
         if result is not None and result.is_failed():
             index, failure = next(iter(result.failures.items()))  # the first; the launcher itself ended the others
             raise ProcessLostError(index + 1, failure.exitcode)
+        return result is not None
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if self.context is not None:
@@ -198,49 +119,11 @@ class Workers:
             self.context = None
 
 
-@contextmanager
-def meeting(place: Place) -> Iterator[None]:
-    """Where processes that a launcher has started wait for each other.
-
-    At the start, because all have to find the same work undone before one writes a row. At the end, because the first
-    one then reads the rows of all. It is a process group and no file: a group notices that another process is lost.
-
-    Raises:
-        RuntimeError: another process is lost.
-    """
-    if not place.meeting:
-        yield
-        return
-    from torch import distributed
-    from torch.distributed.distributed_c10d import PrefixStore
-    from torch.distributed.rendezvous import rendezvous
-
-    with _default_signals():  # no handler in Python would run before the last process has come
-        store, _, _ = next(rendezvous(place.meeting, place.rank, place.world))
-        store = PrefixStore(f"meeting {next(_meetings)}", store)  # torchrun's keeps what earlier ones wrote
-        distributed.init_process_group(
-            "gloo", store=store, rank=place.rank, world_size=place.world, timeout=LONGEST_WAIT
-        )
+def _stopped(pid: int) -> bool:
+    """Whether a process of ours was stopped since the last call, as by SIGSTOP; False where the system cannot say."""
+    if not hasattr(os, "waitid"):
+        return False
     try:
-        yield
-        barrier = distributed.barrier(async_op=True)
-        while not barrier.is_completed():
-            time.sleep(POLL_SECONDS)
-        barrier.wait()
-    finally:
-        # The next job of a multirun makes its own; and the group's threads may want the interpreter while it ends.
-        distributed.destroy_process_group()
-
-
-@contextmanager
-def _default_signals() -> Iterator[None]:
-    """SIGTERM and Ctrl-C end this process at once."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    handlers = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
+        return os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOHANG) is not None
+    except ChildProcessError:  # it has ended
+        return False

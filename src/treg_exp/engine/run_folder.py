@@ -3,36 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
-import subprocess
-import sys
 import time
 from collections.abc import Collection, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
 from omegaconf import OmegaConf
 
 from treg_exp.configuration.settings import decisive
-from treg_exp.errors import ConfigError
-from treg_exp.files import TEMPORARY_SUFFIX, append_json_line, read_json, write_json, write_text
+from treg_exp.engine.environment import environment, read_noted
+from treg_exp.engine.file_hashes import changed_file, hashed
+from treg_exp.engine.row_files import Keys, drop_damaged_rows
+from treg_exp.errors import ConfigError, FileError, RunFailedError
+from treg_exp.files import TEMPORARY_SUFFIX, append_json_line, leftover, read_json, write_json, write_text
 from treg_exp.metrics.column import Columns
-from treg_exp.run_layout import Key, Row, RunLayout, key_of, of_process, read_failures, read_rows
-
-PACKAGES = (
-    "torch",
-    "lightning",
-    "hydra-core",
-    "omegaconf",
-    "diffusers",
-    "transformers",
-    "torchmetrics",
-    "deepinv",
-    "soundfile",
-    "wandb",
-)
+from treg_exp.run_layout import Key, Row, RunLayout, of_process
 
 
 class RunFolder:
@@ -41,11 +27,14 @@ class RunFolder:
     Attributes:
         path: the folder.
         layout: where its files are.
+        finished: called, it gives the keys of the work items that have a row.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.layout = RunLayout(self.path)
+        self.finished = Keys(self.layout.rows)
+        self._failures = Keys(self.layout.failures)
         self._lock: IO[str] | None = None
 
     def open(self, config: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
@@ -58,16 +47,21 @@ class RunFolder:
         try:
             self._check(identity)
             self._claim()
+            self._check(identity)  # another process may have been here since
+            for left in self.path.rglob(f".*{TEMPORARY_SUFFIX}"):
+                if leftover(left) or left == self.layout.batches:
+                    left.unlink(missing_ok=True)
+            if not self.layout.identity.is_file():
+                write_json(self.layout.identity, identity)
+            write_text(self.layout.config, OmegaConf.to_yaml(OmegaConf.create(dict(config))))
+        except FileError as error:
+            self.close()
+            raise ConfigError(f"run_dir={self.path} cannot be continued: {error}; choose another run_dir") from None
         except OSError as error:
+            self.close()
             raise ConfigError(
                 f"run_dir={self.path} cannot be written: {error.strerror}; choose another folder"
             ) from None
-        self._check(identity)  # another process may have been here since
-        for left in self.path.rglob(f".*{TEMPORARY_SUFFIX}"):  # by a process that was killed while it wrote
-            left.unlink(missing_ok=True)
-        if not self.layout.identity.is_file():
-            write_json(self.layout.identity, identity)
-        write_text(self.layout.config, OmegaConf.to_yaml(OmegaConf.create(dict(config))))
 
     def close(self) -> None:
         """Let other processes write here."""
@@ -78,7 +72,7 @@ class RunFolder:
     def _check(self, identity: Mapping[str, Any]) -> None:
         """Refuse a folder that holds something else; nothing is written."""
         if self.layout.identity.is_file():
-            before = decisive(json.loads(self.layout.identity.read_text()))  # an older version may have written more
+            before = decisive(read_json(self.layout.identity))  # an older version may have written more
             if different := difference(before, json.loads(json.dumps(identity))):
                 key, old, new = different
                 raise ConfigError(
@@ -87,8 +81,49 @@ class RunFolder:
                 )
         elif self.path.exists() and not self.path.is_dir():
             raise ConfigError(f"run_dir={self.path} is a file; choose another folder")
-        elif self.path.is_dir() and any(not entry.name.startswith(".") for entry in self.path.iterdir()):
-            raise ConfigError(f"run_dir={self.path} is not empty and holds no run; choose another folder")
+        elif self.path.is_dir() and (others := [e.name for e in self.path.iterdir() if not self._beginning(e)]):
+            raise ConfigError(
+                f"run_dir={self.path} is not empty and holds no run, but {min(others)}; choose another folder"
+            )
+
+    def _beginning(self, entry: Path) -> bool:
+        """Whether a file is what a run that was killed at its very start leaves."""
+        return entry == self.layout.lock or leftover(entry)
+
+    def require(self) -> None:
+        """Find out whether the folder is still there: whatever is written would make a new one, with a part of the run.
+
+        Raises:
+            RunFailedError: somebody has deleted it.
+        """
+        if not self.layout.identity.is_file():
+            raise RunFailedError(f"run_dir={self.path} was deleted while the run wrote into it")
+
+    def check_prior(self, files: Sequence[Path]) -> None:
+        """Note the hashes of the prior's files, or compare with those of the run that is continued.
+
+        Raises:
+            ConfigError: a file is another one than before.
+        """
+        try:
+            before = read_json(self.layout.prior_files)
+            now = hashed(files, before)
+        except (FileError, OSError) as error:
+            raise ConfigError(f"run_dir={self.path} cannot be continued: {error}; choose another run_dir") from None
+        if before and (changed := changed_file(before, now)):
+            raise ConfigError(
+                f"run_dir={self.path} was made with another {changed} of the prior; "
+                "choose another run_dir, or the same files to continue it"
+            )
+        if now != before:
+            write_json(self.layout.prior_files, now)
+
+    def drop_damaged(self, told: Mapping[Key, Mapping[str, str]], numbers: Collection[str]) -> None:
+        """Take out what has to be done again, and say so; see `drop_damaged_rows`."""
+        dropped = drop_damaged_rows(self.layout, told, numbers)
+        if dropped:
+            names = ", ".join("/".join(map(str, key)) for key in dropped[:3]) + ", ..." * (len(dropped) > 3)
+            print(f"note: damaged, done again: {len(dropped)} of {len(told)} restorations: {names}", flush=True)
 
     def _claim(self) -> None:
         """Lock the folder until ``close`` or the end of this process, however it ends.
@@ -117,7 +152,7 @@ class RunFolder:
                 is continued in another one says so.
         """
         file = self.layout.environment
-        before = read_json(file).get("precision")
+        before = read_noted(file).get("precision")
         if before not in (None, precision) and self.finished():
             print(f"note: earlier restorations were computed in {before}, these are in {precision}", flush=True)
         write_json(file, {**environment(), "precision": precision})
@@ -126,18 +161,9 @@ class RunFolder:
         """``columns.json``: what the numbers of the run mean; reports read it."""
         columns.write(self.layout.columns)
 
-    def finished(self) -> set[Key]:
-        """Keys of the work items that have a row."""
-        return {key_of(row) for row in read_rows(self.path)}
-
-    def failed(self, finished: Collection[Key] | None = None) -> set[Key]:
-        """Keys of the work items that have failed and were not restored since.
-
-        Args:
-            finished: what :meth:`finished` gives, if it is known already.
-        """
-        keys = {key_of(row) for row in read_failures(self.path)}
-        return keys.difference(self.finished() if finished is None else finished)
+    def failed(self) -> set[Key]:
+        """Keys of the work items that have failed and were not restored since."""
+        return self._failures() - self.finished()
 
     def append(self, rank: int, rows: Sequence[Row], failures: Sequence[Row]) -> None:
         """Append the rows of a batch; each process has its own files."""
@@ -153,10 +179,26 @@ class RunFolder:
             wanted: the work items of the run.
             more: further entries.
         """
-        restored = self.finished()  # every row of the run is read for it: once
-        finished, failed = (len(keys.intersection(wanted)) for keys in (restored, self.failed(restored)))
+        finished, failed = (len(keys.intersection(wanted)) for keys in (self.finished(), self.failed()))
         counts = {"state": state, "expected": len(wanted), "finished": finished, "failed": failed}
         write_json(self.layout.status, {**counts, "updated": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **more})
+
+    def write_end(self, state: str, wanted: Collection[Key], **more: Any) -> None:
+        """The status of a run that did not come to its end: as far as possible, for this may be why.
+
+        Of a folder that was deleted nothing is written. On a full disk the old status is overwritten, which takes
+        no further block.
+        """
+        try:
+            self.require()
+            self.write_status(state, wanted, **more)
+        except RunFailedError:
+            pass
+        except OSError:
+            with suppress(OSError, FileError), self.layout.status.open("r+", encoding="utf-8") as file:
+                text = json.dumps({**read_json(self.layout.status), "state": state, **more}, indent=2) + "\n"
+                file.write(text)
+                file.truncate()
 
 
 def difference(before: Any, after: Any, name: str = "") -> tuple[str, Any, Any] | None:
@@ -168,37 +210,3 @@ def difference(before: Any, after: Any, name: str = "") -> tuple[str, Any, Any] 
                 return found
         return None
     return None if before == after else (name, before, after)
-
-
-def environment() -> dict[str, Any]:
-    """Versions, code revision and machine of this run."""
-    import torch
-
-    return {
-        "command": sys.argv,
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "cpu_count": os.cpu_count(),
-        "torch_threads": torch.get_num_threads(),
-        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
-        "git": git_revision(),
-        "packages": {name: _version(name) for name in ("treg_exp", *PACKAGES)},
-    }
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
-
-
-def git_revision() -> str | None:
-    """Commit of the working tree, with ``-dirty`` where it has changes; None outside a checkout."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    folder = Path(__file__).parent
-    try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=10, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() or None

@@ -48,6 +48,7 @@ class RunWriter(Callback):
     ) -> None:  # fmt: skip
         """Store one batch."""
         results: Sequence[Result] = outputs
+        self.folder.require()
         for result in results:
             self._sample(result)
             self._restoration(result)

@@ -10,11 +10,18 @@ from typing import ClassVar
 import torch
 
 from treg_exp.errors import FieldError
+from treg_exp.priors.checked_json import is_number, is_whole
 from treg_exp.priors.families.base import Family, Options
-from treg_exp.priors.folder import complete_folder, family_of, prior_path
+from treg_exp.priors.families.image_tower import tower_network
+from treg_exp.priors.folder import complete_folder, family_of, has_image_encoder, prior_path
+from treg_exp.priors.folder_files import configuration_files, weight_files
 from treg_exp.priors.info import PriorInfo
+from treg_exp.priors.network_check import check_network
 from treg_exp.priors.precision import check_precision, number_format
 from treg_exp.priors.prior import Prior
+from treg_exp.priors.tokenizers import check_tokenizers
+
+MOST_T5_TOKENS = 512  # as in the pipelines of diffusers: the encoders were trained on no longer texts
 
 
 @dataclass(frozen=True)
@@ -75,11 +82,41 @@ class DiffusersFolder(Options):
     def check(self) -> None:
         """See ``PriorSpec``."""
         check_precision(self.precision)
+        self._check_options()
         tower = self.own_image_encoder and self.family.USES_IMAGE_ENCODER
         complete_folder(self.folder, self.path, self.family, tower)
-        if self.t5_tokens is not None and self.t5_tokens < 1:
-            raise FieldError("t5_tokens", self.t5_tokens, "must be >= 1, or null for the pipeline's default")
         _ = self.info
+        for part, network in self.networks.items():
+            check_network(self.folder, part, network)
+        check_tokenizers(self.folder, self.family.tokenizers(self.folder))
+
+    def _check_options(self) -> None:
+        for name in ("image_encoder", "vae_slicing", "vae_tiling", "gradient_checkpointing"):
+            if not isinstance(getattr(self, name), bool):
+                raise FieldError(name, getattr(self, name), "must be true or false")
+        tokens, guidance = self.t5_tokens, self.embedded_guidance
+        if tokens is not None and not (is_whole(tokens) and tokens <= MOST_T5_TOKENS):
+            allowed = f"must be between 1 and {MOST_T5_TOKENS}, or null for the pipeline's default"
+            raise FieldError("t5_tokens", tokens, allowed)
+        if guidance is not None and not is_number(guidance):
+            raise FieldError(
+                "embedded_guidance", guidance, "must be a finite number, or null for the pipeline's default"
+            )
+
+    @property
+    def networks(self) -> dict[str, str]:
+        """Part -> network, of all that are loaded from the folder."""
+        tower = self.own_image_encoder and self.family.USES_IMAGE_ENCODER and has_image_encoder(self.folder)
+        return {**self.family.networks(self.folder), **(tower_network(self.folder) if tower else {})}
+
+    @property
+    def files(self) -> list[Path]:
+        """See ``PriorSpec``."""
+        networks = {self.folder / part: network for part, network in self.networks.items()}
+        weights = [file for part, network in networks.items() for file in (weight_files(part, network) or ("", []))[1]]
+        others = [self.folder / part for part in (*self.family.tokenizers(self.folder), "scheduler")]
+        told = [file for part in (*networks, *others) for file in configuration_files(part)]
+        return weights + told + ([Path(self.open_clip.weights)] if self.open_clip is not None else [])
 
     def number_format(self, device: torch.device) -> str:
         """See ``PriorSpec``."""

@@ -12,10 +12,10 @@ from pkgutil import iter_modules
 from treg_exp.errors import FieldError
 from treg_exp.priors import families
 from treg_exp.priors.families.base import Family
-from treg_exp.priors.folder_files import architecture_of, weights_variant
+from treg_exp.priors.families.image_tower import PREPROCESSOR, TOWER, tower_network
+from treg_exp.priors.folder_files import architecture_of, stem_of, weight_files
 from treg_exp.priors.tiny import TINY, tiny_random
-
-TOWER = {"image_encoder": "model"}
+from treg_exp.priors.tokenizers import SETTINGS, VOCABULARIES, vocabulary_of
 
 
 def prior_path(path: str) -> Path:
@@ -28,6 +28,8 @@ def prior_path(path: str) -> Path:
     Raises:
         FieldError: no such folder; the message says what to do.
     """
+    if not isinstance(path, str) or not path.strip():
+        raise FieldError("path", path, f"must be a folder, or the name of a shipped prior (emoji64, {TINY})")
     if path == TINY:
         return tiny_random()
     shipped = Path(str(files("treg_exp") / "assets" / path))
@@ -50,7 +52,7 @@ def complete_folder(folder: Path, path: str, family: Family, image_encoder: bool
         FieldError: files are missing; the message lists them and says what to do.
     """
     if missing := _missing(folder, family, image_encoder and has_image_encoder(folder)):
-        without = "; image_encoder=false goes without its files" if missing[-1].startswith("image_encoder/") else ""
+        without = "; image_encoder=false goes without its files" if missing[-1].startswith(f"{TOWER}/") else ""
         raise FieldError(
             "path",
             path,
@@ -83,36 +85,41 @@ def family_of(folder: Path, path: str) -> Family:
 
 def has_image_encoder(folder: Path) -> bool:
     """Whether there is an image tower, complete or not."""
-    return (folder / "image_encoder").is_dir()
+    return (folder / TOWER).is_dir()
 
 
 def _missing(folder: Path, family: Family, tower: bool) -> list[str]:
     """Files that a prior needs and that are not there, relative to its folder; those of the image tower come last."""
     found = _missing_networks(folder, family.networks(folder))
     for part in family.tokenizers(folder):
-        if not (folder / part / "tokenizer_config.json").is_file():
-            found.append(f"{part}/tokenizer_config.json")
-        vocabularies = (("tokenizer.json",), ("vocab.json", "merges.txt"), ("spiece.model",))
-        if not any(all((folder / part / name).is_file() for name in names) for names in vocabularies):
-            found += [f"{part}/tokenizer.json"]
+        if not (folder / part / SETTINGS).is_file():
+            found.append(f"{part}/{SETTINGS}")
+        if vocabulary_of(folder / part) is None:
+            found.append(f"{part}/{VOCABULARIES[0][0]}")
     if not (folder / "scheduler" / "scheduler_config.json").is_file():
         found.append("scheduler/scheduler_config.json")
     if tower:
-        found += _missing_networks(folder, TOWER)
-        if not (folder / "image_encoder" / "preprocessor_config.json").is_file():
-            found.append("image_encoder/preprocessor_config.json")
+        found += _missing_networks(folder, tower_network(folder))
+        if not (folder / TOWER / PREPROCESSOR).is_file():
+            found.append(f"{TOWER}/{PREPROCESSOR}")
     return found
 
 
 def _missing_networks(folder: Path, networks: Mapping[str, str]) -> list[str]:
     found = []
-    for part, stem in networks.items():
+    for part, network in networks.items():
         if not (folder / part / "config.json").is_file():
             found.append(f"{part}/config.json")
-        if weights_variant(folder / part, stem) is None:
-            pickled = any((folder / part).glob("*.bin"))
-            found.append(f"{part}/{stem}.safetensors" + (" (its .bin is a pickle and not read)" if pickled else ""))
+        if weight_files(folder / part, network) is None:
+            found.append(f"{part}/{stem_of(network)}.safetensors{_instead(folder / part)}")
     return found
+
+
+def _instead(part: Path) -> str:
+    """What is there in place of the weights, in brackets."""
+    if other := sorted(file.name for file in part.glob("*.safetensors")):
+        return f" (or its .fp16 or .bf16, whole or all shards of an index; there is only {', '.join(other[:3])})"
+    return " (its .bin is a pickle and not read)" if any(part.glob("*.bin")) else ""
 
 
 def _no_folder(path: str, folder: Path) -> str:

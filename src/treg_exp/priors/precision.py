@@ -16,7 +16,7 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 def check_precision(precision: str) -> Precision:
     """``precision`` itself, or a FieldError that names the allowed ones."""
     allowed = get_args(Precision)
-    if precision not in allowed:
+    if not isinstance(precision, str) or precision not in allowed:
         raise FieldError("precision", precision, f"allowed are {', '.join(allowed)}")
     return precision  # type: ignore[return-value]
 

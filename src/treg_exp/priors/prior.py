@@ -140,6 +140,9 @@ def _innermost(part: Any) -> Any:
 class PriorSpec(Protocol):
     """What a configuration builds: knows a prior without its weights, and loads it.
 
+    It may have ``files``, a list of paths: those that decide what the prior computes. A run keeps their hashes, and is
+    not continued with others.
+
     Attributes:
         name: for titles.
     """
@@ -159,6 +162,7 @@ class PriorSpec(Protocol):
 
         Raises:
             FieldError: a file is missing, or a value cannot work.
+            FileError: a file is broken, or holds the weights of another network.
         """
         ...
 

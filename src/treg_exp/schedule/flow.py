@@ -15,6 +15,8 @@ from typing import Literal
 from treg_exp.errors import FieldError
 from treg_exp.schedule.levels import Level, Move
 
+ShiftType = Literal["exponential", "linear"]
+
 
 @dataclass(frozen=True)
 class Flow:
@@ -42,7 +44,7 @@ class Flow:
     most_tokens: int = 4096
     base_shift: float = 0.5
     most_shift: float = 1.15
-    shift_type: Literal["exponential", "linear"] = "exponential"
+    shift_type: ShiftType = "exponential"
     terminal: float | None = None
     patch: int = 2
     ends_at: Literal["table", "step"] = "table"

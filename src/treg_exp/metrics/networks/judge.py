@@ -7,7 +7,6 @@ transformer on byte pairs, both towers trained together, other augmentations, an
 
 from __future__ import annotations
 
-import json
 import re
 import zlib
 from collections.abc import Sequence
@@ -20,6 +19,8 @@ from torch import Tensor, nn
 
 from treg_exp.errors import FileError
 from treg_exp.files import write_json
+from treg_exp.priors.checked_json import read_section, told
+from treg_exp.priors.weights_fit import load_into
 
 FOLDER = Path(__file__).parents[2] / "assets" / "judge"
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
@@ -169,18 +170,20 @@ def load_judge(folder: str | Path | None = None) -> Judge:
         folder: what :meth:`Judge.save` wrote; None for the one that ships.
 
     Raises:
-        FileError: the folder or one of its files is missing.
+        FileError: the folder or one of its files is missing or broken.
     """
-    from safetensors.torch import load_file
-
     place = FOLDER if folder is None else Path(folder)
     if missing := [name for name in (CONFIG, WEIGHTS) if not (place / name).is_file()]:
         raise FileError(
             f"no judge in {place}: {' and '.join(missing)} missing. Restore the one that ships (git checkout, or "
             "install the package again), or make one: treg-exp train-prior --stage judge, then --stage export"
         )
-    judge = Judge(**json.loads((place / CONFIG).read_text()))
-    judge.load_state_dict(load_file(place / WEIGHTS))
+    config = read_section(place / CONFIG)
+    try:
+        judge = Judge(**config)
+    except Exception as error:  # whatever torch makes of values that it cannot use
+        raise FileError(f"{config.file} describes no judge: {told(error)}") from error
+    load_into(judge, place / WEIGHTS)
     return judge.eval().requires_grad_(False)
 
 

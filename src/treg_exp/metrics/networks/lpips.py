@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from treg_exp.errors import FileError
+from treg_exp.priors.weights_fit import load_into
 
 FOLDER = Path(__file__).parents[2] / "assets" / "lpips"
 WEIGHTS = "alexnet.safetensors"
@@ -69,13 +70,11 @@ def load_lpips() -> LPIPS:
     """The network with the weights that ship, frozen; one per process.
 
     Raises:
-        FileError: the file is missing.
+        FileError: the file is missing or broken.
     """
-    from safetensors.torch import load_file
-
     file = FOLDER / WEIGHTS
     if not file.is_file():
         raise FileError(f"{file} is missing: restore it (git checkout, or install the package again)")
     network = LPIPS()
-    network.load_state_dict(load_file(file))
+    load_into(network, file)
     return network.eval().requires_grad_(False)

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from treg_exp.errors import FieldError
+from treg_exp.priors.checked_json import Section
 from treg_exp.priors.codecs.autoencoder_kl import AutoencoderCodec, tile
 from treg_exp.priors.families.base import Options
-from treg_exp.priors.folder_files import WEIGHTS, check_class, load_network, read_config
+from treg_exp.priors.folder_files import check_class, load_network, read_config
 from treg_exp.priors.precision import Precision
 
+AUTOENCODER = "diffusers.AutoencoderKL"
 
-def read_autoencoder(folder: Path, channels: int) -> dict[str, Any]:
+
+def read_autoencoder(folder: Path, channels: int) -> Section:
     """The configuration of ``vae/``.
 
     Args:
@@ -27,7 +28,11 @@ def read_autoencoder(folder: Path, channels: int) -> dict[str, Any]:
     """
     check_class(folder, "vae", "AutoencoderKL")
     vae = read_config(folder / "vae")
-    if channels != vae["latent_channels"]:
+    if "scaling_factor" in vae:
+        vae.number("scaling_factor", positive=True)
+    vae.number("shift_factor", 0.0)
+    vae.wholes("block_out_channels")
+    if channels != vae.whole("latent_channels"):
         raise FieldError(
             "path", folder, f"the denoiser takes {channels} channels and the autoencoder makes "
             f"{vae['latent_channels']}; models for inpainting or depth, which take more, are not supported"
@@ -37,7 +42,7 @@ def read_autoencoder(folder: Path, channels: int) -> dict[str, Any]:
     return vae
 
 
-def factor_of(vae: Mapping[str, Any]) -> int:
+def factor_of(vae: Section) -> int:
     """Ratio of the sides of an image and of its latent."""
     return int(2 ** (len(vae["block_out_channels"]) - 1))
 
@@ -53,9 +58,7 @@ def load_autoencoder(
         device: where it lives.
         precision: what it computes in; None is that of the options.
     """
-    from diffusers import AutoencoderKL
-
-    vae = load_network(folder, "vae", WEIGHTS, AutoencoderKL)
+    vae = load_network(folder, "vae", AUTOENCODER)
     if options.vae_slicing:
         vae.enable_slicing()
     if options.vae_tiling:

@@ -48,11 +48,14 @@ class Family(Protocol):
     USES_IMAGE_ENCODER: bool
 
     def networks(self, folder: Path) -> Mapping[str, str]:
-        """Part -> beginning of the name of its weights, for every network that must be there."""
+        """Part -> its class, such as ``diffusers.AutoencoderKL``, for every network that must be there."""
         ...
 
-    def tokenizers(self, folder: Path) -> tuple[str, ...]:
-        """Folders of the tokenizers that must be there."""
+    def tokenizers(self, folder: Path) -> Mapping[str, str]:
+        """Part -> class of transformers, for every tokenizer that must be there.
+
+        The encoder of ``tokenizer_2`` is ``text_encoder_2``.
+        """
         ...
 
     def read_info(self, folder: Path, options: Options) -> PriorInfo:

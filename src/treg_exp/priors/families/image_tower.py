@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from treg_exp.priors.checked_json import is_list, is_number, read_section
 from treg_exp.priors.families.base import Options
 from treg_exp.priors.folder_files import architecture_of, load_network, read_config
-from treg_exp.priors.image_text.folder_clip import FolderClip, feature_width, tower_fields
+from treg_exp.priors.image_text.folder_clip import IMAGE_TOWERS, FolderClip, feature_width, tower_fields
 from treg_exp.priors.prior import PairedTowers
+
+TOWER, PREPROCESSOR = "image_encoder", "preprocessor_config.json"
+CHANNELS = 3
+
+
+def tower_network(folder: Path) -> Mapping[str, str]:
+    """The folder's own image tower as a part and its class.
+
+    Raises:
+        FieldError: (by `tower_fields`) its architecture is not supported.
+    """
+    architecture = next(iter(IMAGE_TOWERS))
+    if (folder / TOWER / "config.json").is_file():
+        architecture = architecture_of(folder / TOWER)
+        tower_fields(architecture)  # refuses what would load but could not be used
+    return {TOWER: f"transformers.{architecture}"}
 
 
 def open_clip_width(options: Options) -> int | None:
@@ -28,10 +45,14 @@ def feature_width_of(folder: Path, options: Options) -> int | None:
     """Width of the image features that a prior in this folder will have; None without an image encoder."""
     if options.open_clip is not None:
         return open_clip_width(options)
-    tower = folder / "image_encoder"
+    tower = folder / TOWER
     if not (options.image_encoder and tower.is_dir()):
         return None
-    return feature_width(architecture_of(tower), read_config(tower))
+    _statistics(folder)
+    config = read_config(tower)
+    if "image_size" in config:
+        config.whole("image_size")
+    return feature_width(architecture_of(tower), config)
 
 
 def load_image_text(
@@ -40,13 +61,23 @@ def load_image_text(
     """The open_clip model that is asked for, or the folder's image tower beside the given text tower, or nothing."""
     if options.open_clip is not None:
         return load_open_clip(options, device)
-    tower = folder / "image_encoder"
-    if not (options.image_encoder and tower.is_dir()):
+    if not (options.image_encoder and (folder / TOWER).is_dir()):
         return None
-    import transformers
+    network = load_network(folder, TOWER, tower_network(folder)[TOWER])
+    return FolderClip(network, text_encoder, tokenizer, *_statistics(folder)).to(device)
 
-    architecture = architecture_of(tower)
-    tower_fields(architecture)  # refuses what would load but could not be used
-    network = load_network(folder, "image_encoder", "model", getattr(transformers, architecture))
-    statistics = json.loads((tower / "preprocessor_config.json").read_text())
-    return FolderClip(network, text_encoder, tokenizer, statistics["image_mean"], statistics["image_std"]).to(device)
+
+def _statistics(folder: Path) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of each channel that the tower was trained with.
+
+    Raises:
+        FileError: they are missing or are no such numbers.
+    """
+    section = read_section(folder / TOWER / PREPROCESSOR)
+    mean, std = section["image_mean"], section["image_std"]
+    for key, values in (("image_mean", mean), ("image_std", std)):
+        if not (is_list(values) and len(values) == CHANNELS and all(map(is_number, values))):
+            raise section.wrong(key, "it must be a list of three finite numbers")
+    if min(std) <= 0:
+        raise section.wrong("image_std", "its numbers must be > 0")
+    return mean, std

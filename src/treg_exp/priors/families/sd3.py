@@ -8,33 +8,38 @@ from pathlib import Path
 import torch
 
 from treg_exp.errors import FieldError
+from treg_exp.priors.checked_json import Section
 from treg_exp.priors.denoisers.sd3 import SD3Denoiser
-from treg_exp.priors.families.autoencoder import factor_of, load_autoencoder, read_autoencoder
+from treg_exp.priors.families.autoencoder import AUTOENCODER, factor_of, load_autoencoder, read_autoencoder
 from treg_exp.priors.families.base import Options
 from treg_exp.priors.families.image_tower import load_open_clip, open_clip_width
 from treg_exp.priors.families.schedules import flow
-from treg_exp.priors.folder_files import WEIGHTS, check_class, load_network, read_config
+from treg_exp.priors.folder_files import check_class, load_network, read_config
 from treg_exp.priors.info import PriorInfo
 from treg_exp.priors.prior import Prior
 from treg_exp.priors.texts.sd3 import SD3Text, sd3_layout
 from treg_exp.priors.texts.t5 import T5
 from treg_exp.priors.texts.window import TextWindow
+from treg_exp.priors.tokenizers import load_tokenizer
 
 DENOISER = ("transformer", "SD3Transformer2DModel")
 USES_IMAGE_ENCODER = False  # where there is one, it is that of an image prompt
-CLIPS = {"text_encoder": "model", "text_encoder_2": "model"}
-THIRD = {"text_encoder_3": "model"}
+TRANSFORMER = "diffusers.SD3Transformer2DModel"
+CLIPS = dict.fromkeys(("text_encoder", "text_encoder_2"), "transformers.CLIPTextModelWithProjection")
+THIRD = {"text_encoder_3": "transformers.T5EncoderModel"}
+TOKENIZERS = dict.fromkeys(("tokenizer", "tokenizer_2"), "CLIPTokenizer")
+THIRD_TOKENIZER = {"tokenizer_3": "T5TokenizerFast"}
 T5_TOKENS = 256  # default of diffusers' pipeline
 
 
 def networks(folder: Path) -> Mapping[str, str]:
     """See ``Family``."""
-    return {"vae": WEIGHTS, "transformer": WEIGHTS, **CLIPS, **(THIRD if has_t5(folder) else {})}
+    return {"vae": AUTOENCODER, "transformer": TRANSFORMER, **CLIPS, **(THIRD if has_t5(folder) else {})}
 
 
-def tokenizers(folder: Path) -> tuple[str, ...]:
+def tokenizers(folder: Path) -> Mapping[str, str]:
     """See ``Family``."""
-    return ("tokenizer", "tokenizer_2", *(("tokenizer_3",) if has_t5(folder) else ()))
+    return TOKENIZERS | (THIRD_TOKENIZER if has_t5(folder) else {})
 
 
 def has_t5(folder: Path) -> bool:
@@ -45,17 +50,18 @@ def has_t5(folder: Path) -> bool:
 def read_info(folder: Path, options: Options) -> PriorInfo:
     """See ``Family``."""
     transformer = read_config(folder / "transformer")
-    factor, patch = factor_of(read_autoencoder(folder, transformer["in_channels"])), transformer["patch_size"]
-    widths, clip_rows, t5_width = _check_texts(folder, transformer["joint_attention_dim"])
+    factor = factor_of(read_autoencoder(folder, transformer.whole("in_channels")))
+    patch = transformer.whole("patch_size")
+    widths, clip_rows, t5_width = _check_texts(folder, transformer)
     schedule, kind = flow(folder, options.timestep_spacing, patch)
-    side = transformer["sample_size"] * factor
+    height, width = (side * factor for side in transformer.sides("sample_size"))
     return PriorInfo(
         medium="image",
-        signal_shape=(3, side, side),
+        signal_shape=(3, height, width),
         latent_channels=transformer["in_channels"],
         factor=factor,
         multiple=factor * patch,
-        longest_side=factor * patch * transformer["pos_embed_max_size"],
+        longest_side=factor * patch * transformer.whole("pos_embed_max_size"),
         schedule=schedule,
         kind=kind,
         text_layout=sd3_layout(widths, clip_rows, t5_width),
@@ -66,19 +72,16 @@ def read_info(folder: Path, options: Options) -> PriorInfo:
 
 def load(folder: Path, info: PriorInfo, options: Options, device: torch.device) -> Prior:
     """See ``Family``."""
-    from diffusers import SD3Transformer2DModel
-    from transformers import CLIPTextModelWithProjection, CLIPTokenizer, T5EncoderModel, T5TokenizerFast
-
-    transformer = load_network(folder, "transformer", WEIGHTS, SD3Transformer2DModel)
+    transformer = load_network(folder, "transformer", TRANSFORMER)
     if options.gradient_checkpointing:
         transformer.enable_gradient_checkpointing()
     rows, t5 = options.t5_tokens or T5_TOKENS, None
     if has_t5(folder):
-        encoder = load_network(folder, "text_encoder_3", THIRD["text_encoder_3"], T5EncoderModel)
-        tokenizer = T5TokenizerFast.from_pretrained(folder / "tokenizer_3")
+        encoder = load_network(folder, "text_encoder_3", THIRD["text_encoder_3"])
+        tokenizer = load_tokenizer(folder, "tokenizer_3", THIRD_TOKENIZER["tokenizer_3"])
         t5 = T5(encoder, tokenizer, rows, options.precision, device)
-    clips = [load_network(folder, part, stem, CLIPTextModelWithProjection) for part, stem in CLIPS.items()]
-    own = [CLIPTokenizer.from_pretrained(folder / part) for part in ("tokenizer", "tokenizer_2")]
+    clips = [load_network(folder, part, network) for part, network in CLIPS.items()]
+    own = [load_tokenizer(folder, part, name) for part, name in TOKENIZERS.items()]
     return Prior(
         info=info,
         codec=load_autoencoder(folder, options, device),
@@ -94,24 +97,30 @@ def _windows(folder: Path, options: Options) -> tuple[TextWindow, ...]:
     return TextWindow(clip), TextWindow(pair), *(TextWindow(t5, rows, "T5TokenizerFast") for t5 in third)
 
 
-def _check_texts(folder: Path, width: int) -> tuple[list[int], int, int | None]:
+def _check_texts(folder: Path, transformer: Section) -> tuple[list[int], int, int | None]:
     """Widths of the CLIP towers, their rows, and the width of T5; all must fit the denoiser."""
     for part in CLIPS:
         check_class(folder, part, "CLIPTextModelWithProjection")
     clips = [read_config(folder / part) for part in CLIPS]
-    widths = [clip["hidden_size"] for clip in clips]
+    widths, width = [clip.whole("hidden_size") for clip in clips], transformer.whole("joint_attention_dim")
     wide = "transformer/config.json wants joint_attention_dim"
     if sum(widths) > width:
         raise FieldError(
             "path", folder, f"the CLIP encoders give {' + '.join(map(str, widths))} numbers per token, and {wide}="
             f"{width}: these parts are of two models"
         )  # fmt: skip
+    pooled, told = [clip.whole("projection_dim") for clip in clips], transformer.whole("pooled_projection_dim")
+    if sum(pooled) != told:
+        raise FieldError(
+            "path", folder, f"the CLIP encoders give {' + '.join(map(str, pooled))} numbers per text, and "
+            f"transformer/config.json wants pooled_projection_dim={told}: these parts are of two models"
+        )  # fmt: skip
     if not has_t5(folder):
-        return widths, clips[0]["max_position_embeddings"], None
+        return widths, clips[0].whole("max_position_embeddings"), None
     check_class(folder, "text_encoder_3", "T5EncoderModel")
-    if (own := read_config(folder / "text_encoder_3")["d_model"]) != width:
+    if (own := read_config(folder / "text_encoder_3").whole("d_model")) != width:
         raise FieldError(
             "path", folder, f"text_encoder_3 gives {own} numbers per token, and {wide}={width}: these parts are of two "
             "models"
         )  # fmt: skip
-    return widths, clips[0]["max_position_embeddings"], own
+    return widths, clips[0].whole("max_position_embeddings"), own

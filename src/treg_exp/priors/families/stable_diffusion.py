@@ -2,40 +2,49 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 
 from treg_exp.errors import FieldError
+from treg_exp.priors.checked_json import Section, read_section
 from treg_exp.priors.denoisers.unet import UNetDenoiser
-from treg_exp.priors.families.autoencoder import factor_of, load_autoencoder, read_autoencoder
+from treg_exp.priors.families.autoencoder import AUTOENCODER, factor_of, load_autoencoder, read_autoencoder
 from treg_exp.priors.families.base import Options
 from treg_exp.priors.families.image_tower import feature_width_of, load_image_text
 from treg_exp.priors.families.schedules import variance_preserving
-from treg_exp.priors.folder_files import WEIGHTS, load_network, read_config
+from treg_exp.priors.folder_files import load_network, read_config
 from treg_exp.priors.info import PriorInfo
 from treg_exp.priors.precision import autocast_dtype
 from treg_exp.priors.prior import Prior
 from treg_exp.priors.texts.clip import ClipPairText, ClipText, side_by_side
 from treg_exp.priors.texts.window import TextWindow
+from treg_exp.priors.tokenizers import load_tokenizer
 
 DENOISER = ("unet", "UNet2DConditionModel")
 USES_IMAGE_ENCODER = True
-NETWORKS = {"vae": WEIGHTS, "unet": WEIGHTS, "text_encoder": "model"}
-SECOND = {"text_encoder_2": "model"}  # of SDXL
+NETWORKS = {
+    "vae": AUTOENCODER,
+    "unet": "diffusers.UNet2DConditionModel",
+    "text_encoder": "transformers.CLIPTextModel",
+}
+SECOND = {"text_encoder_2": "transformers.CLIPTextModelWithProjection"}  # of SDXL
+TOKENIZER = "CLIPTokenizer"
+SIZES = 6  # numbers that SDXL is told of the size of an image: its own, the crop's corner, the size meant
 LCM_GUIDANCE = 8.5  # told to a latent consistency model unless another scale is asked for, as by diffusers' pipeline
 
 
 def networks(folder: Path) -> Mapping[str, str]:
     """See ``Family``."""
+    if is_xl(folder) and _index(folder).flag("requires_aesthetics_score", False):
+        raise FieldError("path", folder, "a refiner of SDXL, which is not supported; take the base model")
     return NETWORKS | (SECOND if is_xl(folder) else {})
 
 
-def tokenizers(folder: Path) -> tuple[str, ...]:
+def tokenizers(folder: Path) -> Mapping[str, str]:
     """See ``Family``."""
-    return ("tokenizer", "tokenizer_2") if is_xl(folder) else ("tokenizer",)
+    return dict.fromkeys(("tokenizer", "tokenizer_2") if is_xl(folder) else ("tokenizer",), TOKENIZER)
 
 
 def is_xl(folder: Path) -> bool:
@@ -47,9 +56,10 @@ def is_xl(folder: Path) -> bool:
 def read_info(folder: Path, options: Options) -> PriorInfo:
     """See ``Family``."""
     unet = read_config(folder / "unet")
-    factor = factor_of(read_autoencoder(folder, unet["in_channels"]))
+    _check_conditions(folder, unet)
+    factor = factor_of(read_autoencoder(folder, unet.whole("in_channels")))
     encoders = ("text_encoder", "text_encoder_2") if is_xl(folder) else ("text_encoder",)
-    widths = [read_config(folder / part)["hidden_size"] for part in encoders]
+    widths = [read_config(folder / part).whole("hidden_size") for part in encoders]
     if sum(widths) != unet["cross_attention_dim"]:
         raise FieldError(
             "path", folder, f"the text encoders give {' + '.join(map(str, widths))} numbers per token, and "
@@ -58,10 +68,10 @@ def read_info(folder: Path, options: Options) -> PriorInfo:
     schedule, kind = variance_preserving(folder, options.timestep_spacing)
     return PriorInfo(
         medium="image",
-        signal_shape=(3, unet["sample_size"] * factor, unet["sample_size"] * factor),
+        signal_shape=(3, *(side * factor for side in unet.sides("sample_size"))),
         latent_channels=unet["in_channels"],
         factor=factor,
-        multiple=factor * 2 ** (len(unet["block_out_channels"]) - 1),
+        multiple=factor * 2 ** (len(unet.wholes("block_out_channels")) - 1),
         schedule=schedule,
         kind=kind,
         text_layout=side_by_side(widths),
@@ -72,17 +82,13 @@ def read_info(folder: Path, options: Options) -> PriorInfo:
 
 def load(folder: Path, info: PriorInfo, options: Options, device: torch.device) -> Prior:
     """See ``Family``."""
-    from diffusers import UNet2DConditionModel
-    from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
-
-    stems = networks(folder)
-    unet = load_network(folder, "unet", stems["unet"], UNet2DConditionModel)
-    encoder = load_network(folder, "text_encoder", stems["text_encoder"], CLIPTextModel)
-    tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
+    unet = load_network(folder, "unet", NETWORKS["unet"])
+    encoder = load_network(folder, "text_encoder", NETWORKS["text_encoder"])
+    tokenizer = load_tokenizer(folder, "tokenizer", TOKENIZER)
     text: ClipText | ClipPairText = ClipText(encoder, tokenizer, device)
     if is_xl(folder):
-        second = load_network(folder, "text_encoder_2", SECOND["text_encoder_2"], CLIPTextModelWithProjection)
-        both = (tokenizer, CLIPTokenizer.from_pretrained(folder / "tokenizer_2"))
+        second = load_network(folder, "text_encoder_2", SECOND["text_encoder_2"])
+        both = (tokenizer, load_tokenizer(folder, "tokenizer_2", TOKENIZER))
         text = ClipPairText((encoder, second), both, device, _empty_is_zero(folder))
     if options.gradient_checkpointing:
         unet.enable_gradient_checkpointing()
@@ -100,8 +106,28 @@ def load(folder: Path, info: PriorInfo, options: Options, device: torch.device) 
     )
 
 
+def _check_conditions(folder: Path, unet: Section) -> None:
+    """Refuse a denoiser that is told more than texts, and the size of the image in SDXL's way."""
+    if unet.get("class_embed_type") or unet.get("num_class_embeds"):
+        raise FieldError("path", folder, "the denoiser is told a class, which is not supported; take one without")
+    if not is_xl(folder):
+        return
+    _empty_is_zero(folder)  # refuses what cannot be read
+    pooled = read_config(folder / "text_encoder_2").whole("projection_dim")
+    told = unet.whole("projection_class_embeddings_input_dim")
+    if told != pooled + SIZES * unet.whole("addition_time_embed_dim"):
+        raise FieldError(
+            "path", folder, f"the denoiser is told {told} numbers (projection_class_embeddings_input_dim), and not the "
+            f"pooled text ({pooled}) and {SIZES} times addition_time_embed_dim; other conditions are not supported"
+        )  # fmt: skip
+
+
 def _empty_is_zero(folder: Path) -> bool:
     """Whether an SDXL model means zeros by the empty text: what ``model_index.json`` says, True by default."""
-    index = folder / "model_index.json"
-    said = json.loads(index.read_text(encoding="utf-8")) if index.is_file() else {}
-    return bool(said.get("force_zeros_for_empty_prompt", True))
+    return _index(folder).flag("force_zeros_for_empty_prompt", True)
+
+
+def _index(folder: Path) -> Section:
+    """What ``model_index.json`` says; nothing where there is none."""
+    file = folder / "model_index.json"
+    return read_section(file) if file.is_file() else Section({}, file)

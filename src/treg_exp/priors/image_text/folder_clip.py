@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from treg_exp.errors import FieldError
 from treg_exp.numerics.precision import full_precision
+from treg_exp.priors.checked_json import Section
 from treg_exp.priors.image_text.preprocessing import Preprocessing
 from treg_exp.priors.texts.clip import token_ids
 
@@ -35,7 +36,7 @@ def tower_fields(architecture: str) -> tuple[str, str]:
     return IMAGE_TOWERS[architecture]
 
 
-def feature_width(architecture: str, config: Mapping[str, Any]) -> int:
+def feature_width(architecture: str, config: Section) -> int:
     """How many numbers an image feature has.
 
     Args:
@@ -44,9 +45,10 @@ def feature_width(architecture: str, config: Mapping[str, Any]) -> int:
 
     Raises:
         FieldError: another architecture.
+        FileError: the configuration names no width.
     """
-    width = config[tower_fields(architecture)[1]]
-    return int(width[-1] if isinstance(width, Sequence) else width)
+    key = tower_fields(architecture)[1]
+    return config.wholes(key)[-1] if isinstance(config[key], list) else config.whole(key)
 
 
 class FolderClip:
@@ -69,7 +71,8 @@ class FolderClip:
         side: int = image_encoder.config.image_size
         name = type(image_encoder).__name__
         self.output = tower_fields(name)[0]
-        self.width = feature_width(name, image_encoder.config.to_dict())
+        width = getattr(image_encoder.config, tower_fields(name)[1])
+        self.width: int = width[-1] if isinstance(width, (list, tuple)) else width
         self.preprocess = Preprocessing((side, side), mean, std)
 
     def to(self, device: torch.device) -> FolderClip:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from torch.nn import functional as F
 from treg_exp.errors import FieldError, nearest
 from treg_exp.numerics.precision import full_precision
 from treg_exp.priors.image_text.preprocessing import Preprocessing
+from treg_exp.priors.stored_tensors import Shapes, stored_shapes
+from treg_exp.priors.weights_fit import check_fit, load_into, shapes_of
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,7 @@ class OpenClipFiles:
 
         Raises:
             FieldError: no such model, no such file, a file that is not safetensors, or a normalisation that is open.
+            FileError: the file is broken or holds the weights of another model.
         """
         import open_clip
 
@@ -54,6 +58,7 @@ class OpenClipFiles:
                 "open_clip_model.safetensors of the model's repository (pickles are not read)"
             )  # fmt: skip
         self.statistics()
+        _check_weights(self.model, file)
         width: int = open_clip.get_model_config(self.model)["embed_dim"]
         return width
 
@@ -83,21 +88,29 @@ class OpenClipFiles:
         """Both towers, frozen, in float32.
 
         Raises:
-            FieldError: the weights are those of another model.
+            FileError: the weights are those of another model.
         """
         import open_clip
-        from safetensors.torch import load_file
 
         width = self.width()
         model = open_clip.create_model(self.model, load_weights=False)
-        try:
-            model.load_state_dict(load_file(Path(self.weights).expanduser()))
-        except RuntimeError as error:
-            lines = str(error).splitlines()
-            detail = lines[1].strip()[:200]
-            raise FieldError("open_clip.weights", self.weights, f"not the weights of {self.model}: {detail}") from None
+        load_into(model, Path(self.weights).expanduser(), self.model)
         tokenizer = open_clip.get_tokenizer(self.model)
         return OpenClip(model.to(device), tokenizer, width, *self.statistics(), self.antialias)
+
+
+@lru_cache(maxsize=4)
+def shapes_of_model(model: str) -> Shapes:
+    """Shape by name of all tensors of a model, built without memory."""
+    import open_clip
+
+    with torch.device("meta"):
+        return shapes_of(open_clip.create_model(model, load_weights=False, device="meta"))
+
+
+def _check_weights(model: str, file: Path) -> None:
+    """Refuse the weights of another model; reads their header only."""
+    check_fit(str(file), model, shapes_of_model(model), stored_shapes([file]))
 
 
 class OpenClip:

@@ -1,0 +1,126 @@
+"""What counts as done: rows as they come, and those that a continued run cannot count on."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from treg_exp.engine.row_files import Keys, drop_damaged_rows
+from treg_exp.files import append_json_line
+from treg_exp.run_layout import RunLayout, key_of, read_rows
+from treg_exp.signals.audio import AudioMedium
+from treg_exp.signals.image import ImageMedium
+
+IMAGE = ImageMedium()
+TOLD = {(name, "own", 0): {"prompt": name} for name in "abc"}
+
+
+def row(name: str, **more: object) -> dict[str, object]:
+    return {"sample_id": name, "variant": "own", "draw": 0, "prompt": name, "psnr": 1.5, **more}
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> RunLayout:
+    """Three restorations of three samples, by two processes."""
+    layout = RunLayout(tmp_path)
+    for rank, name in enumerate("abc"):
+        append_json_line(layout.rows / f"rank-{rank % 2}.jsonl", row(name))
+        for stem in ("target", "pseudo_inverse", "measurement", "own/reconstruction"):
+            IMAGE.save(torch.zeros(3, 8, 8), layout.sample(name) / stem)
+    return layout
+
+
+def damage(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-20])
+
+
+def names(layout: RunLayout) -> list[str]:
+    return sorted(row["sample_id"] for row in read_rows(layout.path))
+
+
+def test_a_sound_run_is_left_as_it_is(layout: RunLayout) -> None:
+    before = {file: file.stat().st_mtime_ns for file in layout.path.rglob("*")}
+    assert drop_damaged_rows(layout, TOLD, ["psnr"]) == []
+    assert {file: file.stat().st_mtime_ns for file in layout.path.rglob("*")} == before
+
+
+@pytest.mark.parametrize("how", [damage, Path.unlink, lambda file: file.write_bytes(b"")])
+def test_a_row_counts_only_with_its_picture(layout: RunLayout, how) -> None:
+    how(layout.sample("a") / "own" / "reconstruction.png")
+    assert drop_damaged_rows(layout, TOLD, ["psnr"]) == [("a", "own", 0)]
+    assert names(layout) == ["b", "c"]
+
+
+@pytest.mark.parametrize(
+    "bad", [row("b", psnr="high"), row("b", psnr=[1]), row("b", prompt=None), {"sample_id": "b", "variant": "own"}]
+)
+def test_a_row_counts_only_with_what_it_has_to_hold(layout: RunLayout, bad: dict[str, object]) -> None:
+    file = layout.rows / "rank-1.jsonl"
+    file.write_text(json.dumps(bad) + "\n")
+    append_json_line(file, row("of another work item", psnr="high"))
+    assert drop_damaged_rows(layout, TOLD, ["psnr"]) == [("b", "own", 0)]
+    assert names(layout) == ["a", "c", "of another work item"]
+
+
+def test_a_shared_file_is_written_anew_by_the_first_restoration_of_its_sample(layout: RunLayout) -> None:
+    append_json_line(layout.rows / "rank-0.jsonl", row("a", variant="other"))
+    IMAGE.save(torch.zeros(3, 8, 8), layout.sample("a") / "other" / "reconstruction")
+    told = TOLD | {("a", "other", 0): {}}
+    damage(layout.sample("a") / "pseudo_inverse.png")
+    damage(layout.sample("b") / "target.png")
+    assert drop_damaged_rows(layout, told, []) == [("a", "own", 0), ("b", "own", 0)]
+    assert sorted(file.name for file in layout.sample("a").glob("*.png")) == ["target.png"]
+    assert sorted(file.name for file in layout.sample("b").glob("*.png")) == ["measurement.png", "pseudo_inverse.png"]
+    assert sorted((r["sample_id"], r["variant"]) for r in read_rows(layout.path)) == [("a", "other"), ("c", "own")]
+
+
+def test_a_signal_beside_its_picture_counts_too(layout: RunLayout) -> None:
+    AudioMedium(8000).save(torch.zeros(2, 1, 64), layout.sample("c") / "own" / "reconstruction")
+    assert drop_damaged_rows(layout, TOLD, []) == []
+    damage(layout.sample("c") / "own" / "reconstruction_2.wav")
+    assert drop_damaged_rows(layout, TOLD, []) == [("c", "own", 0)]
+
+
+def test_keys_are_read_once(layout: RunLayout) -> None:
+    keys = Keys(layout.rows)
+    assert keys() == set(TOLD)
+    file = layout.rows / "rank-0.jsonl"
+    line = json.dumps(row("d")).encode()
+    for part in (line[:20], line[20:]):  # as another process is seen to write it
+        with file.open("ab") as stream:
+            stream.write(part)
+        assert (("d", "own", 0) in keys()) == (part != line[:20])
+    append_json_line(file, row("e"))
+    assert keys() == {*TOLD, ("d", "own", 0), ("e", "own", 0)}
+    file.write_text(json.dumps(row("a")) + "\nnot json\n" + '{"sample_id": 3, "variant": "own"}\n')
+    assert keys() == {("a", "own", 0), ("b", "own", 0)}
+
+
+def test_the_cost_of_a_look_does_not_grow_with_what_is_done(tmp_path: Path) -> None:
+    """Of 50,000 rows: all are read at the first look, one at every later one."""
+    layout = RunLayout(tmp_path)
+    file = layout.rows / "rank-0.jsonl"
+    append_json_line(file, row("0"))
+    with file.open("a") as stream:
+        stream.writelines(json.dumps(row(str(i))) + "\n" for i in range(1, 50_000))
+    keys = Keys(layout.rows)
+    seconds = []
+    for i in range(4):
+        append_json_line(file, row(f"new {i}"))
+        start = time.perf_counter()
+        assert len(keys()) == 50_001 + i
+        seconds.append(time.perf_counter() - start)
+    assert min(seconds[1:]) < seconds[0] / 20
+    assert key_of(row("new 0")) in keys()
+
+
+def test_garbled_lines_are_no_rows(layout: RunLayout) -> None:
+    with (layout.rows / "rank-0.jsonl").open("ab") as stream:
+        for line in (bytes(range(256)), b"[" * 100_000, b'{"sample_id": "x"}', b'{"sample_id": "x", "variant": 1}'):
+            stream.write(line + b"\n")
+    assert names(layout) == ["a", "b", "c"]
+    assert drop_damaged_rows(layout, TOLD, ["psnr"]) == []
