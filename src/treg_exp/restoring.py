@@ -20,12 +20,13 @@ from treg_exp.silence import silence_libraries, silence_lightning
 from treg_exp.solvers.base import StepInfo
 
 
-def restore(experiment: Experiment, place: Place) -> None:
+def restore(experiment: Experiment, place: Place, begin: Callable[[], None]) -> None:
     """Do what is still to be done, in one process or several.
 
     Args:
-        experiment: its folder is open.
+        experiment: the experiment.
         place: of this process among those that a launcher has started; alone, it starts further ones as needed.
+        begin: opens the run folder; called once, by the first process.
 
     Raises:
         ProcessLostError: another process has ended with an error.
@@ -33,8 +34,9 @@ def restore(experiment: Experiment, place: Place) -> None:
     from treg_exp.engine.loading import write_batches
 
     if place.world > 1:
-        _restore_with_launched(experiment, place)
+        _restore_with_launched(experiment, place, begin)
         return
+    begin()
     batches, layout = experiment.pending_batches(place), experiment.folder.layout
     if not batches:
         return
@@ -55,22 +57,25 @@ def restore(experiment: Experiment, place: Place) -> None:
         layout.batches.unlink(missing_ok=True)
 
 
-def _restore_with_launched(experiment: Experiment, place: Place) -> None:
+def _restore_with_launched(experiment: Experiment, place: Place, begin: Callable[[], None]) -> None:
     """Do what is still to be done, together with the processes that a launcher has started.
 
     The first one says what that is: the others might look when it has written rows already.
     """
     from treg_exp.engine.loading import read_batches, write_batches
 
-    file, first = experiment.folder.layout.batches, place.rank == 0
-    if first:
+    file = experiment.folder.layout.batches
+
+    def share_out() -> None:
+        begin()
         write_batches(file, experiment.pending_batches(place), experiment.items)
+
     try:
-        with meeting(place):
+        with meeting(place, share_out):
             if batches := read_batches(file, experiment.items):
                 _work(experiment, place, batches)
     finally:
-        if first:
+        if experiment.folder.is_open:  # by the first process, unless the folder is that of another run
             file.unlink(missing_ok=True)
 
 

@@ -63,6 +63,11 @@ class RunFolder:
                 f"run_dir={self.path} cannot be written: {error.strerror}; choose another folder"
             ) from None
 
+    @property
+    def is_open(self) -> bool:
+        """Whether this process may write here."""
+        return self._lock is not None
+
     def close(self) -> None:
         """Let other processes write here."""
         if self._lock is not None:
