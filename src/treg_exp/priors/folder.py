@@ -13,7 +13,7 @@ from treg_exp.errors import FieldError
 from treg_exp.priors import families
 from treg_exp.priors.families.base import Family
 from treg_exp.priors.families.image_tower import PREPROCESSOR, TOWER, tower_network
-from treg_exp.priors.folder_files import architecture_of, stem_of, weight_files
+from treg_exp.priors.folder_files import INDEX, architecture_of, stem_of, weight_files
 from treg_exp.priors.tiny import TINY, tiny_random
 from treg_exp.priors.tokenizers import SETTINGS, VOCABULARIES, vocabulary_of
 
@@ -33,7 +33,7 @@ def prior_path(path: str) -> Path:
     if path == TINY:
         return tiny_random()
     shipped = Path(str(files("treg_exp") / "assets" / path))
-    folder = shipped if (shipped / "model_index.json").is_file() else Path(path).expanduser()
+    folder = shipped if (shipped / INDEX).is_file() else Path(path).expanduser()
     if not folder.is_dir():
         raise FieldError("path", path, _no_folder(path, folder))
     return folder
