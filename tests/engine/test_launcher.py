@@ -31,6 +31,13 @@ LAUNCHERS = {
         },
         Place(2, 4, 0, "tcp://n3:18456"),
     ),
+    "srun, another step of that job": (
+        {
+            "SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": "1", "SLURM_LOCALID": "1", "SLURM_STEP_NODELIST": "n3",
+            "SLURM_JOB_ID": "123456", "SLURM_STEP_ID": "2",
+        },
+        Place(1, 2, 1, "tcp://n3:18658"),
+    ),
     "srun, one": ({"SLURM_NTASKS": "1", "SLURM_STEP_NUM_TASKS": "1", "SLURM_PROCID": "0"}, Place()),
     "sbatch without srun": ({"SLURM_NTASKS": "4", "SLURM_PROCID": "0", "SLURM_LOCALID": "0"}, Place()),
 }  # fmt: skip

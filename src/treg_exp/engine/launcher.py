@@ -85,7 +85,8 @@ def _slurm_place(environment: Mapping[str, str]) -> Place:
 
     nodes = environment.get("SLURM_STEP_NODELIST") or environment["SLURM_NODELIST"]
     address = environment.get("MASTER_ADDR") or SLURMEnvironment.resolve_root_node_address(nodes)
-    port = environment.get("MASTER_PORT") or 15000 + int(environment["SLURM_JOB_ID"][-4:])
+    step = int(environment.get("SLURM_STEP_ID", 0))  # steps of one job may run beside each other
+    port = environment.get("MASTER_PORT") or 15000 + (int(environment["SLURM_JOB_ID"]) + 101 * step) % 10_000
     rank, world, local = (int(environment[f"SLURM_{name}"]) for name in ("PROCID", "STEP_NUM_TASKS", "LOCALID"))
     return Place(rank, world, local, f"tcp://{address}:{port}")
 
