@@ -72,7 +72,7 @@ def test_a_disk_that_is_found_full_at_last_is_told(
     file = write_bytes(tmp_path / "a", b"old")
     monkeypatch.setattr(os, "fsync", fsync)
     for write in (lambda: write_bytes(file, b"new"), lambda: append_json_line(tmp_path / "rows", {})):
-        with pytest.raises(WriteError, match="^cannot write ") if fails else nullcontext():
+        with pytest.raises(WriteError, match=r"^cannot write ") if fails else nullcontext():
             write()
     assert file.read_bytes() == (b"old" if fails else b"new")
 

@@ -132,6 +132,7 @@ def test_the_first_process_goes_on_after_the_last_and_notices_a_lost_one(
     assert [process.returncode for process in processes] == codes, ends
     assert ("RunFailedError: another process of the run is lost; the same" in ends[0]) == (what == "lost")
     assert ("RunFailedError: the first process of the run could not begin" in ends[1]) == (what == "refused")
+    assert not any(noise in end for end in ends for noise in ("pair.cc", "typically"))
     assert "waiting for 1 more of the launcher's processes" in ends[0]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import threading
@@ -172,8 +173,9 @@ def _wait_for_all(otherwise: str) -> None:
 
 
 def _first(error: RuntimeError) -> str:
-    """Its first line: torch adds the addresses of its functions."""
-    return str(error).partition("\n")[0].strip()
+    """Its first line without places in torch's code and advice about it; torch adds the addresses of its functions."""
+    line = str(error).partition("\n")[0].strip()
+    return re.sub(r"^\[\S+:\d+\] |\. This is typically caused by.*", "", line)
 
 
 @contextmanager
