@@ -189,6 +189,10 @@ def test_names_of_repositories_and_single_files_are_explained(tmp_path: Path) ->
         prior_path("models/none")
     with pytest.raises(FieldError, match="single file; convert it to a folder"):
         prior_path(str(file))
+    snapshot = tmp_path / "models--a--b" / "snapshots" / "0a1b"
+    snapshot.mkdir(parents=True)
+    with pytest.raises(FieldError, match=f"a model in the hub's cache; give one of its snapshots: {snapshot}$"):
+        prior_path(str(tmp_path / "models--a--b"))
 
 
 @pytest.mark.parametrize("path", [None, "", " ", 3])

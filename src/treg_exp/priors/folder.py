@@ -36,6 +36,10 @@ def prior_path(path: str) -> Path:
     folder = shipped if (shipped / INDEX).is_file() else Path(path).expanduser()
     if not folder.is_dir():
         raise FieldError("path", path, _no_folder(path, folder))
+    if snapshots := sorted(map(str, folder.glob("snapshots/*/"))):
+        raise FieldError(
+            "path", path, f"is a model in the hub's cache; give one of its snapshots: {', '.join(snapshots)}"
+        )
     return folder
 
 
