@@ -15,7 +15,8 @@ from treg_exp.engine.processes import ProcessLostError, Workers
 from treg_exp.engine.work import WorkItem
 from treg_exp.errors import ConfigError
 from treg_exp.experiment import Experiment
-from treg_exp.run_layout import RunLayout
+from treg_exp.files import write_bytes
+from treg_exp.run_layout import RunLayout, of_process
 from treg_exp.silence import silence_libraries, silence_lightning
 from treg_exp.solvers.base import StepInfo
 
@@ -64,11 +65,14 @@ def _restore_with_launched(experiment: Experiment, place: Place, begin: Callable
     """
     from treg_exp.engine.loading import read_batches, write_batches
 
-    file = experiment.folder.layout.batches
+    layout = experiment.folder.layout
+    file, rows = layout.batches, [of_process(layout.rows, rank) for rank in range(place.world)]
 
     def share_out() -> None:
         begin()
         write_batches(file, experiment.pending_batches(place), experiment.items)
+        for missing in (each for each in rows if not each.is_file()):
+            write_bytes(missing, b"")  # now: at the end a network file system may list the folder as it was long before
 
     try:
         with meeting(place, share_out):

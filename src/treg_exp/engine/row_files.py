@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
@@ -40,7 +41,7 @@ class Keys:
 
     def __call__(self) -> set[Key]:
         """All keys; not a copy."""
-        sizes = {file: file.stat().st_size for file in self.folder.glob("*.jsonl")}
+        sizes = {file: _size(file) for file in self.folder.glob("*.jsonl")}
         if any(sizes.get(file, 0) < read for file, read in self._read.items()):  # written anew
             self.found.clear()
             self._read.clear()
@@ -54,6 +55,12 @@ class Keys:
             self.found.update(map(key_of, rows_in(lines)))
             self._read[file] = start + lines.rfind(b"\n") + 1  # a torn line may still be completed
         return self.found
+
+
+def _size(file: Path) -> int:
+    """Its size by now: only for a file that is opened does a network file system ask its server."""
+    with file.open("rb") as stream:
+        return stream.seek(0, os.SEEK_END)
 
 
 def shared_pictures(sample: Sample, problem: Problem) -> set[str]:
