@@ -83,6 +83,9 @@ def family_of(folder: Path, path: str) -> Family:
             if (part, name) not in kinds:
                 raise FieldError("path", path, f"{part}/config.json is of a {name}; supported are {', '.join(known)}")
             return kinds[part, name]
+    if (folder / "config.json").is_file() and (flat := {n: p for p, n in kinds}.get(architecture_of(folder))):
+        moves = f"move config.json and the weights into {flat}/ and scheduler_config.json into scheduler/"
+        raise FieldError("path", path, f"the network lies in the folder itself; {moves}")
     # Nothing tells the kind: complain as about the commonest, whose message lists what is missing.
     return next(family for (_, name), family in kinds.items() if name == "UNet2DConditionModel")
 
