@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from pathlib import Path
 
 import pytest
@@ -82,7 +83,33 @@ WRONG = {
     "solver.prox=cg": r"^solver\.prox=cg: must be a mapping with _target_, as CG or Descent or Exact; .* solver/prox=",
     "task.noise=PoissonNoise": r"^task\.noise=PoissonNoise: must be a mapping with _target_",
     "solver.data_steps=3": r"^solver\.data_steps=3: must be a mapping with _target_, as DataSteps",
-    "task.noise=null": r"^task\.noise=null: must be a value$",
+    "task.noise=null": r"^task\.noise=null: must be a mapping with _target_, as NoiseModel; ",
+    "solver.prox=null": r"^solver\.prox=null: must be a mapping with _target_, as CG or Descent or Exact; ",
+    "prior.path=null": r"^prior\.path=null: must be text$",
+    "~solver": r"^solver: is missing, and a restoration needs it: solver=<option>, see --help$",
+    "~prompt": r"^prompt: is missing, ",
+    "prior.path=3": r"^prior\.path=3: must be text; as a text: 'prior\.path=\"3\"'$",
+    "task.tau=1e-200": r"^task\.tau=1e-200: must be 0 or between 1e-18 and 1e\+18 in magnitude$",
+    "guidance.scale=1e308": r"^guidance\.scale=1e\+308: must be 0 or between 1e-18 and 1e\+18 in magnitude$",
+    "seed=100000000000000000000": r"^seed=100000000000000000000: must be 0 or between 1e-18 and 1e\+18 in magnitude$",
+    "null_text.adam_eps=-1": r"^null_text\.adam_eps=-1: must be > 0$",
+    "null_text.iterations=1000000": r"^null_text\.iterations=1000000: must be in \[0, 100000\]$",
+    "solver.final_iterations=1000000": r"^solver\.final_iterations=1000000: must be in \[0, 100000\]$",
+    "logger.wandb.thumbnails=-1": r"^logger\.wandb\.thumbnails=-1: must be in \[0, 1024\]; 0: none$",
+    "+foo=1": r"^foo: nothing reads it$",
+    "+guidence.scale=1": r"^guidence: nothing reads it; did you mean guidance\?$",
+    "+steps=3": r"^steps: nothing reads it; did you mean solver\.steps\?$",
+    "+trainer.precision=16": r"^trainer\.precision: nothing reads it; it has accelerator, devices, num_nodes$",
+    "+trainer.device=2": r"^trainer\.device: nothing reads it; did you mean devices\?",
+    "+data.batchsize=2": r"^data\.batchsize: nothing reads it; did you mean batch_size\?$",
+    "+data.pathh=2": r"^data\.pathh: EmojiTest takes no such value; did you mean path\?$",
+    "+data.length=64": r"^data\.length=64: nothing reads it, the prior makes image; it has image_size$",
+    "recipe=emoji64/unet": r"^recipe: nothing reads it unless mode=fit$",
+    "draws=100000000": r"^draws=100000000: would be 20000000000 restorations, 1000000 at most are one run; ",
+    "data.image_size=65536": r"^data\.image_size=65536: a signal can have 67108864 numbers at most; ",
+    "data.image_size=64.5": r"^data\.image_size=64\.5: must be an integer or null; ",
+    "task.name='[/x]'": r"^task\.name: the name '\[/x\]' contains '\['; letters, digits, ",
+    "task.name=../x": r"^task\.name: the name '\.\./x' must not begin with ",
     "metrics.psnr=null": r"^metrics\.psnr=null: must be a mapping with _target_; to leave it out: '~metrics\.psnr'$",
     "+logger.x=null": r"^logger\.x=null: must be a mapping with _target_",
     "solver=prox/cg": r"^solver\._target_=treg_exp\.operators\.methods\.CG: makes no Solver",
@@ -93,8 +120,8 @@ WRONG = {
     "variants=foo": r"^variants=foo: must be a mapping of names",
     "+variants.foo=bar": r"^variants\.foo=bar: must be a mapping with any of prompt, guidance",
     "+variants.foo.optional=5": r"^variants\.foo\.optional=5: must be true or false$",
-    "+variants.foo.prompt=bar": r"^variants\.foo\.prompt=bar: .* with '\+prompt@variants\.foo\.prompt=bar'$",
-    "+variants.foo.null_text=off": r"^variants\.foo\.null_text=off: .* '\+null_text@variants\.foo\.null_text=off'$",
+    "+variants.foo.prompt=bar": r"^variants\.foo\.prompt=bar: .* with \+prompt@variants\.foo\.prompt=bar$",
+    "+variants.foo.null_text=off": r"^variants\.foo\.null_text=off: .* \+null_text@variants\.foo\.null_text=off$",
     "task.operator._partial_=false": r"^task\.operator\._target_=.*BicubicDownsampling: needs _partial_: true, ",
     "+task.noise._partial_=true": r"^task\.noise\._target_=.*GaussianNoise: must not have _partial_: true, ",
     "+task.noise._partial_=3": r"^task\.noise\._partial_=3: must be true or false$",
@@ -108,9 +135,12 @@ WRONG = {
 
 @pytest.mark.parametrize("override", WRONG)
 def test_wrong_values_are_named_in_one_line(override: str) -> None:
-    path = override.partition("=")[0]
+    path, more = override.partition("=")[0], []
     folder = ["data=folder", "data.image_size=64", f"data.path={ROOT}/src/treg_exp/assets/emoji_test/images"]
-    more = folder if path in ("data.path", "data.fit", "data.manifest") else []
+    if path in ("data.path", "data.fit", "data.manifest"):
+        more = folder
+    elif path.startswith("null_text."):
+        more = ["prior=tiny_random", "prior.path=tiny_random", "null_text=negation"]
     with pytest.raises(ConfigError, match=WRONG[override]) as caught:
         experiment(*more, override)
     assert "\n" not in str(caught.value)
@@ -119,8 +149,14 @@ def test_wrong_values_are_named_in_one_line(override: str) -> None:
 @pytest.mark.parametrize(
     ("task", "wrong", "message"),
     [
+        ("box_inpainting", "task.operator.box=[0,1]", r"^task\.operator\.box=\(0\.0, 1\.0\): must be four fractions"),
+        ("blurred_sr", "task.operator.first.sigma={a:1}", r"^task\.operator\.first\.sigma=.*: must be a number$"),
+        ("poisson_denoising", "task.noise.peak_photons=1e17", r"^task\.noise\.peak_photons=1e\+17: .* at most 1e15$"),
+        ("phase_retrieval", "task.operator.oversampling=1e9", r"^task\.operator\.oversampling=1000000000\.0: .* 64\]$"),
+        ("sparse_view_ct", "task.operator.angles=1000000", r"^task\.operator\.angles=1000000: must be at most 5000$"),
+        ("deepinv", "task.physics.mask=null", r"^task\.physics=Inpainting: fails for a signal of shape "),
         ("box_inpainting", "task.operator.box=0.5", r"^task\.operator\.box=0\.5: must be a list$"),
-        ("box_inpainting", "task.operator.box=[a,b,c,d]", r"^task"),
+        ("box_inpainting", "task.operator.box=[a,b,c,d]", r"^task\.operator\.box\.0=a: must be a number$"),
         ("anisotropic_deblur", "task.operator.sigma=3", r"^task\.operator\.sigma=3: must be a list$"),
     ],
 )
@@ -182,6 +218,33 @@ def test_measurements_of_another_shape(tmp_path: Path) -> None:
                 TINY[0], TINY[2], "data=measurements", f"data.path={tmp_path}", "prompt=empty", "data.image_size=64"
             )
         )
+
+
+def test_a_key_that_only_interpolations_read() -> None:
+    made = experiment("+s=3", "+spare=1", "guidance.scale=${s}", "solver.steps=${spare}")
+    assert made.variants["own"].policy.guidance.scale == 3
+    assert "s" not in made.config
+    assert made.config["guidance"]["scale"] == 3
+    with pytest.raises(ConfigError, match=r"^scale: nothing reads it; did you mean guidance\.scale\?$"):
+        experiment("+scale=3", "guidance.scale=${guidance.scale_}")  # a name further down is another one
+
+
+def test_collections_may_be_left_out() -> None:
+    made = experiment("~metrics", "~logger", "~texts", "~variants", "~trainer")
+    assert (list(made.variants), made.loggers, made.trainer.devices) == (["own"], [], 1)
+
+
+@pytest.mark.parametrize(
+    "text", ["${x}", "a \\${b}", "\\\\${b} \\", "ends in \\", "$x `y` \"z\" 'q'", "${", "${oc.env:HOME}"]
+)
+def test_a_text_with_what_an_interpolation_looks_like(text: str, tmp_path: Path) -> None:
+    """It is the same text for every process, and in a run that is started from the folder of another."""
+    cfg = composed(*TINY, "prompt=fixed", "data.limit=1", "prompt.text=x")
+    cfg.prompt.text = re.sub(r"(\\*)\$\{", r"\1\1\\${", text)
+    made = Experiment.from_config(cfg)
+    assert made.items[0].texts["prompt"] == text
+    OmegaConf.save(OmegaConf.create(made.config), tmp_path / "config.yaml")
+    assert Experiment.from_config(OmegaConf.load(tmp_path / "config.yaml")).items[0].texts["prompt"] == text
 
 
 OPTIONS = sorted((ROOT / "conf").rglob("*/*.yaml"))

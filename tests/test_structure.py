@@ -22,11 +22,12 @@ LAYERS = (
     ("reports",),
     ("configuration",),
     ("api", "engine", "training", "recipes"),
-    ("loggers", "variant_names"),
+    ("loggers", "sources", "variant_names"),
     ("variants",),
     ("experiment",),
     ("restoring",),
     ("app",),
+    ("program",),
     ("cli", "doctor", "bench", "worker"),
 )
 

@@ -33,6 +33,7 @@ def names(*overrides: str) -> list[str]:
         (["prompt.role=name"], "own", "own text"),
         (["prompt=empty"], "empty_prompt", "empty prompt"),  # guidance and null text still work on it
         (["prompt=empty", *ALONE], "no_text", "no text"),
+        (["prompt=fixed", "prompt.text='  '", *ALONE], "no_text", "no text"),
         (
             ["prompt=empty", "guidance=conditional", "null_text=negation", "prior.path=emoji64"],
             "empty_prompt",

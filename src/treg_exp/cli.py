@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,13 +19,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         Exit status.
     """
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words[:1] in (["run"], ["-sc"]):  # its options are Hydra's; -sc: a shell completes them
+        from treg_exp.program import run_program
+
+        return run_program(words[1:] if words[0] == "run" else words)
     parser = argparse.ArgumentParser(prog="treg-exp", description="Tools around the experiment framework treg_exp.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands.add_parser("run", help="run an experiment, as `python run.py` does; `treg-exp run --help` says more")
     _add_train_prior(commands)
     _add_doctor(commands)
     _add_bench(commands)
     _add_study(commands)
-    arguments = parser.parse_args(argv)
+    arguments = parser.parse_args(words)
     try:
         return int(arguments.run(arguments))
     except (ValueError, FileNotFoundError, RuntimeError) as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,19 +15,20 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from treg_exp.configuration.building import build, takes
+from treg_exp.configuration.building import build
+from treg_exp.configuration.names import check_name, check_names, check_sample_ids
 from treg_exp.configuration.places import errors_at
 from treg_exp.configuration.settings import (
     DataSettings,
     RunSettings,
     check_complete,
+    check_count,
     config_hash,
     identity,
     resolved,
     settings,
     without_steps,
 )
-from treg_exp.configuration.targets import target_class
 from treg_exp.data.base import Source, left_out, subset
 from treg_exp.data.sample import Sample
 from treg_exp.engine.costs import COSTS, cost_columns
@@ -41,13 +42,13 @@ from treg_exp.errors import ConfigError
 from treg_exp.loggers import build_loggers
 from treg_exp.metrics.base import Metric, cautions, check_metrics, columns_of
 from treg_exp.metrics.column import Columns
-from treg_exp.priors.info import PriorInfo
 from treg_exp.priors.prior import PriorSpec
 from treg_exp.priors.stacked import info_for_signals
 from treg_exp.priors.texts.window import cut_notes
 from treg_exp.run_layout import Key
 from treg_exp.signals.media import medium
 from treg_exp.solvers.base import OnStep, Solver
+from treg_exp.sources import SIZES, build_source, signal_shape
 from treg_exp.tasks.base import Task, group_of
 from treg_exp.tasks.problems import InverseProblem, Problem
 from treg_exp.variant_names import variant_labels
@@ -112,9 +113,14 @@ class Experiment:
             info = prior.info
         variants, places = build_variants(cfg)
         with errors_at("data", _plain(cfg.data)):
-            source = subset(_source(cfg.data, info), data.limit, data.offset)
+            source = subset(build_source(cfg.data, info), data.limit, data.offset)
+        check_sample_ids(source.ids, "data")
+        check_count(len(source) * len(variants), run.draws)
         check_texts(source, variants, places)
         task: Task = build(cfg.task, "task", Task)
+        check_name(task.name, "task.name")
+        check_names(getattr(task, "tasks", ()), "task.tasks")
+        check_names(cfg.metrics, "metrics")
         with errors_at("task", _plain(cfg.task)):
             items = plan(source, list(variants.values()), run.draws, partial(group_of, task))
         for name, variant in variants.items():
@@ -129,7 +135,7 @@ class Experiment:
             identity=identity(cfg),
             settings=run,
             data=data,
-            trainer=settings(TrainerSettings, cfg.trainer, "trainer"),
+            trainer=settings(TrainerSettings, cfg.trainer, "trainer", partly=False),
             task=task,
             solver=build(cfg.solver, "solver", Solver),
             variants=variants,
@@ -151,7 +157,7 @@ class Experiment:
             medium(info.medium, info.sample_rate)
         with errors_at("metrics"):
             check_metrics(self.metrics, info.medium, COSTS)
-        size = {"signal_shape": f"data.{next((name for name in SIZES if name in self.config['data']), 'image_size')}"}
+        size = {"signal_shape": f"data.{SIZES[info.medium]}"}
         with errors_at("data", renamed=size):
             self.prior.info.latent_shape(self.signal_shape)
         for name, (_, problem) in self.first_problems.items():
@@ -164,7 +170,7 @@ class Experiment:
     @cached_property
     def signal_shape(self) -> tuple[int, ...]:
         """Native shape of the signals: the prior's, with the size that the data asks for."""
-        return _signal_shape(self.config["data"], self.prior.info)
+        return signal_shape(self.config["data"], self.prior.info)
 
     @cached_property
     def first_problems(self) -> dict[str, tuple[Sample, Problem]]:
@@ -250,29 +256,6 @@ class Experiment:
         for batch in batches(self.items, self.data.batch_size):
             first.setdefault(batch[0].together, batch)
         return [WorkBatch(batch, [self.source[item.index] for item in batch]) for batch in first.values()]
-
-
-SIZES = ("image_size", "length")  # what the data group calls the sides of a signal; null: the prior's
-TOLD = ("image_size", "signal_shape", "sample_rate")  # what a data set is told of the prior's signals, if it asks
-
-
-def _signal_shape(node: Mapping[str, Any], info: PriorInfo) -> tuple[int, ...]:
-    """Native shape of the signals: the prior's, with the size that the data asks for."""
-    native, wished = info.signal_shape, [node[name] for name in SIZES if node.get(name) is not None]
-    return (native[0], *[int(wished[0])] * (len(native) - 1)) if wished else native
-
-
-def _source(node: DictConfig, info: PriorInfo) -> Source:
-    """The data set; it is told what it wants to know of the prior's signals."""
-    kind = target_class(node.get("_target_"), "data")
-    if (made := getattr(kind, "medium", None)) not in (None, info.medium):
-        raise ConfigError(f"data={kind.__name__}: gives {made}, and the prior makes {info.medium}; choose other data")
-    shape = _signal_shape(node, info)
-    told = dict(zip(TOLD, (shape[-1], list(shape), info.sample_rate), strict=True))
-    own = {k: v for k, v in node.items() if k not in (*(field.name for field in fields(DataSettings)), *SIZES)}
-    own |= {k: v for k, v in told.items() if takes(node, "data", k)}
-    source: Source = build(OmegaConf.create(own), "data", Source)
-    return source
 
 
 def _plain(cfg: DictConfig) -> dict[str, Any]:

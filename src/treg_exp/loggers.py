@@ -6,7 +6,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from treg_exp.configuration.building import build, takes
+from treg_exp.configuration.building import build, parameters
 from treg_exp.configuration.targets import target_class
 from treg_exp.engine.mirror import RunMirror
 
@@ -33,7 +33,7 @@ def _mirror(node: DictConfig, section: str, run_dir: Path) -> RunMirror:
     from treg_exp.engine.lightning_mirror import LightningMirror
 
     given = {}
-    if takes(node, section, "save_dir") and node.get("save_dir") is None:
+    if "save_dir" in parameters(node, section) and node.get("save_dir") is None:
         node, given = OmegaConf.masked_copy(node, [str(k) for k in node if k != "save_dir"]), {"save_dir": str(run_dir)}
     return LightningMirror(build(node, section, Logger, **given))
 

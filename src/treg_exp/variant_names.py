@@ -28,7 +28,7 @@ def text_name(variant: Variant) -> str:
     """The name that says which text a variant has; for a prompt of the user's own it is that of its class."""
     prompt: Prompt = variant.texts["prompt"]
     if isinstance(prompt, FixedPrompt):
-        return "fixed_text" if prompt.text else EMPTY[0] if variant.policy.without_text else EMPTY[1]
+        return "fixed_text" if prompt.text.strip() else EMPTY[0] if variant.policy.without_text else EMPTY[1]
     if isinstance(prompt, PromptFromCaption | ManifestPrompt):
         return ROLES.get(prompt.role) or _safe(f"{prompt.role}_text")
     if isinstance(prompt, RandomCaption):

@@ -9,7 +9,9 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from treg_exp.configuration.building import build
+from treg_exp.configuration.names import check_names
 from treg_exp.configuration.places import errors_at
+from treg_exp.configuration.quoting import shell
 from treg_exp.data.base import Source, text_tables
 from treg_exp.data.prompts import Prompt
 from treg_exp.engine.work import Variant
@@ -44,6 +46,8 @@ def _variant_nodes(cfg: DictConfig) -> Mapping[str, Any]:
     nodes: Any = cfg.variants or {"own": None}
     if not isinstance(nodes, Mapping):
         raise ConfigError(f"variants={nodes}: must be a mapping of names to variants")
+    check_names(nodes, "variants")
+    check_names(cfg.texts, "texts")
     return nodes
 
 
@@ -53,11 +57,17 @@ def _places(name: str, node: DictConfig | None, cfg: DictConfig) -> dict[str, st
     if not isinstance(node, DictConfig | None):
         raise ConfigError(f"variants.{name}={node}: must be a mapping with any of {', '.join(allowed)}")
     if unknown := set(node or {}) - set(allowed):
-        raise ConfigError(f"variants.{name}.{sorted(unknown)[0]}: unknown; a variant has {', '.join(allowed)}")
+        raise ConfigError(
+            f"variants.{name}.{sorted(map(str, unknown))[0]}: unknown; a variant has {', '.join(allowed)}"
+        )
     node, own = node or OmegaConf.create({}), f"variants.{name}"
     groups = {group: group if node.get(group) is None else f"{own}.{group}" for group in ("prompt", *SLOTS)}
+    further = node.get("texts") or {}
+    if not isinstance(further, Mapping):
+        raise ConfigError(f"{own}.texts={further}: must be a mapping of roles to texts")
+    check_names(further, f"{own}.texts")
     texts = {f"texts.{role}": f"texts.{role}" for role in cfg.texts}
-    return {**groups, **texts, **{f"texts.{role}": f"{own}.texts.{role}" for role in node.get("texts", {})}}
+    return {**groups, **texts, **{f"texts.{role}": f"{own}.texts.{role}" for role in further}}
 
 
 def _variant(name: str, node: DictConfig | None, cfg: DictConfig, places: Mapping[str, str]) -> Variant:
@@ -69,15 +79,16 @@ def _variant(name: str, node: DictConfig | None, cfg: DictConfig, places: Mappin
             return build(cfg[group], group, kind)
         if isinstance(own, str):
             key = f"variants.{name}.{group}"
-            raise ConfigError(f"{key}={own}: a variant gets an option of a group with '+{group}@{key}={own}'")
+            raise ConfigError(f"{key}={own}: a variant gets an option of a group with {shell(f'+{group}@{key}={own}')}")
         if isinstance(own, DictConfig) and "_target_" not in own:  # some values only: the others are the group's
-            own = OmegaConf.create({**cfg[group], **own})
+            base, values = (OmegaConf.to_container(part, resolve=True) for part in (cfg[group], own))
+            own = {**base, **values}  # type: ignore[dict-item]
         return build(own, places[group], kind)
 
     optional = node.get("optional", False) if node else False
     if not isinstance(optional, bool):
         raise ConfigError(f"variants.{name}.optional={optional}: must be true or false")
-    roles = {**cfg.texts, **(node.get("texts", {}) if node else {})}
+    roles = {**cfg.texts, **((node.get("texts") or {}) if node else {})}
     texts = {role: build(text, places[f"texts.{role}"], Prompt) for role, text in roles.items()}
     policy = TextPolicy(**{slot: piece(slot, kind) for slot, kind in SLOTS.items()})
     return Variant(name, {**texts, "prompt": piece("prompt", Prompt)}, policy, optional)

@@ -7,12 +7,14 @@ import pickle
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from hydra.core.plugins import Plugins
 
 from tests.conftest import ROOT
 from treg_exp.configuration import command_line
-from treg_exp.configuration.jobs import FailedJob
+from treg_exp.configuration.jobs import FailedJob, watch_jobs
 from treg_exp.errors import ConfigError, RunFailedError
 
 #: A launcher of Hydra whose jobs run in another process, as joblib's do.
@@ -65,3 +67,18 @@ def test_a_failed_job_survives_the_way_back(error: Exception, code: int, monkeyp
     assert (failed.message, failed.code, failed.process) == (str(error), code, os.getpid())
     assert codes == [code]
     assert command_line.run_job(lambda cfg: 21.5, None) == 21.5
+
+
+def test_a_failed_job_counts_whatever_the_number_of_its_process(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On another machine it may be that of this one; only the message needs to know whether it was told here."""
+    here, there = FailedJob.of("x=1: no", 2), FailedJob.of("1 of 3 failed", 1)
+    there.process += 1
+    jobs = [SimpleNamespace(_return_value=value, overrides=["a=1"]) for value in (here, there, 21.5, None)]
+    launcher = SimpleNamespace(launch=lambda: jobs)
+    monkeypatch.setattr(Plugins, "instantiate_launcher", lambda: launcher)
+    watch_jobs(codes := [])
+    assert Plugins.instantiate_launcher().launch() == jobs
+    assert codes == [2, 1]
+    assert capsys.readouterr().err == "error: the job a=1: 1 of 3 failed\n"

@@ -12,7 +12,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from treg_exp.configuration.settings import DataSettings
-from treg_exp.experiment import SIZES, TOLD
+from treg_exp.sources import SIZES, TOLD
 
 CONF = Path(__file__).parents[2] / "conf"
 APP_FIELDS = {field.name for field in fields(DataSettings)}  # the application takes these out before it builds the data
@@ -34,8 +34,8 @@ def test_target_takes_the_arguments(path: Path) -> None:
         given = set(node) - {"_target_"}
         if path.parent.name == "data":
             assert given >= APP_FIELDS
-            assert given & set(SIZES)
-            given -= APP_FIELDS | set(SIZES)
+            assert given & set(SIZES.values())
+            given -= APP_FIELDS | set(SIZES.values())
             given |= set(TOLD) & set(parameters)  # the application says them
         assert given <= set(parameters)
         required = {key for key, value in parameters.items() if value.default is inspect.Parameter.empty}

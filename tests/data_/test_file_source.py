@@ -87,6 +87,9 @@ def test_names_in_other_alphabets_differ_in_their_ids(tmp_path: Path) -> None:
     assert {name: identifier(name) for name in ascii_names} == ascii_names
     foreign = {"東京": "_-130016b2", "大阪": "_-6df97746", "Käse": "Kase-f9eeb52c", "مدينة/한국": "____-b6ea1efd"}
     assert {name: identifier(name) for name in foreign} == foreign
+    assert (
+        identifier("\udcff") != identifier("\ud83d") != identifier("\udcfe")
+    )  # names on a disk, and half letters of JSON
     for name in foreign:
         picture(tmp_path / f"{name}.png")
     decomposed = {name: unicodedata.normalize("NFD", name) for name in foreign}
@@ -106,9 +109,11 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "b.png")
     for name in ("c.npy", "d.wav"):
         (tmp_path / name).symlink_to(tmp_path / "b.png")
+    (tmp_path / "others").symlink_to(tmp_path / "..", target_is_directory=True)
+    (tmp_path / "gone.txt").symlink_to(tmp_path / "nothing")
     data = MeasurementFolder(tmp_path)
     assert data.ids == ["a"]
-    assert data.left_out == f"3 files of {tmp_path} left out: 3 not regular"
+    assert data.left_out == f"5 files of {tmp_path} left out: 3 pipe or device, 1 .txt, 1 linked folder"
 
 
 def test_a_folder_that_may_not_be_read_is_no_smaller_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

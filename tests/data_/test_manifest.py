@@ -63,6 +63,8 @@ def test_jsonl_by_file(tmp_path: Path) -> None:
         ("p.csv", "sample_id,caption,,\na,x,,y\n", r"line 2: 'y' stands in a column without a name"),
         ("p.jsonl", '{"file": "a", "caption": "x", "caption": "y"}', r"line 1: 'caption' occurs twice"),
         ("p.jsonl", '{"file": "a", "caption": {"en": "x"}}', r"line 1: caption must be text"),
+        ("p.jsonl", r'{"file": "a", "caption": "a cat \ud83d"}', r"line 1: 'caption' holds half of a letter"),
+        ("p.jsonl", '{"file": ".", "caption": "x"}', r"line 1: '\.' is no name of a file"),
         ("p.jsonl", "{}", r"line 1: needs sample_id, file or file_name"),
         ("p.csv", "sample_id,caption\n,a cat\n", r"line 2: needs sample_id, file or file_name"),
         ("p.jsonl", '{"sample_id": "a", "caption": "x"}\n{"sample_id": "b"\n', r"line 2: no valid JSON"),
@@ -114,6 +116,8 @@ def test_metadata_of_hugging_face(tmp_path: Path) -> None:
     own = {"a": {"caption": "a cat"}, "x__b": {"caption": "a dog", "text": "other"}}
     assert read_manifest(path, tmp_path / "train") == read_manifest(path) == own
     assert read_manifest(path, tmp_path) == {f"train__{sample_id}": texts for sample_id, texts in own.items()}
+    (tmp_path / "train" / "x").mkdir()
+    assert read_manifest(path, tmp_path / "train" / "x")["b"] == own["x__b"]  # data.path is below the table's folder
     table = written(tmp_path / "train", "metadata.csv", "file_name,text\na.png,a cat\n")
     assert read_manifest(table, tmp_path) == {"train__a": {"caption": "a cat"}}
     ours = written(tmp_path, "p.csv", "file,text\na.png,a cat\n")

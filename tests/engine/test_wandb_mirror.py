@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from tests.e2e import wandb_file
-from treg_exp.engine.wandb_mirror import WandbMirror
+from treg_exp.engine.wandb_mirror import WandbMirror, run_id
 from treg_exp.files import append_json_line
 from treg_exp.run_layout import RunLayout, of_process, read_rows
 
@@ -88,3 +88,5 @@ def test_an_id_of_the_environment_is_of_one_run(tmp_path: Path, monkeypatch: pyt
     assert alone["id"] == "given"
     assert first["id"] == again["id"]
     assert len({alone["id"], first["id"], other["id"]}) == 3
+    monkeypatch.delenv("WANDB_RUN_ID")
+    assert run_id(RunLayout(tmp_path / "alone").wandb, None) == "given"  # also when it is continued without

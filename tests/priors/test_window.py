@@ -34,6 +34,8 @@ def test_the_word_is_the_first_that_changes_nothing() -> None:
     [
         (" ".join(["tree"] * 5 + ["x" * 60, "end"]), "x" * 60, 6),  # cut within a word
         ("苹果" * 40, "苹果" * 40, 1),
+        ("a " * 28 + "x🦄 ", "x🦄", 29),  # cut within a letter, and nothing but a space follows
+        ("a " * 28 + "x🦄 end", "x🦄", 29),
         ("\n a\tred  apple " + "shiny " * 40, "shiny", 13),
     ],
 )

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, features
 
+from treg_exp.reports import lettering
 from treg_exp.reports.grid import CELL, Panel, compose
 from treg_exp.reports.lettering import MISSING, draw, runs, shorten, width, wrap
 
@@ -76,6 +77,16 @@ def test_lines_break_at_spaces_and_inside_scripts_without_them() -> None:
         assert len(lines) <= 2 or two[1].endswith("...")
         assert all(width(line, 15) <= CELL for line in two)
     assert shorten("a cat", 15, CELL) == "a cat"
+
+
+def test_a_very_long_text_is_not_measured_letter_by_letter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its cost would grow with the square of its length: minutes for a word of some thousand letters."""
+    measured: list[str] = []
+    monkeypatch.setattr(lettering, "width", lambda text, size: measured.append(text) or width(text, size))
+    for text in ("a1" * 2000, "word " * 800):
+        assert wrap(text, 15, CELL, 2)[1].endswith("...")
+        assert width(shorten(text, 15, CELL), 15) > 0.9 * CELL
+    assert len(measured) < 200
 
 
 def test_long_titles_headings_and_numbers_take_more_lines(tmp_path) -> None:

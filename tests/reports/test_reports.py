@@ -301,3 +301,9 @@ def test_grid_survives_missing_pictures_and_finds_draws(run: Path) -> None:
     save_png(torch.ones(3, 64, 64), run / "samples" / "s1" / "own" / "draw_000" / "reconstruction.png")
     (run / "samples" / "s1" / "own" / "reconstruction.png").unlink()
     assert columns(write_grid(run, VARIANTS, run / "grid.png")) == 6
+
+
+def test_names_of_folders_are_no_markup(run: Path) -> None:
+    """The title has the prior's, which is that of any folder."""
+    table = render(summarise(read_rows(run), COLUMNS.known), COLUMNS, "x - prior [/b][red]y")
+    assert table.splitlines()[0] == "x - prior [/b][red]y"

@@ -113,7 +113,7 @@ def test_leading_steps_visit_the_whole_schedule(offset: int) -> None:
         if 1000 % steps == 0:
             scheduler.set_timesteps(steps)
             assert timesteps == scheduler.timesteps.tolist()
-    with pytest.raises(FieldError, match=rf"^steps={most + 1}: must be between 1 and {most}, "):
+    with pytest.raises(FieldError, match=rf"^steps={most + 1}: must be between 1 and {most}: "):
         schedule.timesteps(most + 1)
 
 

@@ -141,3 +141,5 @@ def test_numbers_that_are_no_signal_are_plotted() -> None:
     assert (np.diff(middle) <= 0).all()
     for y in (torch.zeros(6, 6), torch.zeros(5), torch.zeros(()), torch.zeros(1, 1)):
         assert plot(y).size == (SIDE, SIDE)
+        assert np.array_equal(np.asarray(plot(y + torch.inf)), np.asarray(plot(y)))
+    assert np.asarray(plot(1e30 * values.expand(2, 3, -1, -1))).max() == 255

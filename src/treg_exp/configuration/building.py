@@ -8,14 +8,14 @@ each for the annotation of its parameter. So a configuration can put pieces toge
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from treg_exp.configuration.places import errors_at
-from treg_exp.configuration.targets import target_class
+from treg_exp.configuration.targets import LIBRARY_CLASSES, target_class
 from treg_exp.configuration.value_types import check_types, element_hint, object_kinds, parameter_hints
 from treg_exp.errors import ConfigError, nearest
 
@@ -43,15 +43,41 @@ def build(node: DictConfig | Mapping[str, Any] | None, section: str, kind: Any, 
     return _object(plain, kind, section, given)
 
 
-def takes(node: Any, section: str, name: str) -> bool:
-    """Whether the class of a node takes a value of this name.
+def parameters(node: Any, section: str) -> Mapping[str, inspect.Parameter]:
+    """What the class of a node takes, by name.
 
     Raises:
         ConfigError: it names no class, or none that is allowed.
     """
-    if not isinstance(node, DictConfig):
+    if not isinstance(node, Mapping):
         raise ConfigError(f"{section}={node}: must be a mapping with _target_")
-    return name in inspect.signature(target_class(node.get("_target_"), section)).parameters
+    return inspect.signature(target_class(node.get("_target_"), section)).parameters
+
+
+def check_values(
+    kind: type, values: Mapping[str, Any], path: str, given: Collection[str] = (), late: bool = False
+) -> None:
+    """Refuse values that a class does not take or of another type, and say which ones it needs and does not get.
+
+    Args:
+        kind: the class.
+        values: of the configuration, by name.
+        path: their place.
+        given: names of arguments that the program adds.
+        late: whether further arguments come later.
+
+    Raises:
+        ConfigError: about the first such value.
+    """
+    taken, allowed = inspect.signature(kind).parameters, _allowed(kind)
+    for name in (*values, *given):
+        if allowed is not None and name not in allowed:
+            raise ConfigError(f"{path}.{name}: {kind.__name__} takes no such value{nearest(str(name), allowed)}")
+    fixed = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    needed = [name for name, p in taken.items() if p.kind in fixed and p.default is p.empty]
+    if not late and (missing := [name for name in needed if name not in (*values, *given)]):
+        raise ConfigError(f"{path}.{missing[0]} has no value, and {kind.__name__} needs one: +{path}.{missing[0]}=...")
+    check_types(kind, values, path)
 
 
 def _object(node: Mapping[str, Any], hint: Any, path: str, given: Mapping[str, Any]) -> Any:
@@ -67,8 +93,7 @@ def _object(node: Mapping[str, Any], hint: Any, path: str, given: Mapping[str, A
     kind = target_class(node["_target_"], path)
     _check_kind(kind, hint, late, f"{path}._target_={node['_target_']}")
     values = {name: value for name, value in node.items() if name not in SPECIAL}
-    _check_names(kind, {**values, **given}, path, late)
-    check_types(kind, values, path)
+    check_values(kind, values, path, (*given,), late)
     hints = parameter_hints(kind)
     made = {name: _value(value, hints.get(name, Any), f"{path}.{name}") for name, value in values.items()}
     constructor: Callable[..., Any] = kind
@@ -134,14 +159,14 @@ def _members(protocol: type) -> list[str]:
     return [name for name in names if not name.startswith("_") or name in _CONTAINERS]
 
 
-def _check_names(kind: type, values: Mapping[str, Any], path: str, late: bool) -> None:
-    """Refuse values that a class does not take, and those that it needs and does not get."""
-    parameters = inspect.signature(kind).parameters
-    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    for name in values:
-        if name not in parameters and not open_ended:
-            raise ConfigError(f"{path}.{name}: {kind.__name__} takes no such value{nearest(name, parameters)}")
-    fixed = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    needed = [name for name, p in parameters.items() if p.kind in fixed and p.default is p.empty]
-    if not late and (missing := [name for name in needed if name not in values]):
-        raise ConfigError(f"{path}.{missing[0]} has no value, and {kind.__name__} needs one: +{path}.{missing[0]}=...")
+def _allowed(kind: type) -> set[str] | None:
+    """Names of the values that a class takes; None where it takes any.
+
+    A library's class with ``**kwargs`` hands them to its base classes, which name them, or drops them without a word.
+    """
+    taken = inspect.signature(kind).parameters
+    if not any(p.kind is p.VAR_KEYWORD for p in taken.values()):
+        return set(taken)
+    if kind.__module__.partition(".")[0] not in {module.partition(".")[0] for module in LIBRARY_CLASSES}:
+        return None
+    return {name for base in kind.__mro__ for name in inspect.signature(base.__init__).parameters} - {"self"}  # type: ignore[misc]

@@ -54,6 +54,7 @@ def _exit_code_of(main: Callable[[], object]) -> int:
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
+    from treg_exp.configuration.group_options import install_nested_options
     from treg_exp.configuration.hydra_guard import install_guard
     from treg_exp.configuration.hydra_messages import explain, explain_plain
     from treg_exp.configuration.jobs import watch_jobs
@@ -61,6 +62,7 @@ def _exit_code_of(main: Callable[[], object]) -> int:
     def start() -> None:
         sys.argv[1:] = prepared_arguments(sys.argv[1:])
         install_guard(sys.argv[1:])
+        install_nested_options(sys.argv[1:])
         watch_jobs(_exit_codes)
         main()
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from treg_exp.configuration.targets import own_packages, target_class
-from treg_exp.errors import ConfigError
+from treg_exp.errors import ConfigError, nearest
 
 CALLBACKS = ("treg_exp.engine.sweep_folder.SweepFolder", "hydra.experimental.callbacks.LogJobReturnCallback")
 # Hydra builds these from its own list of installed plugins, so the names of the packages are enough.
@@ -62,6 +63,7 @@ def check_hydra(node: DictConfig, arguments: Sequence[str] = ()) -> None:
     Raises:
         ConfigError: a target, a class of logging, or another setting that is not allowed.
     """
+    _check_known(node, "hydra")
     said = {argument.lstrip("+").partition("=")[0] for argument in arguments}
     for name in ("callbacks", "launcher", "sweeper"):
         for path, key, value in _leaves(node.get(name), f"hydra.{name}"):
@@ -75,6 +77,19 @@ def check_hydra(node: DictConfig, arguments: Sequence[str] = ()) -> None:
         inner = [".".join((setting, str(key))) for key in given] if isinstance(given, DictConfig) else [setting]
         if given and setting not in said and (wrong := [key for key in inner if key not in said]):
             raise ConfigError(f"{wrong[0]}: not allowed in a file; say it on the command line")
+
+
+def _check_known(node: DictConfig, path: str) -> None:
+    """Refuse keys that are none of Hydra's, which it would accept and ignore."""
+    kind = OmegaConf.get_type(node)
+    if not is_dataclass(kind):
+        return
+    known = [field.name for field in fields(kind)]
+    for key in map(str, node):
+        if key not in (*known, "_target_", "env"):  # hydra/env is a group of Hydra's that its schema lacks
+            raise ConfigError(f"{path}.{key}: nothing reads it{nearest(key, known)}")
+        if isinstance(child := node._get_node(key), DictConfig):
+            _check_known(child, f"{path}.{key}")
 
 
 def _check_target(path: str, target: str) -> None:

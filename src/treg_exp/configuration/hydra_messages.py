@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import re
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
+import yaml  # type: ignore[import-untyped]
+
+from treg_exp.configuration.folder import CONF, config_folder
+from treg_exp.configuration.group_options import is_own_group
+from treg_exp.configuration.quoting import meant, quoted_override
 from treg_exp.errors import nearest
 
 # What Hydra reads as no text, and so as no option of a group.
 _NO_TEXT = re.compile(r"null|true|false|[-+]?[\d.]+(e[-+]?\d+)?", re.IGNORECASE)
+
+
+_KEY = re.compile(r"[+~]{0,2}[\w./@$:-]+")
 
 
 def explain(error: Exception, overrides: list[str]) -> str:
@@ -31,10 +40,11 @@ def explain(error: Exception, overrides: list[str]) -> str:
     if key := re.search(r"Could not override '([^']+)'", message):
         return _unknown_key(key.group(1), overrides)
     if type(error).__name__ == "OverrideParseException" or "Ambiguous value" in message:
-        override = next((o for o in overrides if o in message), getattr(error, "override", message))
-        if re.fullmatch(r"[^=]+=[\w./-]+(,[\w./-]+)+", override):
-            return f"{override}: several values need -m, which makes a run of each"
-        return _unreadable(override)
+        given = next((o for o in overrides if o in message), getattr(error, "override", message))
+        if re.fullmatch(r"[^=]+=[\w./-]+(,[\w./-]+)+", given):
+            return f"{given}: several values need -m, which makes a run of each"
+        return _unreadable(given)
+    message = message.partition("Config search path:")[0]
     lines = [line.strip() for line in message.splitlines() if line.strip()]
     return " ".join(lines[:2]) if lines else type(error).__name__
 
@@ -45,15 +55,32 @@ def explain_plain(error: Exception, overrides: list[str]) -> str | None:
         return "-m (--multirun), --cfg and --info exclude each other: `--cfg job` shows a single job"
     if str(error).startswith("Config group override must be a string"):
         return _no_option(overrides)
+    if isinstance(error, yaml.YAMLError | UnicodeDecodeError | RecursionError) and (file := _composed_file(error)):
+        mark = getattr(error, "problem_mark", None)
+        place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        said = getattr(error, "problem", None) or str(error).partition("\n")[0]
+        return f"{file}: no valid YAML: {place}{said}"
+    if isinstance(error, OSError) and error.filename and {"-m", "--multirun"} & set(overrides):
+        return f"{error.filename}: {str(error.strerror).lower()}; choose another run_dir"
     return None
 
 
-def _unreadable(override: str) -> str:
+def _composed_file(error: BaseException) -> str | None:
+    """The file that Hydra was reading when an error was raised, which many errors do not say."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if frame.f_code.co_name == "load_config" and "full_path" in frame.f_locals:
+            return str(frame.f_locals["full_path"])
+    return None
+
+
+def _unreadable(given: str) -> str:
     """The message for a value that Hydra's grammar does not know, mostly a text."""
-    key, _, value = override.partition("=")
-    quoted = f'{key}="{value}"'
-    shell = f"'{quoted}'" if "'" not in quoted else '"' + quoted.replace('"', '\\"') + '"'
-    return f"{override}: cannot be read. A text with commas, brackets, = or ' needs two pairs of quotes: {shell}"
+    key, equals, value = given.partition("=")
+    shown = " ".join(given.split())
+    if not equals or not _KEY.fullmatch(key):
+        return f"{shown}: cannot be read; an override is key=value, +key=value to add one or ~key to leave one out"
+    hint = "; \\${ is the characters, ${key} another value" if "${" in value else ""
+    return f"{shown}: cannot be read. A text with such characters is written {quoted_override(key, meant(value))}{hint}"
 
 
 def _group(option: str, overrides: list[str]) -> str | None:
@@ -78,9 +105,7 @@ def _options(group: str) -> list[str]:
     """Names of the options of a group; of folders of further ones only the name."""
     folder = _conf() / group
     files = sorted(folder.glob("*.yaml"))
-    parts = {d.name for d in folder.iterdir() if d.is_dir()}
-    # A folder that a `defaults` list names is a group of its own, as solver/prox is.
-    parts -= {name for name in parts if any(f"- {name}:" in file.read_text(encoding="utf-8") for file in files)}
+    parts = {d.name for d in folder.iterdir() if d.is_dir() and not is_own_group(group, d.name, [_conf()])}
     return [*(file.stem for file in files), *(f"{name}/..." for name in sorted(parts))]
 
 
@@ -102,7 +127,7 @@ def _unknown_key(key: str, overrides: list[str]) -> str:
     siblings = [k for k in keys if k.rpartition(".")[0] == key.rpartition(".")[0]]
     same_leaf = [k for k in keys if k.rsplit(".", 1)[-1] == leaf]
     hint = f"; did you mean {same_leaf[0]}?" if same_leaf else nearest(key, siblings) or nearest(key, keys)
-    return f"{key}: no such key{hint or '.'} `python run.py --cfg job` prints all keys."
+    return f"{key}: no such key{hint or '.'} `--cfg job` prints all keys."
 
 
 def _options_with(key: str) -> list[str]:
@@ -132,8 +157,9 @@ def known_keys(overrides: list[str]) -> list[str]:
 
 
 def _conf() -> Path:
-    """The folder of the configuration, beside the program that runs."""
-    return Path(sys.argv[0]).resolve().parent / "conf"
+    """The folder of the configuration: beside the program that runs, else the package's."""
+    beside = Path(sys.argv[0]).resolve().parent / CONF
+    return beside if (beside / "config.yaml").is_file() else config_folder()
 
 
 def _dotted(node: Any, prefix: str = "") -> list[str]:

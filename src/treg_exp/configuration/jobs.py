@@ -55,9 +55,10 @@ def watch_jobs(exit_codes: list[int]) -> None:
             jobs = launch(*given, **named)
             for job in jobs:
                 failed = getattr(job, "_return_value", None)  # reading `return_value` raises what the job raised
-                if isinstance(failed, FailedJob) and failed.process != os.getpid():
+                if isinstance(failed, FailedJob):
                     exit_codes.append(failed.code)
-                    print(f"error: the job {' '.join(job.overrides)}: {failed.message}", file=sys.stderr)
+                    if failed.process != os.getpid():  # else the job has said it here
+                        print(f"error: the job {' '.join(job.overrides)}: {failed.message}", file=sys.stderr)
             return jobs
 
         launcher.launch = launch_and_look

@@ -73,7 +73,10 @@ def _find(node: Any, field: str) -> str | None:
     if _has(node, field):
         return field
     nested = _nested(node, field)
-    return nested[0] if len(nested) == 1 else None
+    if len(nested) == 1:
+        return nested[0]
+    _, dot, rest = field.partition(".")  # a piece that is made in between has a name that the configuration lacks
+    return _find(node, rest) if dot and not nested else None
 
 
 def _has(node: Any, field: str) -> bool:

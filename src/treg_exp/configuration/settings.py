@@ -6,19 +6,24 @@ import copy
 import hashlib
 import json
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from treg_exp.configuration.building import takes
+from treg_exp.configuration.building import parameters
+from treg_exp.configuration.keys import check_keys, with_collections
 from treg_exp.configuration.places import errors_at, one_line
+from treg_exp.configuration.quoting import literal, quoted_override
 from treg_exp.configuration.targets import target_class
 from treg_exp.configuration.value_types import check_types
-from treg_exp.errors import ConfigError, FieldError
+from treg_exp.errors import ConfigError, FieldError, nearest
 
 T = TypeVar("T")
+SMALLEST, LARGEST = 1e-18, 1e18  # of a number in a configuration: squares are still numbers of float32
+MOST_RESTORATIONS = 1_000_000  # of one run: its plan is kept in memory, 0.2 KB each
 # What changes no restoration: not part of a run's identity, free to differ when a run is continued. A class names such
 # values of its own in `not_identity`.
 NOT_IDENTITY = ("run_dir", "dry_run", "trainer", "logger", "data.batch_size")
@@ -68,35 +73,77 @@ class DataSettings:
             raise FieldError("batch_size", self.batch_size, "must be >= 1")
 
 
-def settings(kind: type[T], node: DictConfig, section: str = "") -> T:
-    """The values of ``node`` that belong to a schema dataclass, with types and ranges checked."""
-    plain: dict[str, Any] = OmegaConf.to_container(node)  # type: ignore[assignment]
-    values = {f.name: plain[f.name] for f in fields(kind) if f.name in plain}  # type: ignore[arg-type]
+def settings(kind: type[T], node: DictConfig, section: str = "", partly: bool = True) -> T:
+    """The values of ``node`` that belong to a schema dataclass, with types and ranges checked.
+
+    Args:
+        kind: the dataclass.
+        node: of the configuration.
+        section: its dotted name.
+        partly: whether ``node`` may have further values, which somebody else reads.
+
+    Raises:
+        ConfigError: a value of the wrong type or out of range, or one that nothing reads.
+    """
+    names = [field.name for field in fields(kind)]  # type: ignore[arg-type]
+    if not partly and (unread := [str(key) for key in node if key not in names]):
+        raise ConfigError(
+            f"{section}.{unread[0]}: nothing reads it{nearest(unread[0], names)}; it has {', '.join(names)}"
+        )
+    plain: dict[str, Any] = OmegaConf.to_container(node, resolve=True)  # type: ignore[assignment]
+    values = {name: plain[name] for name in names if name in plain}
     check_types(kind, values, section)
     with errors_at(section):
         return kind(**values)
 
 
-def check_finite(node: Any, name: str = "") -> None:
-    """Raise ConfigError for a number that is NaN or infinite: comparisons with limits would let NaN pass."""
+def check_count(per_draw: int, draws: int) -> None:
+    """Raise ConfigError for a run of more restorations than can be planned.
+
+    Args:
+        per_draw: samples times variants.
+        draws: of each.
+    """
+    if per_draw * draws > MOST_RESTORATIONS:
+        raise ConfigError(
+            f"draws={draws}: would be {per_draw * draws} restorations, {MOST_RESTORATIONS} at most are one run; "
+            "fewer draws, or parts by data.limit and data.offset, help"
+        )
+
+
+def check_numbers(node: Any, name: str = "") -> None:
+    """Raise ConfigError for a number that cannot be computed with.
+
+    That is NaN or infinite (comparisons with limits would let NaN pass), or one whose square is no number of float32.
+    """
     if isinstance(node, float) and not math.isfinite(node):
         raise ConfigError(f"{name}={node}: must be a finite number")
+    if isinstance(node, int | float) and node != 0 and not SMALLEST <= abs(node) <= LARGEST:
+        raise ConfigError(f"{name}={node}: must be 0 or between {SMALLEST:g} and {LARGEST:g} in magnitude")
     children = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
     for key, child in children:
-        check_finite(child, f"{name}.{key}" if name else str(key))
+        check_numbers(child, f"{name}.{key}" if name else str(key))
 
 
 def check_complete(cfg: DictConfig) -> None:
     """Raise ConfigError for values that the user has to give (``???``) and did not."""
-    if missing := sorted(OmegaConf.missing_keys(cfg)):
+    if missing := sorted(_missing(OmegaConf.to_container(cfg, resolve=False))):
         key = missing[0]
         raise ConfigError(f"{key} has no value: add {key}=... to the command")
+
+
+def _missing(node: Any, prefix: str = "") -> Iterator[str]:
+    """Dotted names of the values that are ``???``."""
+    for key, child in node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ():
+        if child == "???":
+            yield f"{prefix}{key}"
+        yield from _missing(child, f"{prefix}{key}.")
 
 
 def without_steps(solver: DictConfig) -> DictConfig:
     """``solver`` without ``steps``, which debug=default gives to every solver, where it takes none."""
     try:
-        keep = takes(solver, "solver", "steps")
+        keep = "steps" in parameters(solver, "solver")
     except ConfigError:
         return solver  # `build` says what is wrong with it
     return solver if keep else OmegaConf.masked_copy(solver, [str(k) for k in solver if k != "steps"])
@@ -145,10 +192,42 @@ def config_hash(cfg: DictConfig) -> str:
 
 
 def resolved(cfg: DictConfig) -> DictConfig:
-    """A copy without interpolations; errors in them and numbers that are none become ConfigErrors."""
+    """A copy without interpolations and with nothing that nothing reads.
+
+    Raises:
+        ConfigError: a key that nothing reads, a group that is missing, an interpolation that leads nowhere, a number
+            that is none.
+    """
+    helpers = check_keys(cfg)
     try:
-        values = OmegaConf.to_container(cfg, resolve=True)
+        values: Any = OmegaConf.to_container(cfg, resolve=True)
     except OmegaConfBaseException as error:
-        raise ConfigError(one_line(error)) from None
-    check_finite(values)
-    return OmegaConf.create(values)  # type: ignore[return-value]
+        raise ConfigError(_unresolved(error, cfg)) from None
+    values = {key: value for key, value in values.items() if key not in helpers}
+    check_numbers(values)
+    if values.get("mode") != "fit":
+        values = with_collections(values)
+    return OmegaConf.create(_literal(values))  # type: ignore[no-any-return]
+
+
+def _unresolved(error: OmegaConfBaseException, cfg: DictConfig) -> str:
+    """What is wrong with an interpolation, and how its characters are said to be a text."""
+    said, key = " ".join((error.msg or "").split("\n")[0].split()), str(error.full_key or "")
+    try:
+        node = OmegaConf.to_container(cfg, resolve=False)
+        for part in key.split("."):
+            node = node[int(part) if isinstance(node, list) else part]  # type: ignore[index]
+    except (KeyError, ValueError, TypeError, IndexError):
+        return one_line(error)
+    if not isinstance(node, str):
+        return f"{key}: {said}"
+    return f"{key}={node}: {said}; a text with these characters is written {quoted_override(key, node)}"
+
+
+def _literal(node: Any) -> Any:
+    """A copy in which ``${`` of a text is not read as an interpolation once more."""
+    if isinstance(node, dict):
+        return {name: _literal(child) for name, child in node.items()}
+    if isinstance(node, list):
+        return [_literal(child) for child in node]
+    return literal(node) if isinstance(node, str) else node

@@ -9,10 +9,12 @@ import typing
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Literal, get_args, get_origin
 
+from treg_exp.configuration.quoting import quoted_override
 from treg_exp.errors import ConfigError
 
 _WORDS: dict[type, str] = {
-    bool: "true or false", int: "an integer", float: "a number", str: "text", list: "a list", type(None): "null"
+    bool: "true or false", int: "an integer", float: "a number", str: "text", list: "a list", dict: "a mapping",
+    Mapping: "a mapping", type(None): "null",
 }  # fmt: skip
 
 
@@ -38,24 +40,50 @@ def check_types(callee: Any, values: Mapping[str, Any], section: str) -> None:
     Raises:
         ConfigError: one has not; the message says what is expected.
     """
-    hints, parameters = parameter_hints(callee), inspect.signature(callee).parameters
+    hints, given = parameter_hints(callee), inspect.signature(callee).parameters
     for name, value in values.items():
-        if value is None and name in parameters and parameters[name].default is None:
+        if value is None and name in given and given[name].default is None:
             continue  # in libraries often without a word in the annotation
-        kinds = _kinds(hints.get(name, Any))
-        if kinds is None or isinstance(value, dict) or _fits(value, kinds):
-            continue
-        key = f"{section}.{name}" if section else name
-        if value is not None and (own := [kind for kind in kinds if kind.__module__.startswith("treg_exp.")]):
-            raise ConfigError(
-                f"{key}={value}: must be a mapping with _target_, as "
-                f"{' or '.join(sorted(kind.__name__ for kind in own))}; where --help lists a group of that name, "
-                f"choose one of its options with / in place of the dot: {key.replace('.', '/')}=..."
-            )
-        if value is None or kinds <= set(_WORDS):  # a text may stand for an object, as the name of a dtype does
-            expected = " or ".join(_WORDS.get(kind, "a value") for kind in kinds)
-            given = "null" if value is None else value
-            raise ConfigError(f"{key}={given}: must be {expected}")
+        _check(value, hints.get(name, Any), f"{section}.{name}" if section else name)
+
+
+def _check(value: Any, hint: Any, key: str) -> None:
+    """Refuse a value that an annotation does not allow, or a list with such an element."""
+    kinds = _kinds(hint)
+    if kinds is None:
+        return
+    if _fits(value, kinds):
+        if isinstance(value, list):
+            _check_elements(value, hint, key)
+        return
+    shown = {None: "null", True: "true", False: "false"}[value] if value is None or isinstance(value, bool) else value
+    if own := [kind for kind in kinds if kind.__module__.startswith("treg_exp.")]:
+        raise ConfigError(
+            f"{key}={shown}: must be a mapping with _target_, as "
+            f"{' or '.join(sorted(kind.__name__ for kind in own))}; where --help lists a group of that name, "
+            f"choose one of its options with / in place of the dot: {key.replace('.', '/')}=..."
+        )
+    if value is None or kinds <= set(_WORDS):  # a text may stand for an object, as the name of a dtype does
+        expected = " or ".join(sorted({_WORDS.get(kind, "a value") for kind in kinds}))
+        scalar = isinstance(value, bool | int | float)
+        typed = f"; as a text: {quoted_override(key, str(shown))}" if str in kinds and scalar else ""
+        raise ConfigError(f"{key}={shown}: must be {expected}{typed}")
+
+
+def _check_elements(values: list[Any], hint: Any, key: str) -> None:
+    """Refuse a list of another length than a tuple's annotation has, or with an element that it does not allow."""
+    parts = get_args(hint) if get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
+    lists = [part for part in parts if get_origin(part) in (Sequence, tuple, list)]
+    if len(lists) != 1:
+        return
+    elements = get_args(lists[0])
+    if get_origin(lists[0]) is tuple and Ellipsis not in elements:
+        if len(values) != len(elements):
+            raise ConfigError(f"{key}={values}: must be a list of {len(elements)}")
+    else:
+        elements = (elements[0],) * len(values)
+    for number, (value, element) in enumerate(zip(values, elements, strict=True)):
+        _check(value, element, f"{key}.{number}")
 
 
 def object_kinds(hint: Any, late: bool = False) -> tuple[type, ...]:
@@ -90,6 +118,8 @@ def _is_plain(kind: type) -> bool:
 def _fits(value: Any, kinds: set[type]) -> bool:
     if isinstance(value, bool):
         return bool in kinds
+    if isinstance(value, dict):  # one with a _target_ becomes an object, whose class is checked then
+        return "_target_" in value or any(issubclass(kind, Mapping) for kind in kinds)
     return isinstance(value, tuple(kinds & set(_WORDS))) or (float in kinds and isinstance(value, int))
 
 

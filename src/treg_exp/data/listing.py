@@ -71,8 +71,10 @@ def kinds_of(root: Path, files: Sequence[Path]) -> str:
     """How many of these relative paths have each ending, the most frequent first."""
 
     def kind(path: Path) -> str:
-        if not (root / path).is_file():
-            return "not regular"  # a pipe, a linked folder
+        if (root / path).is_dir():
+            return "linked folder"
+        if (root / path).exists() and not (root / path).is_file():
+            return "pipe or device"
         return path.suffix.lower() or "without ending"
 
     counts = Counter(map(kind, files)).most_common()

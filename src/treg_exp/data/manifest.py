@@ -15,7 +15,9 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,7 @@ from treg_exp.errors import FileError
 FILE_NAME, TEXT, CAPTION = "file_name", "text", "caption"  # names of Hugging Face, and ours
 KEYS = ("sample_id", "file", FILE_NAME)
 METADATA = ("metadata.jsonl", "metadata.csv")
+HALF = re.compile("[\ud800-\udfff]")  # no text, but JSON can write it
 Row = tuple[int, Sequence[tuple[str, Any]]]  # line number; (column, cell), where a column may occur twice
 
 
@@ -54,11 +57,16 @@ def read_manifest(path: str | Path, folder: Path | None = None) -> dict[str, dic
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise FileError(f"{where}, line {line}: not UTF-8; save the file with that encoding") from None
-    below = path.resolve().parent
-    prefix = below.relative_to(folder.resolve()) if folder and below.is_relative_to(folder.resolve()) else Path()
+    root = folder.resolve() if folder else None
+
+    def place(file_name: str) -> Path:
+        """Of a file that is named relative to the manifest, below the folder; one that is not there stays as it is."""
+        absolute = Path(os.path.normpath(path.resolve().parent / file_name))
+        return absolute.relative_to(root) if root and absolute.is_relative_to(root) else Path(file_name)
+
     texts: dict[str, dict[str, str]] = {}
     for line, row in readers[path.suffix.lower()](where, content):
-        sample_id, roles = _entry(f"{where}, line {line}", row, prefix)
+        sample_id, roles = _entry(f"{where}, line {line}", row, place)
         if sample_id in texts:
             raise FileError(f"{where}, line {line}: {sample_id!r} has a row already")
         texts[sample_id] = roles
@@ -123,8 +131,8 @@ def _json_rows(where: str, content: str) -> Iterator[Row]:
         yield number, row
 
 
-def _entry(where: str, row: Sequence[tuple[str, Any]], prefix: Path) -> tuple[str, dict[str, str]]:
-    """The id and the non-empty texts of one row; ``where`` starts the error messages, ``prefix`` a ``file_name``."""
+def _entry(where: str, row: Sequence[tuple[str, Any]], place: Callable[[str], Path]) -> tuple[str, dict[str, str]]:
+    """The id and the non-empty texts of one row; ``where`` starts messages, ``place`` is that of a ``file_name``."""
     if foreign := FILE_NAME in dict(row):
         row = [(name, text) for name, text in row if name in KEYS or isinstance(text, str)]
     wrong = [name for name, text in row if not isinstance(text, str | None)]
@@ -136,12 +144,19 @@ def _entry(where: str, row: Sequence[tuple[str, Any]], prefix: Path) -> tuple[st
             raise FileError(f"{where}: {name!r} occurs twice; keep one of them, or give it another name")
         if name or (text or "").strip():  # spreadsheets append columns without name and text
             cells[name] = (text or "").strip()
+    if halves := [name for name, text in cells.items() if name not in KEYS and HALF.search(name + text)]:
+        raise FileError(f"{where}: {halves[0]!a} holds half of a letter, \\ud800 to \\udfff; write the letter itself")
     if "" in cells:
         raise FileError(f"{where}: {cells['']!r} stands in a column without a name; name its role")
     if not any(cells.get(key) for key in KEYS):
         raise FileError(f"{where}: needs sample_id, file or file_name")
-    file = cells.get("file") or (prefix / cells.get(FILE_NAME, "")).as_posix()
-    sample_id = identifier(cells["sample_id"]) if cells.get("sample_id") else sample_id_of(file)
+    if cells.get("sample_id"):
+        sample_id = identifier(cells["sample_id"])
+    else:
+        file = Path(cells["file"]) if cells.get("file") else place(cells[FILE_NAME])
+        if not file.name:
+            raise FileError(f"{where}: {file.as_posix()!r} is no name of a file")
+        sample_id = sample_id_of(file)
     roles = {name: text for name, text in cells.items() if text and name not in KEYS}
     if foreign and TEXT in roles and CAPTION not in roles:
         roles[CAPTION] = roles.pop(TEXT)

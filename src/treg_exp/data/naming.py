@@ -34,7 +34,7 @@ def identifier(name: str) -> str:
     safe = UNSAFE.sub("_", FOREIGN.sub(_in_ascii, composed).replace("/", "__"))
     if composed.isascii():
         return safe
-    content = composed.encode("utf-8", "surrogateescape")  # names on a disk need not be Unicode
+    content = composed.encode("utf-8", "surrogatepass")  # names on a disk need not be Unicode
     return f"{safe}-{hashlib.sha256(content).hexdigest()[:HASH_DIGITS]}"
 
 

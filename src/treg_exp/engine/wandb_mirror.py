@@ -48,11 +48,9 @@ def run_id(folder: Path, group: str | None) -> str:
         folder: of the W&B files within the run folder.
         group: of a multirun, None outside one.
     """
-    if group is None and (given := os.environ.get(RUN_ID)):
-        return given
-    kept = folder / "run_id"
-    if not kept.is_file():
-        write_text(kept, secrets.token_hex(8))
+    given, kept = None if group else os.environ.get(RUN_ID), folder / "run_id"
+    if given or not kept.is_file():
+        write_text(kept, given or secrets.token_hex(8))
     return kept.read_text()
 
 
@@ -79,6 +77,8 @@ class WandbMirror(Callback):
     ) -> None:  # fmt: skip
         if mode not in ("offline", "online"):
             raise FieldError("mode", mode, "allowed are offline, online")
+        if not 0 <= thumbnails <= 1024:
+            raise FieldError("thumbnails", thumbnails, "must be in [0, 1024]; 0: none")
         self.mode, self.project, self.entity, self.group = mode, project, entity, group
         self.job_type, self.name, self.tags, self.thumbnails = job_type, name, list(tags), thumbnails
         self.broken, self.service = False, "W&B"

@@ -52,10 +52,12 @@ def is_count(value: object) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool) and float(value) >= 1 and float(value).is_integer()
 
 
-def check_integer(name: str, value: object) -> None:
-    """FieldError unless ``value`` is a whole number >= 1."""
+def check_integer(name: str, value: object, most: int | None = None) -> None:
+    """FieldError unless ``value`` is a whole number >= 1, and at most what memory and time allow."""
     if not is_count(value):
         raise FieldError(name, value, "must be an integer >= 1")
+    if most is not None and float(str(value)) > most:
+        raise FieldError(name, value, f"must be at most {most}")
 
 
 def check_factor(factor: int, height: int, width: int) -> int:

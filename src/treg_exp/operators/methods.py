@@ -34,7 +34,7 @@ class CG:
 
     def __post_init__(self) -> None:
         """Checks the fields."""
-        check_integer("iterations", self.iterations)
+        check_integer("iterations", self.iterations, most=100_000)
         if not self.tolerance >= 0:
             raise FieldError("tolerance", self.tolerance, "must be >= 0")
 
@@ -54,7 +54,7 @@ class Descent:
 
     def __post_init__(self) -> None:
         """Checks the fields."""
-        check_integer("iterations", self.iterations)
+        check_integer("iterations", self.iterations, most=100_000)
 
 
 ProxMethod: TypeAlias = Exact | CG | Descent

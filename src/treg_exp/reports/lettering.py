@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from bisect import bisect_right
 from collections.abc import Iterator
 from functools import cache, lru_cache
 
@@ -84,24 +85,19 @@ def _tokens(text: str, size: int, limit: float) -> Iterator[tuple[str, str]]:
         space = " "
         for token in TOKEN.findall(word):
             while token:
-                fitting = _fitting(token, size, limit)
+                fitting = max(1, _fitting(token, size, limit))
                 yield space, token[:fitting]
                 space, token = "", token[fitting:]
 
 
-def _fitting(token: str, size: int, limit: float) -> int:
-    """Number of letters that fit into the limit, at least 1."""
-    count = len(token)
-    while count > 1 and width(token[:count], size) > limit:
-        count -= 1
-    return count
+def _fitting(line: str, size: int, limit: float, end: str = "") -> int:
+    """Number of letters that fit into the limit with ``end`` behind them."""
+    return bisect_right(range(1, len(line) + 1), limit, key=lambda count: width(line[:count] + end, size))
 
 
 def _dotted(line: str, size: int, limit: float) -> str:
     """The start of a line and dots."""
-    while line and width(line + DOTS, size) > limit:
-        line = line[:-1]
-    return line.rstrip() + DOTS
+    return line[: _fitting(line, size, limit, DOTS)].rstrip() + DOTS
 
 
 def shorten(line: str, size: int, limit: float) -> str:

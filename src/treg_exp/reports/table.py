@@ -55,7 +55,7 @@ def summary_table(summary: Mapping[str, Any], columns: Columns, title: str = "")
 def render(summary: Mapping[str, Any], columns: Columns, title: str = "", width: int = 100) -> str:
     """The table as plain text of ``width`` characters, or as many more as its numbers need, for log files and tests."""
     buffer, table = io.StringIO(), summary_table(summary, columns, title)
-    console = Console(file=buffer, width=1000, color_system=None, force_terminal=False)
+    console = Console(file=buffer, width=1000, color_system=None, force_terminal=False, markup=False)
     labels = [variant_label(variant, columns) for variant in summary["variants"]]
     folded = max(map(len, labels), default=0) - _longest_word(labels)  # what the names can give
     console.width = max(width, Measurement.get(console, console.options, table).maximum - folded)

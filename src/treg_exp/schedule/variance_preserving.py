@@ -58,7 +58,7 @@ class VariancePreserving:
         leading = (train - 1) // self.steps_offset if self.steps_offset else train  # the first must be in the table
         most = {"leading": leading, "lcm": self.lcm_steps}.get(self.spacing, train)
         if not 1 <= steps <= most:
-            raise FieldError("steps", steps, f"must be between 1 and {most}, the length of the prior's schedule")
+            raise FieldError("steps", steps, f"must be between 1 and {most}: the prior has no more timesteps")
         if self.spacing == "trailing":
             return [round(train - k * train / steps) - 1 for k in range(steps)]
         if self.spacing == "linspace":

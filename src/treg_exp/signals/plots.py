@@ -54,12 +54,12 @@ def plot(y: Tensor) -> Image:
     The last two axes are a map, dark is low; far above the usual value (the median) its grey is logarithmic. Up to
     ``CURVES`` rows, or a vector, are curves below each other instead, the full height is their largest magnitude.
     Complex numbers are shown by their magnitudes, several maps by their root mean square, those of one axis (the
-    colours) by their mean.
+    colours) by their mean. What is not finite is drawn as 0.
     """
     from PIL import Image
 
     y = y.detach().cpu()
-    values = (y.abs() if y.is_complex() else y).to(torch.float32)
+    values = (y.abs() if y.is_complex() else y).double().nan_to_num(posinf=0, neginf=0)
     if values.ndim < 2 or values.shape[-2] <= CURVES:
         rows = values.reshape(-1, values.shape[-1] if values.ndim else 1)[:CURVES]
         largest = float(rows.abs().max()) or 1.0

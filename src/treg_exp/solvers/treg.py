@@ -136,8 +136,8 @@ class TReg(Solver):
             raise FieldError("dps_scale", self.dps_scale, "must be >= 0, or null for sqrt(alpha_bar_prev)")
         if self.final_residual is not None and not self.final_residual > 0:
             raise FieldError("final_residual", self.final_residual, "must be > 0, or null for the ridge of other steps")
-        if self.final_iterations < 0:
-            raise FieldError("final_iterations", self.final_iterations, "must be >= 0")
+        if not 0 <= self.final_iterations <= 100_000:
+            raise FieldError("final_iterations", self.final_iterations, "must be in [0, 100000]")
         if not self.final_penalty > 0:
             raise FieldError("final_penalty", self.final_penalty, "must be > 0")
         if self.alpha_shift not in (0, 1):

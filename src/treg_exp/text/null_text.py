@@ -76,8 +76,10 @@ class AdaptiveNegation:
     def __post_init__(self) -> None:
         if self.lr < 0:
             raise FieldError("lr", self.lr, "must be >= 0")
-        if self.iterations < 0:
-            raise FieldError("iterations", self.iterations, "must be >= 0")
+        if not 0 <= self.iterations <= 100_000:
+            raise FieldError("iterations", self.iterations, "must be in [0, 100000]")
+        if not self.adam_eps > 0:
+            raise FieldError("adam_eps", self.adam_eps, "must be > 0")
         if self.method not in get_args(Method):
             raise FieldError("method", self.method, f"allowed are {', '.join(get_args(Method))}")
 

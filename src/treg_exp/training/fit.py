@@ -12,7 +12,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from treg_exp.configuration.building import build
+from treg_exp.configuration.building import build, check_values
+from treg_exp.configuration.keys import check_recipe
 from treg_exp.configuration.places import errors_at, one_line
 from treg_exp.configuration.settings import check_complete, config_hash, resolved
 from treg_exp.errors import ConfigError, FieldError, FileError
@@ -29,9 +30,10 @@ def fit(cfg: DictConfig) -> None:
     Raises:
         ConfigError: a setting that cannot work.
     """
+    check_complete(cfg)
     if "recipe" not in cfg or not cfg.get("run_dir"):
         raise ConfigError("mode=fit trains a recipe in a folder: choose both, as in recipe=emoji64/unet run_dir=DIR")
-    check_complete(cfg)
+    check_recipe(cfg.recipe)
     cfg = resolved(cfg)
     folder = TrainingFolder(_run_dir(cfg))
     start = folder.checkpoint if folder.checkpoint.is_file() else None
@@ -70,18 +72,13 @@ def _build(recipe: DictConfig, folder: TrainingFolder) -> tuple[Any, Any, Any]:
     from treg_exp.training.sharing import Sharing
 
     silence_lightning()
-    torch.manual_seed(recipe.seed)  # of the first weights
+    # First what is quick to check: an objective may read or fetch its corpus.
     budget = build(recipe.budget, "recipe.budget", Budget)
-    module = TrainingModule(
-        build(recipe.objective, "recipe.objective", Objective),
-        build(recipe.optimizer, "recipe.optimizer", Callable[..., torch.optim.Optimizer]),
-        budget,
-        build(recipe.schedule, "recipe.schedule", Schedule),
-        build(recipe.sharing, "recipe.sharing", Sharing),
-        recipe.seed,
-    )
-    data = build(recipe.data, "recipe.data", L.LightningDataModule)
-    callbacks = [build(node, f"recipe.callbacks.{name}", L.Callback) for name, node in recipe.callbacks.items()]
+    optimizer = build(recipe.optimizer, "recipe.optimizer", Callable[..., torch.optim.Optimizer])
+    schedule = build(recipe.schedule, "recipe.schedule", Schedule)
+    sharing = build(recipe.sharing, "recipe.sharing", Sharing)
+    named = recipe.get("callbacks", {}).items()
+    callbacks = [build(node, f"recipe.callbacks.{name}", L.Callback) for name, node in named]
     path, kept = str(folder.path), OmegaConf.to_container(recipe)
     callbacks += [
         budget,
@@ -89,11 +86,16 @@ def _build(recipe: DictConfig, folder: TrainingFolder) -> tuple[Any, Any, Any]:
         LambdaCallback(on_train_start=lambda *_: folder.keep(kept)),  # type: ignore[arg-type]
         build(recipe.checkpoint, "recipe.checkpoint", LastCheckpoint, dirpath=path),
     ]
-    loggers = [build(node, f"recipe.loggers.{name}", Logger, save_dir=path) for name, node in recipe.loggers.items()]
+    named = recipe.get("loggers", {}).items()
+    loggers = [build(node, f"recipe.loggers.{name}", Logger, save_dir=path) for name, node in named]
     trainer = _trainer(
         recipe.trainer, max_steps=budget.steps or -1, callbacks=callbacks, logger=loggers or False,
         plugins=[WholeFiles()],
     )  # fmt: skip
+    torch.manual_seed(recipe.seed)  # of the first weights
+    objective = build(recipe.objective, "recipe.objective", Objective)
+    module = TrainingModule(objective, optimizer, budget, schedule, sharing, recipe.seed)
+    data = build(recipe.data, "recipe.data", L.LightningDataModule)
     return trainer, module, data
 
 
@@ -123,6 +125,7 @@ def _trainer(settings: DictConfig, **further: Any) -> Any:
 
     values: dict[str, Any] = OmegaConf.to_container(settings)  # type: ignore[assignment]
     values["precision"] = _precision(str(values.get("precision", "auto")), str(values.get("accelerator", "auto")))
+    check_values(L.Trainer, values, "recipe.trainer", (*further,))
     with errors_at("recipe.trainer"):
         if values.get("devices", 1) != 1:
             raise FieldError("devices", values["devices"], "must be 1: every process would draw the same batches")

@@ -35,7 +35,7 @@ class SparseViewCT(LinearOperator):
     def __init__(self, angles: int, signal_shape: Sequence[int]) -> None:
         """Takes the number of views and the image shape (3, H, W)."""
         _, height, width = shape = check_image_shape(signal_shape)
-        check_integer("angles", angles)
+        check_integer("angles", angles, most=5000)
         self.angles = int(angles)
         super().__init__(shape, (3, self.angles, detector_bins(height, width)))
         self._matrix, self._transpose = projection_matrix(self.angles, height, width)

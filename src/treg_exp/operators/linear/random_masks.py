@@ -76,8 +76,8 @@ class StrokeInpainting(Masking):
         _, H, W = check_image_shape(signal_shape)
         check_sample_ids(sample_ids)
         width = tuple(float(v) for v in width)
-        check_integer("strokes", strokes)
-        check_integer("vertices", vertices)
+        check_integer("strokes", strokes, most=5000)
+        check_integer("vertices", vertices, most=5000)
         if not length > 0:
             raise FieldError("length", length, "must be > 0")
         if len(width) != 2 or not 0 < width[0] <= width[1]:

@@ -27,8 +27,8 @@ class PoissonNoise:
 
     def __post_init__(self) -> None:
         """Checks the peak."""
-        if not 0 < self.peak_photons < float("inf"):
-            raise FieldError("peak_photons", self.peak_photons, "must be > 0")
+        if not 0 < self.peak_photons <= 1e15:  # of more, quantiles are not found; float32 sees no noise from 1e14
+            raise FieldError("peak_photons", self.peak_photons, "must be > 0 and at most 1e15")
 
     @property
     def sigma(self) -> float:

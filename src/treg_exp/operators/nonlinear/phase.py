@@ -31,8 +31,8 @@ class PhaseRetrieval(Operator):
 
     def __init__(self, oversampling: float, signal_shape: Sequence[int], unit_range: bool = True) -> None:
         """Takes the fields and the image shape (3, H, W)."""
-        if not 0 <= oversampling < float("inf"):
-            raise FieldError("oversampling", oversampling, "must be >= 0")
+        if not 0 <= oversampling <= 64:  # 17 times the size of the image
+            raise FieldError("oversampling", oversampling, "must be in [0, 64]")
         _, height, width = check_image_shape(signal_shape)
         self.oversampling, self.unit_range = float(oversampling), bool(unit_range)
         self._pad = (int(oversampling / 8 * height), int(oversampling / 8 * width))

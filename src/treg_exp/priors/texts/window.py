@@ -54,16 +54,10 @@ class TextWindow:
         distinct = [text for text in dict.fromkeys(texts) if text]
         if not distinct:
             return length, []
-        whole = tokenizer(distinct, verbose=False).input_ids
-        long = [text for text, ids in zip(distinct, whole, strict=True) if len(ids) > length]
-        return length, [_cut(text, self._read(tokenizer, text, length)) for text in long]
-
-    @staticmethod
-    def _read(tokenizer: object, text: str, length: int) -> int:
-        """How many letters of a text the tokens of the window stand for."""
-        kept = tokenizer(text, truncation=True, max_length=length, return_offsets_mapping=True)  # type: ignore[operator]
-        ends: list[int] = [end for _, end in kept.offset_mapping]
-        return max(ends)
+        whole = tokenizer(distinct, verbose=False, return_offsets_mapping=True)
+        starts = [[start for start, _ in offsets] for offsets in whole.offset_mapping]
+        # The last token of the window marks the end of the text, in the place of this one.
+        return length, [_cut(text, s[length - 1]) for text, s in zip(distinct, starts, strict=True) if len(s) > length]
 
 
 def cut_notes(windows: Sequence[TextWindow], texts: Iterable[str]) -> list[str]:
@@ -88,13 +82,11 @@ def _note(names: str, length: int, cuts: Sequence[Cut]) -> str:
     return f"{count} longer than the {length} tokens that the prior reads ({names}); what is not read:\n  {told}"
 
 
-def _cut(text: str, read: int) -> Cut:
-    """The cut of a text of which so many letters are read."""
-    first = read + len(text[read:]) - len(text[read:].lstrip())  # the first letter that is left out
-    before = text[:first].split()
-    inside = first > 0 and not text[first - 1].isspace()  # in the middle of a word
-    number = len(before) + (not inside)
-    return Cut(text, text.split()[number - 1], number)
+def _cut(text: str, first: int) -> Cut:
+    """The cut of a text whose first token that is not read begins at this letter, or at the space before it."""
+    first += len(text[first:]) - len(text[first:].lstrip())
+    before = text[: first + 1].split()  # to the word of this letter
+    return Cut(text, text.split()[len(before) - 1], len(before))
 
 
 def _short(text: str) -> str:

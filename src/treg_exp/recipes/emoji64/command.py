@@ -9,7 +9,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
-import treg_exp
+from treg_exp.configuration.folder import config_folder
 from treg_exp.errors import ConfigError
 from treg_exp.recipes.emoji64.corpus import CorpusFolder, pack
 from treg_exp.recipes.emoji64.trained import TrainedStages
@@ -91,17 +91,9 @@ def recipe_config(stage: str, **wishes: Any) -> DictConfig:
     Args:
         stage: one of `STAGES` or of their `VARIANTS`.
         wishes: values by the names in `KEYS`; None leaves the recipe's. Steps without minutes are the only budget.
-
-    Raises:
-        ConfigError: the configuration is not there: it lies in the repository, not in the package.
     """
-    folder = Path(treg_exp.__file__).resolve().parents[2] / "conf"
-    if not (folder / "recipe" / "emoji64").is_dir():
-        raise ConfigError(
-            f"{folder} has no recipe: training needs the repository. Clone it and install it with `pip install -e .`"
-        )
     GlobalHydra.instance().clear()
-    with initialize_config_dir(str(folder), version_base="1.3"):
+    with initialize_config_dir(str(config_folder()), version_base="1.3"):
         cfg = compose("config", overrides=["mode=fit", f"recipe=emoji64/{stage}"])
     given = {name: value for name, value in wishes.items() if value is not None}
     if given.get("device") == "cuda":
