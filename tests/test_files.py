@@ -6,6 +6,7 @@ import errno
 import os
 import resource
 import signal
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,23 @@ def test_data_are_on_the_disk_before_they_have_their_name(tmp_path: Path, monkey
     assert [Path(call).name[:3] for call in calls] == [".a.", "ren", "row"]
     assert leftover(Path(calls[0]))
     assert not any(map(leftover, map(Path, ("/x/.a.tmp", "/x/.notes.0123456789abcdef.tmp", "/x/a.0123456789ab.tmp"))))
+
+
+@pytest.mark.parametrize(("number", "fails"), [(errno.EDQUOT, True), (errno.EIO, True), (errno.EINVAL, False)])
+def test_a_disk_that_is_found_full_at_last_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, fails: bool
+) -> None:
+    """As by NFS; EINVAL is a file system that has no such call."""
+
+    def fsync(file: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    file = write_bytes(tmp_path / "a", b"old")
+    monkeypatch.setattr(os, "fsync", fsync)
+    for write in (lambda: write_bytes(file, b"new"), lambda: append_json_line(tmp_path / "rows", {})):
+        with pytest.raises(WriteError, match=r"^cannot write ") if fails else nullcontext():
+            write()
+    assert file.read_bytes() == (b"old" if fails else b"new")
 
 
 @pytest.mark.parametrize("content", ["", '{"a": ', "[1]", "\x00\x00", "null"])

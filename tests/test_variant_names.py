@@ -42,7 +42,7 @@ def names(*overrides: str) -> list[str]:
         (["prompt=counterfactual"], "counterfactual", "counterfactual text"),
         (["prompt.role=counterfactual_name"], "counterfactual", "counterfactual text"),
         (FIXED, "fixed_text", "fixed text"),
-        ([*FIXED, "variants=null"], "fixed_text", "fixed text"),
+        ([*FIXED, "variants={}"], "fixed_text", "fixed text"),
         (["prompt=random_caption"], "random_caption", "random caption"),
         (["prompt=style_word"], "style_word", "style word"),
     ],

@@ -47,19 +47,19 @@ def run(cfg: DictConfig) -> float | None:
             dry_run(experiment)
         return None
     check_launch(place, experiment.trainer.processes(place), experiment.trainer.num_nodes)
-    if place.rank > 0:
-        restore(experiment, place)
-        return None
-    folder = experiment.folder
-    try:
+    folder, begun = experiment.folder, False
+
+    def begin() -> None:
+        nonlocal begun
         experiment.open_folder()
         _tell(experiment)
         _announce(experiment)
-    except BaseException:
-        folder.close()
-        raise
+        begun = True
+
     try:
-        restore(experiment, place)
+        restore(experiment, place, begin)
+        if place.rank > 0:
+            return None
         rows, summary = conclude(experiment)
         failed = len(experiment.items) - len(rows)
         folder.write_status("failed" if failed else "finished", experiment.keys)
@@ -73,9 +73,10 @@ def run(cfg: DictConfig) -> float | None:
             logger.finish(rows, summary, lambda key: picture(layout.found(key), RECONSTRUCTION))
             logger.close(exit_code=1 if failed else 0)
     except BaseException as error:
-        _write_end(experiment, error)
-        for logger in experiment.loggers:
-            logger.close(exit_code=1)
+        if begun:
+            _write_end(experiment, error)
+            for logger in experiment.loggers:
+                logger.close(exit_code=1)
         raise
     finally:
         folder.close()

@@ -30,10 +30,12 @@ from treg_exp.configuration.settings import (
     without_steps,
 )
 from treg_exp.data.base import Source, left_out, subset
+from treg_exp.data.sample import Sample
 from treg_exp.engine.costs import COSTS, cost_columns
 from treg_exp.engine.devices import TrainerSettings
 from treg_exp.engine.launcher import Place
 from treg_exp.engine.mirror import RunMirror
+from treg_exp.engine.row_files import shared_pictures
 from treg_exp.engine.run_folder import RunFolder
 from treg_exp.engine.work import Variant, WorkItem, batches, pending, plan, spread
 from treg_exp.errors import ConfigError
@@ -48,7 +50,7 @@ from treg_exp.signals.media import medium
 from treg_exp.solvers.base import OnStep, Solver
 from treg_exp.sources import SIZES, build_source, signal_shape
 from treg_exp.tasks.base import Task, group_of
-from treg_exp.tasks.problems import InverseProblem
+from treg_exp.tasks.problems import InverseProblem, Problem
 from treg_exp.variant_names import variant_labels
 from treg_exp.variants import build_variants, check_texts
 
@@ -158,11 +160,9 @@ class Experiment:
         size = {"signal_shape": f"data.{SIZES[info.medium]}"}
         with errors_at("data", renamed=size):
             self.prior.info.latent_shape(self.signal_shape)
-        for first in {item.task: item for item in reversed(self.items)}.values():
-            with errors_at("task", self.config["task"]):
-                problem = self.task.pose([self.source[first.index]], self.signal_shape, torch.device("cpu"))
+        for name, (_, problem) in self.first_problems.items():
             info = info_for_signals(self.prior.info, problem.signal_shape)
-            place = f"task.tasks.{first.task}" if first.task else "task"
+            place = f"task.tasks.{name}" if name else "task"
             with errors_at("solver", renamed={"problem": place, "operator": f"{place}.operator", **size}):
                 self.solver.check(problem, info)
         return self
@@ -173,13 +173,26 @@ class Experiment:
         return signal_shape(self.config["data"], self.prior.info)
 
     @cached_property
+    def first_problems(self) -> dict[str, tuple[Sample, Problem]]:
+        """The first sample of every task (of a run with one task its name is empty), and its problem on the CPU.
+
+        Raises:
+            ConfigError: (by the first access) the task and the sample do not fit.
+        """
+        found = {}
+        for name, item in {item.task: item for item in reversed(self.items)}.items():
+            with errors_at("task", self.config["task"]):
+                sample = self.source[item.index]
+                found[name] = sample, self.task.pose([sample], self.signal_shape, torch.device("cpu"))
+        return found
+
+    @cached_property
     def assumption(self) -> str:
         """What the operator takes for granted of real measurements; nothing where they are made of targets."""
-        first = self.source[self.items[0].index]
-        if first.measurement is None:
+        sample, problem = self.first_problems[self.items[0].task]
+        if sample.measurement is None or not isinstance(problem, InverseProblem):
             return ""
-        problem = self.task.pose([first], self.signal_shape, torch.device("cpu"))
-        return problem.operator.assumption if isinstance(problem, InverseProblem) else ""
+        return problem.operator.assumption
 
     @property
     def notes(self) -> list[str]:
@@ -214,7 +227,9 @@ class Experiment:
         """Create or continue the run folder; what is damaged there counts as not done."""
         self.folder.open(self.config, self.identity)
         self.folder.check_prior(getattr(self.prior, "files", ()))
-        self.folder.drop_damaged({item.key: item.told for item in self.items}, self.columns.known)
+        kept = {name: shared_pictures(*first) for name, first in self.first_problems.items()}
+        shared = {item.sample_id: kept[item.task] for item in self.items}
+        self.folder.drop_damaged({item.key: item.told for item in self.items}, self.columns.known, shared)
 
     def pending_batches(
         self, place: Place | None = None, finished: Collection[Key] | None = None

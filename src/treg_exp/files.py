@@ -7,6 +7,7 @@ written is on the disk before it has its name: else a power cut leaves a file th
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -22,6 +23,7 @@ from treg_exp.errors import FileError
 
 TEMPORARY_SUFFIX = ".tmp"
 OURS = re.compile(r"\..+\.[0-9a-f]{12}\.tmp")  # names of the hidden files; other programs have .tmp files, too
+NO_SYNC = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)  # of a file system that cannot say what is on the disk
 PNG_START = b"\x89PNG\r\n\x1a\n"
 
 
@@ -60,8 +62,11 @@ def write_bytes(path: str | Path, data: bytes) -> Path:
 
 def _to_disk(file: IO[bytes]) -> None:
     file.flush()
-    with suppress(OSError):  # a file system that cannot say so
-        os.fsync(file.fileno())
+    try:
+        os.fsync(file.fileno())  # of a full disk or quota a network file system tells only here
+    except OSError as error:
+        if error.errno not in NO_SYNC:
+            raise
 
 
 def leftover(path: Path) -> bool:

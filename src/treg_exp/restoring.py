@@ -15,17 +15,19 @@ from treg_exp.engine.processes import ProcessLostError, Workers
 from treg_exp.engine.work import WorkItem
 from treg_exp.errors import ConfigError
 from treg_exp.experiment import Experiment
-from treg_exp.run_layout import RunLayout
+from treg_exp.files import write_bytes
+from treg_exp.run_layout import RunLayout, of_process
 from treg_exp.silence import silence_libraries, silence_lightning
 from treg_exp.solvers.base import StepInfo
 
 
-def restore(experiment: Experiment, place: Place) -> None:
+def restore(experiment: Experiment, place: Place, begin: Callable[[], None]) -> None:
     """Do what is still to be done, in one process or several.
 
     Args:
-        experiment: its folder is open.
+        experiment: the experiment.
         place: of this process among those that a launcher has started; alone, it starts further ones as needed.
+        begin: opens the run folder; called once, by the first process.
 
     Raises:
         ProcessLostError: another process has ended with an error.
@@ -33,8 +35,9 @@ def restore(experiment: Experiment, place: Place) -> None:
     from treg_exp.engine.loading import write_batches
 
     if place.world > 1:
-        _restore_with_launched(experiment, place)
+        _restore_with_launched(experiment, place, begin)
         return
+    begin()
     batches, layout = experiment.pending_batches(place), experiment.folder.layout
     if not batches:
         return
@@ -55,22 +58,28 @@ def restore(experiment: Experiment, place: Place) -> None:
         layout.batches.unlink(missing_ok=True)
 
 
-def _restore_with_launched(experiment: Experiment, place: Place) -> None:
+def _restore_with_launched(experiment: Experiment, place: Place, begin: Callable[[], None]) -> None:
     """Do what is still to be done, together with the processes that a launcher has started.
 
     The first one says what that is: the others might look when it has written rows already.
     """
     from treg_exp.engine.loading import read_batches, write_batches
 
-    file, first = experiment.folder.layout.batches, place.rank == 0
-    if first:
+    layout = experiment.folder.layout
+    file, rows = layout.batches, [of_process(layout.rows, rank) for rank in range(place.world)]
+
+    def share_out() -> None:
+        begin()
         write_batches(file, experiment.pending_batches(place), experiment.items)
+        for missing in (each for each in rows if not each.is_file()):
+            write_bytes(missing, b"")  # now: at the end a network file system may list the folder as it was long before
+
     try:
-        with meeting(place):
+        with meeting(place, share_out):
             if batches := read_batches(file, experiment.items):
                 _work(experiment, place, batches)
     finally:
-        if first:
+        if experiment.folder.is_open:  # by the first process, unless the folder is that of another run
             file.unlink(missing_ok=True)
 
 

@@ -108,7 +108,7 @@ def test_a_pipe_is_no_stem(tmp_path: Path) -> None:
         write(tmp_path / "song" / f"{name}.wav", ramp(16))
     os.mkfifo(tmp_path / "song" / "c.wav")
     data = StemFolder(tmp_path, SHAPE, RATE)
-    assert (data.stems, data.left_out) == (("a", "b"), f"1 file of {tmp_path} left out: 1 not regular")
+    assert (data.stems, data.left_out) == (("a", "b"), f"1 file of {tmp_path} left out: 1 pipe or device")
     with pytest.raises(FieldError, match=r"song has no c, but a, b$"):
         StemFolder(tmp_path, SHAPE, RATE, stems=("a", "c"))
 

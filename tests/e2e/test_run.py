@@ -183,6 +183,7 @@ def test_an_outside_launcher_may_start_more_processes_than_there_is_work(tmp_pat
         f"run_dir={tmp_path}/r", launcher=launcher,
     )  # fmt: skip
     assert status(tmp_path / "r")["finished"] == lines(tmp_path / "r") == 1
+    assert not list((tmp_path / "r").rglob("*.tmp"))
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from treg_exp.engine import file_hashes
 from treg_exp.engine.file_hashes import changed_file, hashed
 from treg_exp.errors import ConfigError
 from treg_exp.priors.diffusers_folder import DiffusersFolder
+from treg_exp.priors.image_text.open_clip import OpenClipFiles
 
 MODEL = DATA / "parity" / "tiny_model"
 
@@ -37,8 +38,16 @@ def test_a_file_is_read_again_only_where_it_may_have_changed(tmp_path: Path, mon
     assert hashed([file], damaged)["unet/w.safetensors"]["sha256"] == "read again"
 
 
-def test_what_a_folder_computes_is_decided_by_these_files() -> None:
-    names = {file.relative_to(MODEL).as_posix() for file in DiffusersFolder(path=str(MODEL)).files}
+def test_what_a_folder_computes_is_decided_by_these_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = shutil.copytree(MODEL, tmp_path / "model")
+    (model / "model_index.json").write_text('{"force_zeros_for_empty_prompt": false}')
+    (model / "unet" / "diffusion_pytorch_model.safetensors.index.fp16.json").write_text("{}")  # came later
+    monkeypatch.setenv("HOME", str(tmp_path))
+    *files, clip = DiffusersFolder(path=str(model), open_clip=OpenClipFiles("ViT-B-32", "~/clip.safetensors")).files
+    assert clip == tmp_path / "clip.safetensors"
+    names = {file.relative_to(model).as_posix() for file in files}
+    assert "model_index.json" in names
+    assert not any(".index." in name for name in names)
     assert {"unet/diffusion_pytorch_model.safetensors", "unet/config.json", "scheduler/scheduler_config.json"} <= names
     assert "vae/diffusion_pytorch_model.safetensors" in names
     assert any(name.startswith("tokenizer/") for name in names)

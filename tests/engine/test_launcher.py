@@ -31,6 +31,13 @@ LAUNCHERS = {
         },
         Place(2, 4, 0, "tcp://n3:18456"),
     ),
+    "srun, another step of that job": (
+        {
+            "SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": "1", "SLURM_LOCALID": "1", "SLURM_STEP_NODELIST": "n3",
+            "SLURM_JOB_ID": "123456", "SLURM_STEP_ID": "2",
+        },
+        Place(1, 2, 1, "tcp://n3:18658"),
+    ),
     "srun, one": ({"SLURM_NTASKS": "1", "SLURM_STEP_NUM_TASKS": "1", "SLURM_PROCID": "0"}, Place()),
     "sbatch without srun": ({"SLURM_NTASKS": "4", "SLURM_PROCID": "0", "SLURM_LOCALID": "0"}, Place()),
 }  # fmt: skip
@@ -82,7 +89,12 @@ MEET = """
 import os, sys, time
 from treg_exp.engine.launcher import Place, meeting
 rank, what = int(sys.argv[1]), sys.argv[3]
-with meeting(Place(rank, 2, rank, sys.argv[2])):
+def begin():
+    if what == "refused": sys.exit(2)
+    time.sleep(0.5)
+    open(sys.argv[4] + "begun", "x")
+with meeting(Place(rank, 2, rank, sys.argv[2]), begin):
+    open(sys.argv[4] + "begun")
     if rank == 1:
         if what == "lost": sys.exit(5)
         time.sleep(1)
@@ -92,11 +104,14 @@ if rank == 0: open(sys.argv[4])
 """
 
 
-@pytest.mark.parametrize(("what", "codes"), [("done", [0, 0]), ("lost", [1, 5]), ("stopped", [-signal.SIGINT, 0])])
+@pytest.mark.parametrize(
+    ("what", "codes"), [("done", [0, 0]), ("refused", [2, 1]), ("lost", [1, 5]), ("stopped", [-signal.SIGINT, 0])]
+)
 def test_the_first_process_goes_on_after_the_last_and_notices_a_lost_one(
     tmp_path: Path, what: str, codes: list[int]
 ) -> None:
-    """And Ctrl-C ends it while it waits; the other one has its work done by then and ends as if nothing were."""
+    """It alone begins, and the other ends with it where it cannot. Ctrl-C ends it while it waits for the other one,
+    which has its work done by then and ends as if nothing were."""
     from lightning.fabric.plugins.environments.lightning import find_free_network_port
 
     url, file = f"tcp://127.0.0.1:{find_free_network_port()}", tmp_path / "file"
@@ -115,7 +130,9 @@ def test_the_first_process_goes_on_after_the_last_and_notices_a_lost_one(
         processes[0].send_signal(signal.SIGINT)
     ends = [process.communicate(timeout=120)[1] for process in processes]
     assert [process.returncode for process in processes] == codes, ends
-    assert ("RunFailedError: another process of the run is lost (" in ends[0]) == (what == "lost")
+    assert ("RunFailedError: another process of the run is lost; the same" in ends[0]) == (what == "lost")
+    assert ("RunFailedError: the first process of the run could not begin" in ends[1]) == (what == "refused")
+    assert not any(noise in end for end in ends for noise in ("pair.cc", "typically"))
     assert "waiting for 1 more of the launcher's processes" in ends[0]
 
 

@@ -56,6 +56,7 @@ def test_a_lost_process_is_named_and_the_others_end(
         with pytest.raises(ProcessLostError, match=f"process 2 of the run ended with code {code}; the same ") as lost:
             look(workers)
         assert lost.value.interrupted is interrupted
+        assert ("when the memory is used up" in str(lost.value)) == (code == -9)
         assert not any(map(alive, pids))
 
 

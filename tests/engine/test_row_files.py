@@ -17,6 +17,7 @@ from treg_exp.signals.image import ImageMedium
 
 IMAGE = ImageMedium()
 TOLD = {(name, "own", 0): {"prompt": name} for name in "abc"}
+SHARED = {name: {"target", "measurement"} for name in "abc"}
 
 
 def row(name: str, **more: object) -> dict[str, object]:
@@ -44,14 +45,14 @@ def names(layout: RunLayout) -> list[str]:
 
 def test_a_sound_run_is_left_as_it_is(layout: RunLayout) -> None:
     before = {file: file.stat().st_mtime_ns for file in layout.path.rglob("*")}
-    assert drop_damaged_rows(layout, TOLD, ["psnr"]) == []
+    assert drop_damaged_rows(layout, TOLD, ["psnr"], SHARED) == []
     assert {file: file.stat().st_mtime_ns for file in layout.path.rglob("*")} == before
 
 
 @pytest.mark.parametrize("how", [damage, Path.unlink, lambda file: file.write_bytes(b"")])
 def test_a_row_counts_only_with_its_picture(layout: RunLayout, how) -> None:
     how(layout.sample("a") / "own" / "reconstruction.png")
-    assert drop_damaged_rows(layout, TOLD, ["psnr"]) == [("a", "own", 0)]
+    assert drop_damaged_rows(layout, TOLD, ["psnr"], SHARED) == [("a", "own", 0)]
     assert names(layout) == ["b", "c"]
 
 
@@ -62,7 +63,7 @@ def test_a_row_counts_only_with_what_it_has_to_hold(layout: RunLayout, bad: dict
     file = layout.rows / "rank-1.jsonl"
     file.write_text(json.dumps(bad) + "\n")
     append_json_line(file, row("of another work item", psnr="high"))
-    assert drop_damaged_rows(layout, TOLD, ["psnr"]) == [("b", "own", 0)]
+    assert drop_damaged_rows(layout, TOLD, ["psnr"], SHARED) == [("b", "own", 0)]
     assert names(layout) == ["a", "c", "of another work item"]
 
 
@@ -72,17 +73,35 @@ def test_a_shared_file_is_written_anew_by_the_first_restoration_of_its_sample(la
     told = TOLD | {("a", "other", 0): {}}
     damage(layout.sample("a") / "pseudo_inverse.png")
     damage(layout.sample("b") / "target.png")
-    assert drop_damaged_rows(layout, told, []) == [("a", "own", 0), ("b", "own", 0)]
+    assert drop_damaged_rows(layout, told, [], SHARED) == [("a", "own", 0), ("b", "own", 0)]
     assert sorted(file.name for file in layout.sample("a").glob("*.png")) == ["target.png"]
     assert sorted(file.name for file in layout.sample("b").glob("*.png")) == ["measurement.png", "pseudo_inverse.png"]
     assert sorted((r["sample_id"], r["variant"]) for r in read_rows(layout.path)) == [("a", "other"), ("c", "own")]
 
 
+def test_a_shared_file_that_is_missing_is_written_anew(layout: RunLayout) -> None:
+    (layout.sample("b") / "target.png").unlink()
+    (layout.sample("c") / "measurement.png").unlink()
+    assert drop_damaged_rows(layout, TOLD, [], SHARED | {"b": {"measurement"}}) == [("c", "own", 0)]
+    assert drop_damaged_rows(layout, TOLD, [], SHARED) == [("b", "own", 0)]
+    assert names(layout) == ["a"]
+
+
+def test_a_start_that_is_killed_meanwhile_loses_nothing(layout: RunLayout, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A damaged file is deleted when its row is gone, so whoever finds the one finds the other."""
+    file = layout.sample("a") / "target.png"
+    damage(file)
+    monkeypatch.setattr("treg_exp.engine.row_files.write_bytes", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        drop_damaged_rows(layout, TOLD, [], SHARED)
+    assert file.is_file()
+
+
 def test_a_signal_beside_its_picture_counts_too(layout: RunLayout) -> None:
     AudioMedium(8000).save(torch.zeros(2, 1, 64), layout.sample("c") / "own" / "reconstruction")
-    assert drop_damaged_rows(layout, TOLD, []) == []
+    assert drop_damaged_rows(layout, TOLD, [], SHARED) == []
     damage(layout.sample("c") / "own" / "reconstruction_2.wav")
-    assert drop_damaged_rows(layout, TOLD, []) == [("c", "own", 0)]
+    assert drop_damaged_rows(layout, TOLD, [], SHARED) == [("c", "own", 0)]
 
 
 def test_keys_are_read_once(layout: RunLayout) -> None:
@@ -123,4 +142,4 @@ def test_garbled_lines_are_no_rows(layout: RunLayout) -> None:
         for line in (bytes(range(256)), b"[" * 100_000, b'{"sample_id": "x"}', b'{"sample_id": "x", "variant": 1}'):
             stream.write(line + b"\n")
     assert names(layout) == ["a", "b", "c"]
-    assert drop_damaged_rows(layout, TOLD, ["psnr"]) == []
+    assert drop_damaged_rows(layout, TOLD, ["psnr"], SHARED) == []

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -266,3 +266,17 @@ def test_what_does_not_apply_gives_none() -> None:
     assert {row["psnr"] for row in evaluate(METRICS, several)} == {None}
     sound = batch(2, signal=image.signal[:, 0], target=image.signal[:, 0], problem=nothing, medium="audio")
     assert {row["ssim"] for row in evaluate(METRICS, sound)} == {None}
+
+
+class Numbers(PSNR):
+    """A user's own metric that gives what its library gives."""
+
+    columns: ClassVar = {"n": PSNR().columns["psnr"]}
+
+    def __call__(self, inp: MetricInput) -> Any:
+        return {"n": [np.float32(1.5), torch.tensor(2.0), None][: len(inp.signal)]}
+
+
+def test_numbers_of_other_libraries_become_those_of_json() -> None:
+    rows = evaluate({"n": Numbers()}, batch(3))
+    assert [type(row["n"]) for row in rows] == [float, float, type(None)]

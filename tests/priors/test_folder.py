@@ -17,7 +17,7 @@ from tests.priors.folders import write_flux, write_pixel, write_sd3, write_wavef
 from tests.priors.sampling import load
 from treg_exp.errors import FieldError
 from treg_exp.priors.diffusers_folder import DiffusersFolder
-from treg_exp.priors.folder import prior_path
+from treg_exp.priors.folder import family_of, prior_path
 from treg_exp.schedule.levels import Level
 
 LEVEL = Level(300, 0.7, 0.7)
@@ -189,6 +189,19 @@ def test_names_of_repositories_and_single_files_are_explained(tmp_path: Path) ->
         prior_path("models/none")
     with pytest.raises(FieldError, match="single file; convert it to a folder"):
         prior_path(str(file))
+    snapshot = tmp_path / "models--a--b" / "snapshots" / "0a1b"
+    snapshot.mkdir(parents=True)
+    with pytest.raises(FieldError, match=f"a model in the hub's cache; give one of its snapshots: {snapshot}$"):
+        prior_path(str(tmp_path / "models--a--b"))
+
+
+def test_a_network_in_the_folder_itself_is_explained(tmp_path: Path) -> None:
+    """As in the folders of DDPM on the hub, which have no other part."""
+    (tmp_path / "config.json").write_text('{"_class_name": "UNet2DModel"}')
+    with pytest.raises(
+        FieldError, match=r"lies in the folder itself; move config\.json and the weights into unet/ and "
+    ):
+        family_of(tmp_path, "ddpm")
 
 
 @pytest.mark.parametrize("path", [None, "", " ", 3])

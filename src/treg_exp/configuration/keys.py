@@ -8,7 +8,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from treg_exp.errors import ConfigError, nearest
+from treg_exp.errors import ConfigError, FieldError, nearest
 
 PIECES = ("prior", "data", "task", "solver", "prompt", "guidance", "null_text", "prompt_rule", "text_match")
 COLLECTIONS = ("texts", "variants", "metrics", "logger", "trainer")  # may be empty, and so left out
@@ -52,7 +52,7 @@ def check_keys(cfg: DictConfig) -> list[str]:
             raise ConfigError(f"{name}: is missing, and a restoration needs it: {name}=<option>, see --help")
     for name in COLLECTIONS:
         if mode != "fit" and not isinstance(values.get(name, {}), dict):
-            raise ConfigError(f"{name}={values[name]}: must be a mapping of names")
+            raise ConfigError(str(FieldError(name, values[name], "must be a mapping of names")))
     return helpers
 
 
@@ -81,7 +81,7 @@ def check_recipe(recipe: Any) -> None:
         raise ConfigError(f"recipe.seed={seed}: must be an integer >= 0 and below 2**63")
     for name in (*RECIPE_COLLECTIONS, "trainer"):
         if not isinstance(values.get(name, {}), dict):
-            raise ConfigError(f"recipe.{name}={values[name]}: must be a mapping of names")
+            raise ConfigError(str(FieldError(f"recipe.{name}", values[name], "must be a mapping of names")))
 
 
 def with_collections(values: dict[str, Any]) -> dict[str, Any]:

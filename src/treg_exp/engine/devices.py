@@ -88,7 +88,8 @@ class TrainerSettings:
             raise FieldError("devices", self.numbers, f"a list names GPUs, from 0; {named}")
         wanted = place.local_rank + 1 if place.world > 1 else self.processes(place)
         if gpus and wanted > gpus:
-            raise FieldError("devices", self.devices, f"{named}; several processes cannot share one")
+            hint = "; with Slurm, --gres=gpu:N shows every process all GPUs" if place.world > 1 else ""
+            raise FieldError("devices", self.devices, f"{named}; several processes cannot share one{hint}")
         if self.accelerator == "mps" and wanted > 1:
             raise FieldError("devices", self.devices, "an Apple GPU is a single device; use 1")
 

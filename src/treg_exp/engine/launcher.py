@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -85,7 +86,8 @@ def _slurm_place(environment: Mapping[str, str]) -> Place:
 
     nodes = environment.get("SLURM_STEP_NODELIST") or environment["SLURM_NODELIST"]
     address = environment.get("MASTER_ADDR") or SLURMEnvironment.resolve_root_node_address(nodes)
-    port = environment.get("MASTER_PORT") or 15000 + int(environment["SLURM_JOB_ID"][-4:])
+    step = int(environment.get("SLURM_STEP_ID", 0))  # steps of one job may run beside each other
+    port = environment.get("MASTER_PORT") or 15000 + (int(environment["SLURM_JOB_ID"]) + 101 * step) % 10_000
     rank, world, local = (int(environment[f"SLURM_{name}"]) for name in ("PROCID", "STEP_NUM_TASKS", "LOCALID"))
     return Place(rank, world, local, f"tcp://{address}:{port}")
 
@@ -106,16 +108,21 @@ def check_launch(place: Place, devices: int, num_nodes: int) -> None:
 
 
 @contextmanager
-def meeting(place: Place) -> Iterator[None]:
+def meeting(place: Place, begin: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Where processes that a launcher has started wait for each other.
 
     At the start, because the first one opens the run folder and says what is to be done. At the end, because it then
     reads the rows of all. It is a process group and no file: a group notices that another process is lost.
 
+    Args:
+        place: of this process; where no launcher has started others there is nothing to wait for.
+        begin: called in the first process, while the others wait. What it raises ends them, too.
+
     Raises:
         RunFailedError: another process is lost, or did not come.
     """
     if not place.meeting:
+        begin()
         yield
         return
     from torch import distributed
@@ -128,16 +135,11 @@ def meeting(place: Place) -> Iterator[None]:
     except RuntimeError as error:
         raise RunFailedError(f"not all {place.world} processes have come to {place.meeting}: {_first(error)}") from None
     try:
+        if place.rank == 0:
+            begin()
+        _wait_for_all("the first process of the run could not begin, see what it says")
         yield
-        barrier = distributed.barrier(async_op=True)
-        while not barrier.is_completed():
-            time.sleep(POLL_SECONDS)
-        try:
-            barrier.wait()
-        except RuntimeError as error:
-            raise RunFailedError(
-                f"another process of the run is lost ({_first(error)}); the same command continues with what is missing"
-            ) from None
+        _wait_for_all("another process of the run is lost; the same command continues with what is missing")
     finally:
         # The next job of a multirun makes its own; and the group's threads may want the interpreter while it ends.
         distributed.destroy_process_group()
@@ -153,9 +155,27 @@ def _join(place: Place) -> None:
     distributed.init_process_group("gloo", store=store, rank=place.rank, world_size=place.world, timeout=LONGEST_WAIT)
 
 
+def _wait_for_all(otherwise: str) -> None:
+    """Wait, so that SIGTERM and Ctrl-C still reach this process.
+
+    Raises:
+        RunFailedError: one of them is lost; with what to say ``otherwise``.
+    """
+    from torch import distributed
+
+    barrier = distributed.barrier(async_op=True)
+    while not barrier.is_completed():
+        time.sleep(POLL_SECONDS)
+    try:
+        barrier.wait()
+    except RuntimeError as error:
+        raise RunFailedError(f"{otherwise} ({_first(error)})") from None
+
+
 def _first(error: RuntimeError) -> str:
-    """Its first line: torch adds the addresses of its functions."""
-    return str(error).partition("\n")[0].strip()
+    """Its first line without places in torch's code and advice about it; torch adds the addresses of its functions."""
+    line = str(error).partition("\n")[0].strip()
+    return re.sub(r"^\[\S+:\d+\] |\. This is typically caused by.*", "", line)
 
 
 @contextmanager

@@ -34,8 +34,9 @@ class ProcessLostError(RunFailedError):
     """
 
     def __init__(self, rank: int, code: int) -> None:
+        why = " (so the system ends processes when the memory is used up)" if code == -signal.SIGKILL else ""
         super().__init__(
-            f"process {rank} of the run ended with code {code}; the same command continues with what is missing"
+            f"process {rank} of the run ended with code {code}; the same command continues with what is missing{why}"
         )
         self.interrupted = code in (-signal.SIGTERM, -signal.SIGINT)
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
+from treg_exp.data.sample import Sample
 from treg_exp.files import finite, whole, write_bytes
 from treg_exp.run_layout import (
     MEASUREMENT,
@@ -20,6 +22,7 @@ from treg_exp.run_layout import (
     picture,
     rows_in,
 )
+from treg_exp.tasks.problems import Problem
 
 SHARED = (TARGET, MEASUREMENT, PSEUDO_INVERSE, PREVIEW)  # of all restorations of a sample
 
@@ -38,7 +41,7 @@ class Keys:
 
     def __call__(self) -> set[Key]:
         """All keys; not a copy."""
-        sizes = {file: file.stat().st_size for file in self.folder.glob("*.jsonl")}
+        sizes = {file: _size(file) for file in self.folder.glob("*.jsonl")}
         if any(sizes.get(file, 0) < read for file, read in self._read.items()):  # written anew
             self.found.clear()
             self._read.clear()
@@ -54,22 +57,42 @@ class Keys:
         return self.found
 
 
-def drop_damaged_rows(layout: RunLayout, told: Mapping[Key, Mapping[str, str]], numbers: Collection[str]) -> list[Key]:
+def _size(file: Path) -> int:
+    """Its size by now: only for a file that is opened does a network file system ask its server."""
+    with file.open("rb") as stream:
+        return stream.seek(0, os.SEEK_END)
+
+
+def shared_pictures(sample: Sample, problem: Problem) -> set[str]:
+    """Names of the pictures that the restorations of a sample share and that a finished run has."""
+    kept = {TARGET: sample.target is not None, MEASUREMENT: problem.measured}
+    return {name for name, there in kept.items() if there}
+
+
+def drop_damaged_rows(
+    layout: RunLayout,
+    told: Mapping[Key, Mapping[str, str]],
+    numbers: Collection[str],
+    shared: Mapping[str, Collection[str]],
+) -> list[Key]:
     """Take out the rows whose restoration has to be done again, and delete damaged files that samples share.
 
     Those are rows whose picture or signal is not whole, rows that lack what the data decides or hold something
-    else than numbers, and of a sample with a damaged shared file the first row: whoever restores it writes that file,
-    too. Rows of other work items stay.
+    else than numbers, and of a sample with a damaged or missing shared file the first row: whoever restores it writes
+    that file, too. Rows of other work items stay.
 
     Args:
         layout: of the run folder, which nobody writes meanwhile.
         told: columns of text that a row has to have, by key.
         numbers: names of columns that are no text.
+        shared: sample -> names of the pictures that its restorations share and that have to be there.
 
     Returns:
         Keys of the rows that are gone, in the order of their lines.
     """
-    again = {sample for sample in {key[0] for key in told} if _drop_shared(layout.sample(sample))}
+    samples = {key[0] for key in told}
+    damaged = {sample: _damaged(layout.sample(sample), shared.get(sample, ())) for sample in samples}
+    again = {sample for sample, names in damaged.items() if names}
     dropped: list[Key] = []
     for file in sorted(layout.rows.glob("*.jsonl")):
         kept: list[Row] = []
@@ -84,6 +107,9 @@ def drop_damaged_rows(layout: RunLayout, told: Mapping[Key, Mapping[str, str]], 
         if len(dropped) > before:
             lines = (json.dumps(finite(row), ensure_ascii=False) + "\n" for row in kept)
             write_bytes(file, "".join(lines).encode())
+    for sample, names in damaged.items():  # last: until then another start would see them, too
+        for left in (left for name in names for left in _files(layout.sample(sample), name)):
+            left.unlink()
     return dropped
 
 
@@ -102,12 +128,10 @@ def _files(folder: Path, name: str) -> set[Path]:
     return {file for file in folder.glob(f"{name}*") if file.suffix in (".png", ".wav")}
 
 
-def _drop_shared(sample: Path) -> bool:
-    """Delete what is damaged of the files that all restorations of a sample share; whether there was any."""
+def _damaged(sample: Path, needed: Collection[str]) -> set[str]:
+    """What is damaged or missing of the files that all restorations of a sample share."""
     damaged = {name for name in SHARED if not all(map(whole, _files(sample, name)))}
+    damaged |= {name for name in needed if not picture(sample, name).is_file()}
     if damaged - {TARGET}:
         damaged.add(MEASUREMENT)  # written last: where its picture is, none of the others is written
-    for name in damaged:
-        for file in _files(sample, name):
-            file.unlink()
-    return bool(damaged)
+    return damaged

@@ -63,6 +63,11 @@ class RunFolder:
                 f"run_dir={self.path} cannot be written: {error.strerror}; choose another folder"
             ) from None
 
+    @property
+    def is_open(self) -> bool:
+        """Whether this process may write here."""
+        return self._lock is not None
+
     def close(self) -> None:
         """Let other processes write here."""
         if self._lock is not None:
@@ -118,12 +123,15 @@ class RunFolder:
         if now != before:
             write_json(self.layout.prior_files, now)
 
-    def drop_damaged(self, told: Mapping[Key, Mapping[str, str]], numbers: Collection[str]) -> None:
+    def drop_damaged(
+        self, told: Mapping[Key, Mapping[str, str]], numbers: Collection[str], shared: Mapping[str, Collection[str]]
+    ) -> None:
         """Take out what has to be done again, and say so; see `drop_damaged_rows`."""
-        dropped = drop_damaged_rows(self.layout, told, numbers)
+        dropped = drop_damaged_rows(self.layout, told, numbers, shared)
         if dropped:
             names = ", ".join("/".join(map(str, key)) for key in dropped[:3]) + ", ..." * (len(dropped) > 3)
-            print(f"note: damaged, done again: {len(dropped)} of {len(told)} restorations: {names}", flush=True)
+            count = f"{len(dropped)} of {len(told)} restorations"
+            print(f"note: damaged or missing, done again: {count}: {names}", flush=True)
 
     def _claim(self) -> None:
         """Lock the folder until ``close`` or the end of this process, however it ends.

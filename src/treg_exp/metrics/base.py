@@ -135,4 +135,9 @@ def evaluate(metrics: Mapping[str, Metric], inp: MetricInput) -> list[dict[str, 
     columns: Values = {}
     for metric in metrics.values():
         columns |= metric(inp) if metric.judges(inp) else {name: [None] * count for name in metric.columns}
-    return [{name: values[i] for name, values in columns.items()} for i in range(count)]
+    return [{name: _number(values[i]) for name, values in columns.items()} for i in range(count)]
+
+
+def _number(value: Any) -> float | None:
+    """As JSON knows it: a metric may give numbers of numpy or torch."""
+    return value if value is None or isinstance(value, int | float) else float(value)

@@ -14,7 +14,7 @@ from treg_exp.priors.checked_json import is_number, is_whole
 from treg_exp.priors.families.base import Family, Options
 from treg_exp.priors.families.image_tower import tower_network
 from treg_exp.priors.folder import complete_folder, family_of, has_image_encoder, prior_path
-from treg_exp.priors.folder_files import configuration_files, weight_files
+from treg_exp.priors.folder_files import INDEX, configuration_files, weight_files
 from treg_exp.priors.info import PriorInfo
 from treg_exp.priors.network_check import check_network
 from treg_exp.priors.precision import check_precision, number_format
@@ -116,7 +116,8 @@ class DiffusersFolder(Options):
         weights = [file for part, network in networks.items() for file in (weight_files(part, network) or ("", []))[1]]
         others = [self.folder / part for part in (*self.family.tokenizers(self.folder), "scheduler")]
         told = [file for part in (*networks, *others) for file in configuration_files(part)]
-        return weights + told + ([Path(self.open_clip.weights)] if self.open_clip is not None else [])
+        told += [file for file in (self.folder / INDEX,) if file.is_file()]
+        return weights + told + ([self.open_clip.file] if self.open_clip is not None else [])
 
     def number_format(self, device: torch.device) -> str:
         """See ``PriorSpec``."""

@@ -13,7 +13,7 @@ from treg_exp.errors import FieldError
 from treg_exp.priors import families
 from treg_exp.priors.families.base import Family
 from treg_exp.priors.families.image_tower import PREPROCESSOR, TOWER, tower_network
-from treg_exp.priors.folder_files import architecture_of, stem_of, weight_files
+from treg_exp.priors.folder_files import INDEX, architecture_of, stem_of, weight_files
 from treg_exp.priors.tiny import TINY, tiny_random
 from treg_exp.priors.tokenizers import SETTINGS, VOCABULARIES, vocabulary_of
 
@@ -33,9 +33,13 @@ def prior_path(path: str) -> Path:
     if path == TINY:
         return tiny_random()
     shipped = Path(str(files("treg_exp") / "assets" / path))
-    folder = shipped if (shipped / "model_index.json").is_file() else Path(path).expanduser()
+    folder = shipped if (shipped / INDEX).is_file() else Path(path).expanduser()
     if not folder.is_dir():
         raise FieldError("path", path, _no_folder(path, folder))
+    if snapshots := sorted(map(str, folder.glob("snapshots/*/"))):
+        raise FieldError(
+            "path", path, f"is a model in the hub's cache; give one of its snapshots: {', '.join(snapshots)}"
+        )
     return folder
 
 
@@ -79,6 +83,9 @@ def family_of(folder: Path, path: str) -> Family:
             if (part, name) not in kinds:
                 raise FieldError("path", path, f"{part}/config.json is of a {name}; supported are {', '.join(known)}")
             return kinds[part, name]
+    if (folder / "config.json").is_file() and (flat := {n: p for p, n in kinds}.get(architecture_of(folder))):
+        moves = f"move config.json and the weights into {flat}/ and scheduler_config.json into scheduler/"
+        raise FieldError("path", path, f"the network lies in the folder itself; {moves}")
     # Nothing tells the kind: complain as about the commonest, whose message lists what is missing.
     return next(family for (_, name), family in kinds.items() if name == "UNet2DConditionModel")
 

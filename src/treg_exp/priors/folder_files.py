@@ -12,6 +12,7 @@ from treg_exp.errors import FieldError, FileError
 from treg_exp.priors.checked_json import Section, read_section
 
 DIFFUSERS, TRANSFORMERS = "diffusers", "transformers"
+INDEX = "model_index.json"  # names the pipeline and its parts
 STEMS = {DIFFUSERS: "diffusion_pytorch_model", TRANSFORMERS: "model"}  # beginning of the name of the weights
 VARIANTS = ("", "fp16", "bf16")  # in the middle of the name of the weights, in order of preference
 
@@ -113,5 +114,9 @@ def _is_name(value: object) -> bool:
 
 
 def configuration_files(part: Path) -> list[Path]:
-    """What a part computes with besides its weights: its configuration and vocabulary."""
-    return sorted(file for file in part.glob("*") if file.suffix in (".json", ".txt", ".model"))
+    """What a part computes with besides its weights: its configuration and vocabulary.
+
+    Not the indices of shards, of which a folder may get further ones, as of fp16 beside float32.
+    """
+    kinds = (".json", ".txt", ".model")
+    return sorted(file for file in part.glob("*") if file.suffix in kinds and ".safetensors." not in file.name)

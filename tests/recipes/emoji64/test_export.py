@@ -126,12 +126,3 @@ def test_the_short_command_keeps_the_recipes_own_settings(monkeypatch: pytest.Mo
     assert cli.main(["train-prior", "--stage", "clip", "--minutes", "2"]) == 0
     assert [cfg.recipe.seed for cfg in trained] == [1, 0]
     assert [cfg.recipe.budget.minutes for cfg in trained] == [80, 2]
-
-
-def test_without_the_repository_the_command_says_so(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(command.treg_exp, "__file__", str(tmp_path / "src" / "treg_exp" / "__init__.py"))
-    with pytest.raises(SystemExit):
-        cli.main(["train-prior", "--stage", "unet"])
-    assert "pip install -e ." in capsys.readouterr().err

@@ -14,7 +14,7 @@ from treg_exp.priors.families.autoencoder import AUTOENCODER, factor_of, load_au
 from treg_exp.priors.families.base import Options
 from treg_exp.priors.families.image_tower import feature_width_of, load_image_text
 from treg_exp.priors.families.schedules import variance_preserving
-from treg_exp.priors.folder_files import load_network, read_config
+from treg_exp.priors.folder_files import INDEX, load_network, read_config
 from treg_exp.priors.info import PriorInfo
 from treg_exp.priors.precision import autocast_dtype
 from treg_exp.priors.prior import Prior
@@ -129,5 +129,5 @@ def _empty_is_zero(folder: Path) -> bool:
 
 def _index(folder: Path) -> Section:
     """What ``model_index.json`` says; nothing where there is none."""
-    file = folder / "model_index.json"
+    file = folder / INDEX
     return read_section(file) if file.is_file() else Section({}, file)

@@ -37,6 +37,11 @@ class OpenClipFiles:
     antialias: bool = True
     pretrained: str | None = None
 
+    @property
+    def file(self) -> Path:
+        """Where the weights are."""
+        return Path(self.weights).expanduser()
+
     def width(self) -> int:
         """Width of the features, after a check of all fields; loads no weights.
 
@@ -51,7 +56,7 @@ class OpenClipFiles:
                 "open_clip.model", self.model, f"no such model{nearest(self.model, open_clip.list_models()) or '.'} "
                 "`python -c 'import open_clip; print(open_clip.list_models())'` prints all names"
             )  # fmt: skip
-        file = Path(self.weights).expanduser()
+        file = self.file
         if file.suffix != ".safetensors" or not file.is_file():
             raise FieldError(
                 "open_clip.weights", self.weights, "must be an existing .safetensors file; download "
@@ -94,7 +99,7 @@ class OpenClipFiles:
 
         width = self.width()
         model = open_clip.create_model(self.model, load_weights=False)
-        load_into(model, Path(self.weights).expanduser(), self.model)
+        load_into(model, self.file, self.model)
         tokenizer = open_clip.get_tokenizer(self.model)
         return OpenClip(model.to(device), tokenizer, width, *self.statistics(), self.antialias)
 
