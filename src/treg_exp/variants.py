@@ -11,11 +11,11 @@ from omegaconf import DictConfig, OmegaConf
 from treg_exp.configuration.building import build
 from treg_exp.configuration.names import check_names
 from treg_exp.configuration.places import errors_at
-from treg_exp.configuration.quoting import shell
 from treg_exp.data.base import Source, text_tables
 from treg_exp.data.prompts import Prompt
 from treg_exp.engine.work import Variant
 from treg_exp.errors import ConfigError
+from treg_exp.quoting import shell
 from treg_exp.text.guidance.base import Guidance
 from treg_exp.text.match.base import TextMatch
 from treg_exp.text.null_text.base import NullText

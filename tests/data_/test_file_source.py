@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import string
 import unicodedata
 from pathlib import Path, PurePosixPath
@@ -12,11 +13,13 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pytest
 import torch
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
 
+from treg_exp.configuration.names import check_sample_ids
 from treg_exp.data.audio_folder import AudioFolder
 from treg_exp.data.base import left_out, subset
 from treg_exp.data.file_source import FileSource
@@ -69,6 +72,12 @@ def test_ids_are_safe_and_stable(path: str) -> None:
     assert sample_id.count("__") >= path.count("/")
     assert sample_id_of(f"{sample_id}.jpg") == sample_id
     assert sample_id_of(f"./{path}.png") == sample_id
+
+
+def test_no_id_looks_like_an_option_or_a_hidden_folder() -> None:
+    ids = [sample_id_of(name) for name in ("-x.png", "Fig 1..png", ".x/a.png", "a-b.c.png")]
+    assert ids == ["_x", "Fig_1_", "_x__a", "a-b.c"]
+    check_sample_ids(ids, "data")
 
 
 @given(st.lists(plain.map("{}.png".format), min_size=1, max_size=6, unique=True).map(sorted))
@@ -132,6 +141,7 @@ def test_a_folder_that_may_not_be_read_is_no_smaller_one(tmp_path: Path, monkeyp
 
 
 def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
+    tmp_path /= "it's, a folder"
     for name in ("a.png", "sub/b.jfif", "c.gif", ".hidden/d.png"):
         picture(tmp_path / name.replace("jfif", "jpg")).rename(tmp_path / name)
     data = ImageFolder(tmp_path, 8)
@@ -143,7 +153,9 @@ def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
     table = tmp_path / "metadata.jsonl"
     rows = [{"file_name": name, "text": name} for name in ("a.png", "sub/b.jfif", "c.gif")]
     table.write_text("\n".join(map(json.dumps, rows)))
-    assert data.left_out.endswith(f", 1 .txt; the texts in {table} are read with data.manifest={table}")
+    told = data.left_out.partition(f", 1 .txt; the texts in {table} are read with ")[2]
+    (override,) = shlex.split(told)
+    assert OverridesParser.create().parse_override(override).value() == str(table)
     read = ImageFolder(tmp_path, 8, manifest=table)
     assert (read.left_out, read.captions(2)) == (message, {"caption": "sub/b.jfif"})
     with pytest.raises(FieldError, match=r"wav, flac; it holds 2 \.heic \(convert to PNG or JPEG\), 1 "):

@@ -12,8 +12,8 @@ import yaml  # type: ignore[import-untyped]
 
 from treg_exp.configuration.folder import CONF, config_folder
 from treg_exp.configuration.group_options import is_own_group
-from treg_exp.configuration.quoting import meant, quoted_override
 from treg_exp.errors import nearest
+from treg_exp.quoting import meant, quoted_override
 
 # What Hydra reads as no text, and so as no option of a group.
 _NO_TEXT = re.compile(r"null|true|false|[-+]?[\d.]+(e[-+]?\d+)?", re.IGNORECASE)

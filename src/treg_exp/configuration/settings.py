@@ -16,10 +16,10 @@ from omegaconf.errors import OmegaConfBaseException
 from treg_exp.configuration.building import parameters
 from treg_exp.configuration.keys import check_keys, with_collections
 from treg_exp.configuration.places import errors_at, one_line
-from treg_exp.configuration.quoting import literal, quoted_override
 from treg_exp.configuration.targets import target_class
 from treg_exp.configuration.value_types import check_types
 from treg_exp.errors import ConfigError, FieldError, nearest
+from treg_exp.quoting import literal, quoted_override
 
 T = TypeVar("T")
 SMALLEST, LARGEST = 1e-18, 1e18  # of a number in a configuration: squares are still numbers of float32

@@ -9,8 +9,8 @@ import typing
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Literal, get_args, get_origin
 
-from treg_exp.configuration.quoting import quoted_override
 from treg_exp.errors import ConfigError
+from treg_exp.quoting import quoted_override
 
 _WORDS: dict[type, str] = {
     bool: "true or false", int: "an integer", float: "a number", str: "text", list: "a list", dict: "a mapping",

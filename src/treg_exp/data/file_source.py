@@ -16,6 +16,7 @@ from treg_exp.data.listing import check_files, first_few, kinds_of, list_files, 
 from treg_exp.data.manifest import METADATA, match, read_manifest
 from treg_exp.data.sample import Sample
 from treg_exp.errors import FileError
+from treg_exp.quoting import quoted_override
 
 
 class FileSource(ABC):
@@ -83,7 +84,8 @@ class FileSource(ABC):
         if not others:
             return ""
         table = next((self._root / path for path in others if path.name in METADATA), None)
-        hint = f"; the texts in {table} are read with data.manifest={table}" if table and not self._manifest else ""
+        told = quoted_override("data.manifest", str(table))
+        hint = f"; the texts in {table} are read with {told}" if table and not self._manifest else ""
         count = f"{len(others)} file{'s' * (len(others) > 1)} of {self._root} left out"
         return f"{count}: {kinds_of(self._root, others)}{hint}"
 

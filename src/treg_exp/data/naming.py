@@ -7,7 +7,7 @@ import re
 import unicodedata
 from pathlib import Path
 
-UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
+UNSAFE = re.compile(r"[^A-Za-z0-9._-]|^[.-]|\.$")  # a folder -x or x. is an option or another folder to some programs
 FOREIGN = re.compile(r"[^\x00-\x7f]+")
 HASH_DIGITS = 8  # hexadecimal: of 10,000 names two have the same with a probability of 1 %, and are told so
 

@@ -15,9 +15,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from tests.conftest import ROOT
 from treg_exp.configuration.hydra_messages import explain
-from treg_exp.configuration.quoting import meant, quoted_override, shell
 from treg_exp.configuration.settings import resolved
 from treg_exp.errors import ConfigError
+from treg_exp.quoting import meant, quoted_override, shell
 
 PROGRAM = """
 import json, sys
