@@ -68,6 +68,14 @@ def test_it_pulls_in_its_interval_alone(parts) -> None:
     assert torch.equal(mixed.z_0[1], at.z_0[1])
 
 
+def test_the_length_is_that_of_the_noise_share_in_every_family_of_schedules(parts) -> None:
+    """Where alpha stays 1, sigma goes up to 80: it says nothing of the scale of the latent."""
+    prior, z_t, text, at = parts
+    rule = ImageTextMatch(strength=0.05)
+    other = rule.pull(prior, z_t, Level(500, 1.0, (0.7 / 0.3) ** 0.5), text, at)
+    torch.testing.assert_close(other.z_0, rule.pull(prior, z_t, LEVEL, text, at).z_0)
+
+
 def test_an_encoder_is_needed(tiny_prior) -> None:
     with pytest.raises(FieldError, match=r"open_clip=null: the prior has no encoder of images and texts"):
         ImageTextMatch().check(replace(tiny_prior.info, feature_width=None))

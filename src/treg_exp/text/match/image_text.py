@@ -21,8 +21,8 @@ class ImageTextMatch:
     """Moves z_0 along the gradient of an image-text score of D(z_0), by steps of a stated length.
 
     The score is the cosine between picture and prompt or, with ``labels``, the logarithm of the probability that a
-    zero-shot classifier gives the prompt among them. z_0 + strength sigma g / RMS(g), with sigma the noise's weight in
-    z_t and g each sample's own gradient, through the decoder. eps stays.
+    zero-shot classifier gives the prompt among them. z_0 + strength sqrt(1 - share) g / RMS(g), with share that of the
+    signal in z_t and g each sample's own gradient, through the decoder. eps stays.
 
     Attributes:
         strength: RMS of the move in pure noise, in units of the latent.
@@ -70,7 +70,7 @@ class ImageTextMatch:
             z_0 = at.z_0.detach().requires_grad_()
             (gradient,) = torch.autograd.grad(self.score(prior, prior.decode(z_0), text).sum(), z_0)
         rms = gradient.flatten(1).square().mean(1).sqrt().view(-1, *[1] * (gradient.dim() - 1))
-        move = self.strength * level.sigma * gradient / rms.clamp(min=torch.finfo(rms.dtype).tiny)
+        move = self.strength * (1 - share) ** 0.5 * gradient / rms.clamp(min=torch.finfo(rms.dtype).tiny)
         return Prediction(at.z_0 + (move if pulls is None else move * pulls), at.eps)
 
     def score(self, prior: Prior, x: Tensor, text: TextCondition) -> Tensor:
