@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from hydra.utils import instantiate
 
-from tests.test_config import composed
+from tests.test_config import composed, experiment
 from treg_exp.data.ladder import PromptLadder
 from treg_exp.errors import FieldError
 
@@ -31,3 +31,11 @@ def test_what_is_missing_is_named() -> None:
         PromptLadder(["", "{name}"], 5)
     with pytest.raises(FieldError, match=r"^rungs=a red apple: must be a list of texts"):
         PromptLadder("a red apple", 0)
+
+
+def test_the_study_restores_nothing_twice() -> None:
+    made = experiment("experiment=study/ladder", "data.limit=1", "prior.path=emoji64")
+    texts = {item.variant: item.texts["prompt"] for item in made.items}
+    assert list(texts) == ["own", "nothing", "style", "kind", "name", "wrong"]
+    assert texts["own"] == f"{texts['name']}, {texts['style']}"
+    assert len(set(texts.values())) == len(texts)
