@@ -11,6 +11,7 @@ from treg_exp.priors.counting import counted
 from treg_exp.schedule.levels import Level, Prediction
 from treg_exp.tasks.problems import InverseProblem
 from treg_exp.text.guidance.constant import ConstantGuidance
+from treg_exp.text.null_text.concepts import NegatedConcepts
 from treg_exp.text.null_text.fixed import FixedNullText
 from treg_exp.text.null_text.negation import AdaptiveNegation
 from treg_exp.text.policy import TextPolicy
@@ -148,3 +149,22 @@ def test_a_prompt_rule_may_descend_on_the_measurement(tiny_prior) -> None:
     first = replace(problem, y=problem.y[:1])
     alone = policy.update(tiny_prior, policy.start(tiny_prior, TEXTS[1:2]), state_of(x[:1], z_t[:1], first.misfit))
     torch.testing.assert_close(alone.prompt.tokens[0], moved.prompt.tokens[0], rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("policy", "texts", "message"),
+    [
+        (TextPolicy(), {"prompt": "caf\udcff"}, r"^prompt=caf\\udcff: is no valid UTF-8"),
+        (TextPolicy(), {"prompt": "", "source": "\ud800"}, r"^texts\.source=\\ud800: is no valid UTF-8"),
+        (TextPolicy(null_text=FixedNullText("\udcff")), {"prompt": ""}, r"^null_text\.text=\\udcff: is no valid UTF-8"),
+        (
+            TextPolicy(null_text=NegatedConcepts(["a cat", "\udcff"])),
+            {"prompt": ""},
+            r"^null_text\.concepts=\\udcff: is no valid UTF-8",
+        ),
+    ],
+)
+def test_halves_of_characters_are_refused(tiny_prior, policy: TextPolicy, texts: dict[str, str], message: str) -> None:
+    TextPolicy(null_text=FixedNullText("é")).check(tiny_prior.info, [{"prompt": "猫 🐈"}])
+    with pytest.raises(FieldError, match=message):
+        policy.check(tiny_prior.info, [texts])

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from treg_exp.errors import FieldError
 from treg_exp.priors.embedding import TextEmbedding
 
 Texts = Mapping[str, str]  # by role: ``prompt``, ``null``, ``source``, ``target``, ...
@@ -45,3 +46,13 @@ class TextCondition:
     def role(self, name: str) -> TextEmbedding:
         """The text of a role; the prompt where the role has no text of its own."""
         return self.null if name == "null" else self.others.get(name, self.prompt)
+
+
+def check_unicode(field: str, values: Iterable[object]) -> None:
+    """Raise FieldError for a text with halves of characters, which no tokenizer takes.
+
+    Python makes them of bytes of a command line that are not UTF-8, and JSON may spell them.
+    """
+    for text in values:
+        if isinstance(text, str) and (readable := text.encode(errors="backslashreplace").decode()) != text:
+            raise FieldError(field, readable, "is no valid UTF-8; use a terminal, or save the file, in UTF-8")

@@ -12,7 +12,7 @@ from treg_exp.priors.embedding import TextEmbedding
 from treg_exp.priors.info import PriorInfo
 from treg_exp.priors.prior import Prior
 from treg_exp.schedule.levels import Level, Prediction
-from treg_exp.text.condition import TextCondition, Texts
+from treg_exp.text.condition import TextCondition, Texts, check_unicode
 from treg_exp.text.guidance.base import Guidance
 from treg_exp.text.guidance.constant import ConstantGuidance
 from treg_exp.text.match.base import NoTextMatch, TextMatch
@@ -62,9 +62,11 @@ class TextPolicy:
             texts: of every sample, by role.
 
         Raises:
-            FieldError: a rule lacks what it needs; or there is a prompt that nothing reads, or a null text, and the
-                prior has no text encoder.
+            FieldError: a rule lacks what it needs; a text is no Unicode; or there is a prompt that nothing reads, or a
+                null text, and the prior has no text encoder.
         """
+        for role in texts[0] if texts else ():
+            check_unicode("prompt" if role == "prompt" else f"texts.{role}", {of_one[role] for of_one in texts})
         if info.text_layout is None:
             only_empty = "the prior has no text encoder; only the empty text works"
             told = sorted({text for of_one in texts for text in of_one.values() if text})
@@ -73,6 +75,8 @@ class TextPolicy:
             if self.null_text.text:
                 raise FieldError("null_text.text", repr(self.null_text.text), only_empty)
         for slot, rule in self.slots.items():
+            for name, value in getattr(rule, "__dict__", {}).items():
+                check_unicode(f"{slot}.{name}", value if isinstance(value, list | tuple) else [value])
             try:
                 rule.check(info)
             except FieldError as error:
