@@ -95,6 +95,42 @@ def test_variants_of_an_ablation_are_labelled_by_what_differs() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("overrides", "label"),
+    [
+        ([], "no text"),
+        (["+variants.no_text.guidance.scale=0"], "no text"),  # the null text alone, which is empty
+        (["+variants.no_text.guidance.scale=3"], "no text"),
+        (
+            ["+variants.no_text.guidance.scale=0", "+variants.no_text.null_text.text=blurry"],
+            "empty prompt, guidance.scale=0, null_text.text=blurry",
+        ),
+        (["+guidance@variants.no_text.guidance=conditional", "+variants.no_text.null_text.text=blurry"], "no text"),
+        (
+            ["+guidance@variants.no_text.guidance=ramp", "+prompt@variants.no_text.texts.null=caption"],
+            "empty prompt, guidance=RampGuidance, texts.null=PromptFromCaption",
+        ),
+        (
+            ["+null_text@variants.no_text.null_text=negation", "prior.path=emoji64"],
+            "empty prompt, guidance.scale=2, null_text=AdaptiveNegation",
+        ),
+        (
+            ["+text_match@variants.no_text.text_match=image_text", "prior.path=emoji64"],
+            "empty prompt, text_match=ImageTextMatch",
+        ),
+    ],
+)
+def test_no_text_is_said_where_there_is_none(overrides: list[str], label: str) -> None:
+    made = experiment("data.limit=1", "+prompt@variants.no_text.prompt=empty", *overrides)
+    assert made.columns.variants["no_text"] == label
+
+
+def test_the_released_study_says_what_its_no_text_is() -> None:
+    made = experiment("experiment=study/treg_released", "data.limit=1", "prior.path=emoji64")
+    label = "empty prompt, guidance.scale=0, null_text.text=out of focus, depth o..."
+    assert made.columns.variants["no_text"] == label
+
+
 def test_the_first_of_an_ablation_is_compared_with_the_others() -> None:
     made = experiment(
         "experiment=single", "~variants.own", "+variants.a.guidance.scale=1.5", "+variants.b.guidance.scale=3",

@@ -10,6 +10,10 @@ from typing import Any
 from treg_exp.data.prompts import FixedPrompt, ManifestPrompt, Prompt, PromptFromCaption, RandomCaption
 from treg_exp.engine.work import Variant
 from treg_exp.reports.columns import VARIANT_LABELS, variant_label
+from treg_exp.text.guidance.constant import ConstantGuidance
+from treg_exp.text.match.base import NoTextMatch
+from treg_exp.text.null_text.fixed import FixedNullText
+from treg_exp.text.prompt_rule import FixedPromptRule
 
 #: Role of a text -> name of the variant that has it; others are called after the role.
 ROLES = {
@@ -57,7 +61,8 @@ def true_names(variants: Mapping[str, Variant]) -> dict[str, str]:
 def variant_labels(variants: Mapping[str, Variant]) -> dict[str, str]:
     """What reports call the variants: those whose names say nothing of the text with the settings that differ.
 
-    They are compared with the first variant that has the same texts, and that one with the others.
+    They are compared with the first variant that has the same texts, and that one with the others. One that promises no
+    text, and has some besides its empty prompt, is told with that.
     """
     settings = {name: _settings(variant) for name, variant in variants.items()}
     labels = {}
@@ -65,9 +70,28 @@ def variant_labels(variants: Mapping[str, Variant]) -> dict[str, str]:
         alike = [other for other in variants if _same_texts(variants[other], variant)]
         compared = [settings[other] for other in (alike if name == alike[0] else alike[:1])]
         varied = [key for key in settings[name] if any(of.get(key) != settings[name][key] for of in compared)]
-        told = [f"{key}={_shown(settings[name][key])}" for key in varied[:SHOWN_SETTINGS]]
-        labels[name] = ", ".join([variant_label(name), *([] if name in VARIANT_LABELS else told)])
+        promised = PROMISES.get(name) == EMPTY
+        told = _other_text(variant) if promised else [] if name in VARIANT_LABELS else varied[:SHOWN_SETTINGS]
+        called = variant_label(EMPTY[1] if promised and told else name)
+        labels[name] = ", ".join([called, *(f"{key}={_shown(settings[name][key])}" for key in told)])
     return labels
+
+
+def _other_text(variant: Variant) -> list[str]:
+    """The settings by which text acts besides the prompt; none where nothing but an empty text is ever read."""
+    guidance, null_text, prompt_rule, text_match = variant.policy.slots.values()
+    null = variant.texts.get("null", FixedPrompt(variant.policy.null_text.text))
+    found = []
+    if not (isinstance(guidance, ConstantGuidance) and guidance.scale == 1):  # else nothing reads the null text
+        if not (isinstance(null, FixedPrompt) and not null.text.strip()):
+            found.append("texts.null" if "null" in variant.texts else "null_text.text")
+        if not isinstance(null_text, FixedNullText):
+            found.append("null_text")
+        if found:
+            found.insert(0, "guidance.scale" if hasattr(guidance, "scale") else "guidance")
+    if not isinstance(prompt_rule, FixedPromptRule):
+        found.append("prompt_rule")
+    return found if isinstance(text_match, NoTextMatch) else [*found, "text_match"]
 
 
 def _same_texts(one: Variant, other: Variant) -> bool:
@@ -80,7 +104,7 @@ def _same_texts(one: Variant, other: Variant) -> bool:
 def _settings(variant: Variant) -> dict[str, Any]:
     """The rules of a variant as one line of values: ``guidance`` is the class, ``guidance.scale`` a field of it."""
     found: dict[str, Any] = {}
-    for slot, rule in variant.policy.slots.items():
+    for slot, rule in [*variant.policy.slots.items(), *((f"texts.{role}", of) for role, of in variant.texts.items())]:
         found[slot] = type(rule).__name__
         found |= {f"{slot}.{name}": value for name, value in _values(rule).items()}
     return found
