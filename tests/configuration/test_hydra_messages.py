@@ -96,3 +96,21 @@ def test_a_multirun_into_a_file(tmp_path: Path) -> None:
         assert said.startswith(f"{folder}: ")
         assert said.endswith("; choose another run_dir")
         assert explain_plain(caught.value, []) is None
+
+
+@pytest.mark.parametrize("given", ["+hydra.sweeper.params={seed: '1,2'}", "+hydra.sweeper.params.seed='1,2'"])
+def test_what_hydra_cannot_put_into_null(given: str, tmp_path: Path) -> None:
+    with pytest.raises(Exception) as caught:  # noqa: PT011
+        composed(given)
+    told = f"{given}: Hydra cannot put it into what is null; set it in a YAML file, see --config-dir"
+    assert explain_plain(caught.value, [given]) == told
+    overrides = experiment_file(tmp_path, b"# @package _global_\nhydra: {sweeper: {params: {seed: '1,2'}}}")
+    assert composed(*overrides).hydra.sweeper.params.seed == "1,2"
+
+
+def test_a_command_line_that_is_no_utf8() -> None:
+    with pytest.raises(Exception, match="caf") as caught:
+        composed("prompt=fixed", "prompt.text=caf\udcff")
+    assert explain(caught.value, []) == (
+        r"prompt.text=caf\udcff: is no valid UTF-8; use a terminal, or save the script, in UTF-8"
+    )

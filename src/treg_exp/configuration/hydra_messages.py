@@ -12,6 +12,7 @@ import yaml  # type: ignore[import-untyped]
 
 from treg_exp.configuration.folder import CONF, config_folder
 from treg_exp.configuration.group_options import is_own_group
+from treg_exp.configuration.keys import COLLECTIONS
 from treg_exp.errors import nearest
 from treg_exp.quoting import meant, quoted_override
 
@@ -55,7 +56,11 @@ def explain_plain(error: Exception, overrides: list[str]) -> str | None:
         return "-m (--multirun), --cfg and --info exclude each other: `--cfg job` shows a single job"
     if str(error).startswith("Config group override must be a string"):
         return _no_option(overrides)
-    if isinstance(error, yaml.YAMLError | UnicodeDecodeError | RecursionError) and (file := _composed_file(error)):
+    if given := _local(error, "_apply_overrides_to_config", "override"):
+        return f"{given.input_line}: Hydra cannot put it into what is null; set it in a YAML file, see --config-dir"
+    if isinstance(error, yaml.YAMLError | UnicodeDecodeError | RecursionError) and (
+        file := _local(error, "load_config", "full_path")
+    ):
         mark = getattr(error, "problem_mark", None)
         place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         said = getattr(error, "problem", None) or str(error).partition("\n")[0]
@@ -65,11 +70,11 @@ def explain_plain(error: Exception, overrides: list[str]) -> str | None:
     return None
 
 
-def _composed_file(error: BaseException) -> str | None:
-    """The file that Hydra was reading when an error was raised, which many errors do not say."""
+def _local(error: BaseException, function: str, name: str) -> Any:
+    """What Hydra was reading when an error was raised, which many errors do not say: a variable of its function."""
     for frame, _ in traceback.walk_tb(error.__traceback__):
-        if frame.f_code.co_name == "load_config" and "full_path" in frame.f_locals:
-            return str(frame.f_locals["full_path"])
+        if frame.f_code.co_name == function and name in frame.f_locals:
+            return frame.f_locals[name]
     return None
 
 
@@ -77,6 +82,8 @@ def _unreadable(given: str) -> str:
     """The message for a value that Hydra's grammar does not know, mostly a text."""
     key, equals, value = given.partition("=")
     shown = " ".join(given.split())
+    if (readable := shown.encode(errors="backslashreplace").decode()) != shown:
+        return f"{readable}: is no valid UTF-8; use a terminal, or save the script, in UTF-8"
     if not equals or not _KEY.fullmatch(key):
         return f"{shown}: cannot be read; an override is key=value, +key=value to add one or ~key to leave one out"
     hint = "; \\${ is the characters, ${key} another value" if "${" in value else ""
@@ -97,7 +104,9 @@ def _no_option(overrides: list[str]) -> str:
     for override in overrides:
         group, _, values = override.lstrip("+").partition("=")
         if (_conf() / group).is_dir() and (wrong := [v for v in values.split(",") if _NO_TEXT.fullmatch(v)]):
-            return f"{group}={wrong[0]}: a group needs one of its options. Available: {', '.join(_options(group))}"
+            leave_out = f" ('~{group}' leaves it out)" if group in COLLECTIONS else ""
+            known = ", ".join(_options(group))
+            return f"{group}={wrong[0]}: a group needs one of its options{leave_out}. Available: {known}"
     return "a group needs one of its options, see --help"
 
 
