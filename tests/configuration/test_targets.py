@@ -261,3 +261,13 @@ def test_the_command_line_may_say_more_than_a_file() -> None:
         with pytest.raises(ConfigError, match=rf"^hydra\.{key}: not allowed in a file; say it on the command line$"):
             check_hydra(node)
         check_hydra(node, [f"hydra.{key}={value}"])
+
+
+def test_no_setting_of_a_cluster_job_begins_a_line_of_its_script() -> None:
+    """A plugin that is not installed here writes ``#SBATCH --comment='VALUE'``: quotes do not keep lines together."""
+    launcher = {"partition": "gpu", "name": "${..job.name}", "setup": ["module load cuda"]}
+    node = OmegaConf.create({"job": {"name": "run"}, "launcher": launcher})
+    check_hydra(node, ["hydra.launcher.setup=[module load cuda]"])
+    node.job.name = "run\ntouch canary"
+    with pytest.raises(ConfigError, match=r"^hydra\.launcher\.name: not allowed; must be one line$"):
+        check_hydra(node, ["hydra.launcher.setup=[module load cuda]"])

@@ -69,6 +69,8 @@ def check_hydra(node: DictConfig, arguments: Sequence[str] = ()) -> None:
         for path, key, value in _leaves(node.get(name), f"hydra.{name}"):
             if key == "_target_":
                 _check_target(path, str(value))
+            if isinstance(value, str) and len(value.splitlines()) > 1:  # in a job's script the next line is a command
+                raise ConfigError(f"{path}.{key}: not allowed; must be one line")
     for name in ("job_logging", "hydra_logging"):
         for path, key, value in _leaves(node.get(name), f"hydra.{name}"):
             _check_logging(path, key, value)
