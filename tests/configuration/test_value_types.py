@@ -37,6 +37,12 @@ def callee(
         ("some", [True], r"^x\.some\.0=true: must be a number$"),
         ("rows", [[1], ["b"]], r"^x\.rows\.1\.0=b: must be an integer$"),
         ("roles", "a", r"^x\.roles=a: must be a mapping or null$"),
+        (
+            "number",
+            "3",
+            r"^x\.number=3: must be a number, and '3' is text; without quotes, or as \$\{oc\.decode:\.\.\.\}$",
+        ),
+        ("number", "nan", r"^x\.number=nan: must be a number$"),
         ("number", {"a": 1}, r"^x\.number=\{'a': 1\}: must be a number$"),
         ("text", 3, r"^x\.text=3: must be text; as a text: 'x\.text=\"3\"'$"),
         ("text", True, r"^x\.text=true: must be text; as a text: 'x\.text=\"true\"'$"),

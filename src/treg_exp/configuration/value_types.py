@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import os
 import types
 import typing
@@ -67,7 +68,16 @@ def _check(value: Any, hint: Any, key: str) -> None:
         expected = " or ".join(sorted({_WORDS.get(kind, "a value") for kind in kinds}))
         scalar = isinstance(value, bool | int | float)
         typed = f"; as a text: {quoted_override(key, str(shown))}" if str in kinds and scalar else ""
+        typed = f", and '{value}' is text; without quotes, or as ${{oc.decode:...}}" if _is_number(value) else typed
         raise ConfigError(f"{key}={shown}: must be {expected}{typed}")
+
+
+def _is_number(value: Any) -> bool:
+    """Whether a text reads as a number, as what ``${oc.env:NAME}`` gives."""
+    try:
+        return isinstance(value, str) and math.isfinite(float(value))
+    except ValueError:
+        return False
 
 
 def _check_elements(values: list[Any], hint: Any, key: str) -> None:
