@@ -70,7 +70,7 @@ def advice(conf: Path, text: str) -> str:
     """What that message says to write."""
     message = message_for(conf, text)
     assert "\n" not in message
-    return message.partition(" is written ")[2].removesuffix("; \\${ is the characters, ${key} another value")
+    return message.partition(" is written ")[2].removesuffix("; without the backslash, ${ begins another value")
 
 
 def test_advice_that_is_pasted_into_a_shell(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ def test_texts_of_the_data_are_not_templates() -> None:
 def test_what_is_missing_is_named() -> None:
     with pytest.raises(FieldError, match=r"^rungs=\{category\}: the data lacks one of the texts category for 1 of 2"):
         PromptLadder(["{category}"], 0).resolve([*SAMPLES, ("b", {"name": "b", "category": ""})])
-    with pytest.raises(FieldError, match=r"^rung=5: must be a whole number from 0 to 1"):
+    with pytest.raises(FieldError, match=r"^rung=5: must be a whole number from 0 to 1: '', '\{name\}'$"):
         PromptLadder(["", "{name}"], 5)
     with pytest.raises(FieldError, match=r"^rungs=a red apple: must be a list of texts"):
         PromptLadder("a red apple", 0)

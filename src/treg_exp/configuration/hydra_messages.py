@@ -86,7 +86,7 @@ def _unreadable(given: str) -> str:
         return f"{readable}: is no valid UTF-8; use a terminal, or save the script, in UTF-8"
     if not equals or not _KEY.fullmatch(key):
         return f"{shown}: cannot be read; an override is key=value, +key=value to add one or ~key to leave one out"
-    hint = "; \\${ is the characters, ${key} another value" if "${" in value else ""
+    hint = "; without the backslash, ${ begins another value" if "${" in value else ""
     return f"{shown}: cannot be read. A text with such characters is written {quoted_override(key, meant(value))}{hint}"
 
 

@@ -24,7 +24,8 @@ class PromptLadder:
         if isinstance(rungs, str) or not rungs or not all(isinstance(template, str) for template in rungs):
             raise FieldError("rungs", rungs, "must be a list of texts, as ['', '{category}', '{caption}']")
         if isinstance(rung, bool) or not isinstance(rung, int) or not 0 <= rung < len(rungs):
-            raise FieldError("rung", rung, f"must be a whole number from 0 to {len(rungs) - 1}: {first_few(rungs)}")
+            shown = first_few([repr(template) for template in rungs])
+            raise FieldError("rung", rung, f"must be a whole number from 0 to {len(rungs) - 1}: {shown}")
         self.template = rungs[rung]
 
     def resolve(self, samples: Texts, whole: Texts | None = None) -> list[str]:
