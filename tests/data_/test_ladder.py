@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from hydra.utils import instantiate
 
-from tests.test_config import composed
+from tests.test_config import composed, experiment
 from treg_exp.data.ladder import PromptLadder
 from treg_exp.errors import FieldError
 
@@ -31,3 +31,14 @@ def test_what_is_missing_is_named() -> None:
         PromptLadder(["", "{name}"], 5)
     with pytest.raises(FieldError, match=r"^rungs=a red apple: must be a list of texts"):
         PromptLadder("a red apple", 0)
+
+
+def test_the_study_climbs_the_ladder() -> None:
+    made = experiment("experiment=study/ladder", "data.limit=1")
+    texts = {item.variant: item.texts["prompt"] for item in made.items}
+    assert list(texts) == ["no_text", "style", "kind", "name", "own", "wrong"]
+    assert [texts[name] for name in ("no_text", "style", "kind", "name", "own")] == [
+        "", "twemoji style", "travel & places", "police car", "police car, twemoji style",
+    ]  # fmt: skip
+    assert texts["wrong"].endswith(", twemoji style")
+    assert "police" not in texts["wrong"]
