@@ -323,8 +323,8 @@ def test_the_configuration_of_a_multirun_is_refused_in_one_line() -> None:
             ["experiment=singel"],
             "error: experiment=singel: no such option; did you mean single? Available: ",
         ),
-        (["null_text=null"], "error: null_text=null: a group needs one of its options. Available: fixed, "),
-        (["guidance=3"], "error: guidance=3: a group needs one of its options. Available: conditional, constant\n"),
+        (["null_text=null"], "error: null_text=null: a group needs one of its options. Available: bounded, concepts, "),
+        (["guidance=3"], "error: guidance=3: a group needs one of its options. Available: cfgpp, conditional, "),
         (["solver.steps=10,20"], "error: solver.steps=10,20: several values need -m, which makes a run of each\n"),
         (["prompt.text=hello"], "error: prompt.text: no such key with this option of the group, but with prompt=fixed"),
         (
