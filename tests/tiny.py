@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +14,8 @@ from torch.nn import functional as F
 
 from treg_exp.priors.diffusers_folder import DiffusersFolder
 from treg_exp.priors.prior import PairedTowers, Prior
+from treg_exp.schedule.levels import Level
+from treg_exp.text.state import StepState
 
 
 class LinearFeatures:
@@ -43,3 +46,9 @@ def tiny_prior(folder: Path) -> Prior:
     """The model of a folder of reference vectors, in float32."""
     prior = DiffusersFolder(path=str(folder / "tiny_model"), precision="fp32").load()
     return with_image_text(prior, LinearFeatures(np.load(folder / "image_feature_matrix.npy")))
+
+
+def step_state(x_y: Tensor, level: Level = Level(500, 0.3**0.5, 0.7**0.5), **known: Any) -> StepState:
+    """A step of which a rule asks the data-consistent signal and its level alone, and what else a test knows."""
+    nothing = dict.fromkeys(field.name for field in fields(StepState))
+    return StepState(**{**nothing, "level": level, "x_y": x_y, **known})

@@ -33,9 +33,12 @@ def test_what_is_missing_is_named() -> None:
         PromptLadder("a red apple", 0)
 
 
-def test_the_study_restores_nothing_twice() -> None:
-    made = experiment("experiment=study/ladder", "data.limit=1", "prior.path=emoji64")
+def test_the_study_climbs_the_ladder() -> None:
+    made = experiment("experiment=study/ladder", "data.limit=1")
     texts = {item.variant: item.texts["prompt"] for item in made.items}
-    assert list(texts) == ["own", "nothing", "style", "kind", "name", "wrong"]
-    assert texts["own"] == f"{texts['name']}, {texts['style']}"
-    assert len(set(texts.values())) == len(texts)
+    assert list(texts) == ["no_text", "style", "kind", "name", "own", "wrong"]
+    assert [texts[name] for name in ("no_text", "style", "kind", "name", "own")] == [
+        "", "twemoji style", "travel & places", "police car", "police car, twemoji style",
+    ]  # fmt: skip
+    assert texts["wrong"].endswith(", twemoji style")
+    assert "police" not in texts["wrong"]

@@ -323,7 +323,7 @@ def test_the_configuration_of_a_multirun_is_refused_in_one_line() -> None:
             ["experiment=singel"],
             "error: experiment=singel: no such option; did you mean single? Available: ",
         ),
-        (["null_text=null"], "error: null_text=null: a group needs one of its options. Available: bounded, "),
+        (["null_text=null"], "error: null_text=null: a group needs one of its options. Available: bounded, concepts, "),
         (
             ["metrics=null"],
             "error: metrics=null: a group needs one of its options ('~metrics' leaves it out). Available: ",

@@ -19,7 +19,7 @@ from diffusers import (
 
 from tests.priors.backbones import KINDS, SIZE, write_backbone
 from tests.priors.sampling import PROMPTS, check_treg, load, sample
-from tests.tiny import LinearFeatures, with_image_text
+from tests.tiny import LinearFeatures, step_state, with_image_text
 from treg_exp.api import measure, restore
 from treg_exp.operators.linear.bicubic import BicubicDownsampling
 from treg_exp.priors.denoisers.unet import guidance_embedding
@@ -119,7 +119,7 @@ def test_negation_moves_one_encoder_of_sdxl_and_not_the_pooled_text(folders) -> 
     prior = with_image_text(prior, LinearFeatures(_matrix(24)))
     text = TextPolicy().start(prior, TEXTS)
     x_y = torch.rand(2, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
-    null = AdaptiveNegation(lr=1e-2).update(prior, text, x_y).null
+    null = AdaptiveNegation(lr=1e-2).update(prior, text, step_state(x_y)).null
     moved = null.tokens - text.null.tokens
     assert moved.shape == (2, 20, 40)
     assert (moved[..., 16:].abs() > 0.09).all()

@@ -11,7 +11,7 @@ from diffusers import FlowMatchEulerDiscreteScheduler, StableDiffusion3Pipeline
 
 from tests.priors.folders import CLIP_WIDTHS, SIZE, T5_WIDTH, write_sd3
 from tests.priors.sampling import PROMPTS, check_treg, load, sample
-from tests.tiny import LinearFeatures, with_image_text
+from tests.tiny import LinearFeatures, step_state, with_image_text
 from treg_exp.priors.diffusers_folder import DiffusersFolder
 from treg_exp.priors.prior import Prior
 from treg_exp.text.null_text.negation import AdaptiveNegation
@@ -86,7 +86,7 @@ def test_negation_moves_one_clip_tower_alone(folders) -> None:
     AdaptiveNegation().check(prior.info)
     text = TextPolicy().start(prior, [{"prompt": prompt} for prompt in PROMPTS])
     x_y = torch.rand(2, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
-    moved = AdaptiveNegation(lr=1e-2).update(prior, text, x_y).null.tokens - text.null.tokens
+    moved = AdaptiveNegation(lr=1e-2).update(prior, text, step_state(x_y)).null.tokens - text.null.tokens
     own = moved[:, :20, CLIP_WIDTHS[0] : CLIP_WIDTHS[0] + width].clone()
     assert (own.abs() > 0.09).all()
     moved[:, :20, CLIP_WIDTHS[0] : CLIP_WIDTHS[0] + width] = 0

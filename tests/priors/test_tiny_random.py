@@ -16,6 +16,7 @@ from omegaconf import OmegaConf
 from tests.conftest import ROOT
 from tests.priors.sampling import load
 from tests.test_config import composed
+from tests.tiny import step_state
 from treg_exp.app import run
 from treg_exp.priors import tiny
 from treg_exp.priors.diffusers_folder import DiffusersFolder
@@ -143,7 +144,7 @@ def test_signals_keep_their_size_and_text_and_pictures_matter(prior: Prior) -> N
     assert (features[0] @ features[1]) < 0.98
     policy = TextPolicy(null_text=AdaptiveNegation())
     start = policy.start(prior, [{"prompt": "red apple"}] * 3)
-    moved = policy.null_text.update(prior, start, x)
+    moved = policy.null_text.update(prior, start, step_state(x))
     assert (moved.null.tokens - start.null.tokens).abs().max() > 1e-4
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import pytest
 import torch
 
+from tests.tiny import step_state
 from treg_exp.errors import FieldError
 from treg_exp.operators.linear.bicubic import BicubicDownsampling
 from treg_exp.priors.counting import counted
@@ -19,11 +20,6 @@ from treg_exp.text.state import StepState
 
 TEXTS = [{"prompt": "a cat"}, {"prompt": "a cat"}, {"prompt": "a dog"}]
 LEVEL = Level(500, 0.3**0.5, 0.7**0.5)
-
-
-def state_of(x_y: torch.Tensor, z_t: torch.Tensor | None = None, misfit=None) -> StepState:
-    """A step of which rules may ask the data-consistent signal, and what else a test gives."""
-    return StepState(z_t, LEVEL, None, x_y, misfit)  # type: ignore[arg-type]
 
 
 class Spy:
@@ -62,7 +58,7 @@ def test_a_prior_without_text(tiny_prior) -> None:
     text = TextPolicy().start(silent, TEXTS)
     assert text.prompt.tokens.shape == (3, 0, 0)
     assert [words["prompt"] for words in text.words] == ["a cat", "a cat", "a dog"]
-    assert TextPolicy().update(silent, text, state_of(torch.zeros(1))) is text
+    assert TextPolicy().update(silent, text, step_state(torch.zeros(1))) is text
     TextPolicy(text_match=Louder()).check(silent.info, TEXTS)  # a text match reads the words
     TextPolicy().check(silent.info, [{"prompt": ""}])
     with pytest.raises(FieldError, match=r"prompt='a cat': the prior has no text encoder"):
@@ -93,7 +89,9 @@ def test_every_slot_has_its_say(tiny_prior) -> None:
     pulled = replace(plain, text_match=Louder()).predict(tiny_prior, z_t, LEVEL, text)
     torch.testing.assert_close(pulled.z_0, 2 * at.z_0)
     x_y = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))
-    updated = replace(plain, null_text=AdaptiveNegation(), prompt_rule=Louder()).update(tiny_prior, text, state_of(x_y))
+    updated = replace(plain, null_text=AdaptiveNegation(), prompt_rule=Louder()).update(
+        tiny_prior, text, step_state(x_y)
+    )
     assert not torch.equal(updated.null.tokens, text.null.tokens)
     assert torch.equal(updated.prompt.tokens, updated.null.tokens)
 
@@ -139,7 +137,7 @@ def test_a_prompt_rule_may_descend_on_the_measurement(tiny_prior) -> None:
     policy = TextPolicy(prompt_rule=Descend(0.5))
     text = policy.start(tiny_prior, TEXTS[1:])
     prior, calls = counted(tiny_prior)
-    moved = policy.update(prior, text, state_of(x, z_t, problem.misfit))
+    moved = policy.update(prior, text, step_state(x, z_t=z_t, misfit=problem.misfit))
     assert (calls.forward, calls.backward) == (2, 2)
 
     def misfit(tokens) -> torch.Tensor:
@@ -147,7 +145,9 @@ def test_a_prompt_rule_may_descend_on_the_measurement(tiny_prior) -> None:
 
     assert (misfit(moved.prompt) < misfit(text.prompt)).all()
     first = replace(problem, y=problem.y[:1])
-    alone = policy.update(tiny_prior, policy.start(tiny_prior, TEXTS[1:2]), state_of(x[:1], z_t[:1], first.misfit))
+    alone = policy.update(
+        tiny_prior, policy.start(tiny_prior, TEXTS[1:2]), step_state(x[:1], z_t=z_t[:1], misfit=first.misfit)
+    )
     torch.testing.assert_close(alone.prompt.tokens[0], moved.prompt.tokens[0], rtol=0, atol=1e-4)
 
 

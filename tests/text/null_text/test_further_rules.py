@@ -10,6 +10,7 @@ from hydra.utils import instantiate
 
 from tests.conftest import ROOT
 from tests.test_config import composed
+from tests.tiny import step_state
 from treg_exp.errors import FieldError
 from treg_exp.schedule.levels import Level
 from treg_exp.text.null_text.bounded import BoundedNegation
@@ -29,13 +30,9 @@ def text(tiny_prior):
     return TextPolicy().start(tiny_prior, TEXTS)
 
 
-def state_of(x_y: torch.Tensor, level: Level = LEVEL) -> StepState:
-    return StepState(None, level, None, x_y, None)  # type: ignore[arg-type]
-
-
 @pytest.fixture
 def state() -> StepState:
-    return state_of(torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1)
+    return step_state(torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1)
 
 
 def distances(text) -> torch.Tensor:
@@ -49,7 +46,7 @@ def test_samples_do_not_influence_each_other(tiny_prior, text, state, name: str)
     rule = instantiate(composed(f"null_text={name}").null_text, _convert_="all")
     together = rule.update(tiny_prior, text, state).null.tokens
     second = TextPolicy().start(tiny_prior, TEXTS[1:])
-    alone = rule.update(tiny_prior, second, state_of(state.x_y[1:])).null.tokens
+    alone = rule.update(tiny_prior, second, step_state(state.x_y[1:])).null.tokens
     torch.testing.assert_close(together[1:], alone, rtol=0, atol=1e-6)
 
 
@@ -73,7 +70,7 @@ def test_a_rate_may_follow_signal_or_noise(tiny_prior, text, state) -> None:
         torch.testing.assert_close(moved, share * whole, rtol=1e-3, atol=1e-6)
     own = Level(500, torch.tensor([0.0, 1.0]).view(2, 1, 1, 1), torch.tensor([1.0, 0.0]).view(2, 1, 1, 1))
     rule = BoundedNegation(radius=100.0, follows="signal")
-    each = rule.update(tiny_prior, text, state_of(state.x_y, own)).null.tokens - text.null.tokens
+    each = rule.update(tiny_prior, text, step_state(state.x_y, own)).null.tokens - text.null.tokens
     assert each[0].abs().max() == 0
     torch.testing.assert_close(each[1], whole[1], rtol=0, atol=1e-6)
 

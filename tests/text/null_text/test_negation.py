@@ -5,14 +5,13 @@ from dataclasses import replace
 import pytest
 import torch
 
+from tests.tiny import step_state
 from treg_exp.errors import FieldError
 from treg_exp.priors.embedding import Span, TextLayout
 from treg_exp.priors.texts.clip import side_by_side
-from treg_exp.schedule.levels import Level
 from treg_exp.text.null_text.fixed import FixedNullText
 from treg_exp.text.null_text.negation import AdaptiveNegation
 from treg_exp.text.policy import TextPolicy
-from treg_exp.text.state import StepState
 
 
 @pytest.fixture
@@ -25,21 +24,16 @@ def x_y() -> torch.Tensor:
     return torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
 
 
-def state_of(x_y: torch.Tensor) -> StepState:
-    """A step of which the rules ask the data-consistent signal alone."""
-    return StepState(None, Level(500, 0.3**0.5, 0.7**0.5), None, x_y, None)  # type: ignore[arg-type]
-
-
 def test_closed_form_equals_the_optimiser(tiny_prior, text, x_y) -> None:
     """The specification measured 1.2e-6 in float32 on CLIP features."""
-    closed = AdaptiveNegation(lr=1e-3).update(tiny_prior, text, state_of(x_y)).null.tokens
-    stepped = AdaptiveNegation(lr=1e-3, method="adam").update(tiny_prior, text, state_of(x_y)).null.tokens
+    closed = AdaptiveNegation(lr=1e-3).update(tiny_prior, text, step_state(x_y)).null.tokens
+    stepped = AdaptiveNegation(lr=1e-3, method="adam").update(tiny_prior, text, step_state(x_y)).null.tokens
     assert (closed - text.null.tokens).abs().max() > 5e-3
     torch.testing.assert_close(closed, stepped, rtol=0, atol=5e-6)
 
 
 def test_negation_lowers_its_loss_and_moves_every_token_alike(tiny_prior, text, x_y) -> None:
-    moved = AdaptiveNegation(lr=1e-3).update(tiny_prior, text, state_of(x_y))
+    moved = AdaptiveNegation(lr=1e-3).update(tiny_prior, text, step_state(x_y))
     feature = tiny_prior.image_text.image_features(x_y)[:, None]
     loss = [(feature * null).sum(-1).mean(-1) for null in (text.null.tokens, moved.null.tokens)]
     assert (loss[1] < loss[0]).all()
@@ -51,13 +45,13 @@ def test_negation_lowers_its_loss_and_moves_every_token_alike(tiny_prior, text, 
 @pytest.mark.parametrize("method", ["closed_form", "adam"])
 def test_samples_do_not_influence_each_other(tiny_prior, text, x_y, method) -> None:
     rule = AdaptiveNegation(method=method)
-    together = rule.update(tiny_prior, text, state_of(x_y)).null.tokens
-    alone = rule.update(tiny_prior, type(text)(text.prompt[1:], text.null[1:]), state_of(x_y[1:])).null.tokens
+    together = rule.update(tiny_prior, text, step_state(x_y)).null.tokens
+    alone = rule.update(tiny_prior, type(text)(text.prompt[1:], text.null[1:]), step_state(x_y[1:])).null.tokens
     torch.testing.assert_close(together[1:], alone, rtol=0, atol=1e-6)
 
 
 def test_fixed_null_text_stays(tiny_prior, text, x_y) -> None:
-    assert FixedNullText("blurry").update(tiny_prior, text, state_of(x_y)) is text
+    assert FixedNullText("blurry").update(tiny_prior, text, step_state(x_y)) is text
 
 
 @pytest.mark.parametrize(
@@ -82,7 +76,7 @@ def test_only_the_span_in_the_image_space_moves(tiny_prior, text, x_y) -> None:
     spans = (Span(20), Span(32, first_column=20, stop_row=10), Span(52, first_row=10, contrastive=False))
     tokens = torch.randn(2, 16, 52, generator=torch.Generator().manual_seed(1))
     null = replace(text.null, tokens=tokens, layout=TextLayout(spans), pooled=torch.ones(2, 5))
-    moved = AdaptiveNegation(lr=1e-2).update(tiny_prior, replace(text, null=null), state_of(x_y)).null
+    moved = AdaptiveNegation(lr=1e-2).update(tiny_prior, replace(text, null=null), step_state(x_y)).null
     changed = (moved.tokens - tokens).abs() > 1e-6
     assert changed[:, :10, 20:].all()
     assert not changed[:, 10:].any()
