@@ -48,7 +48,10 @@ def tiny_prior(folder: Path) -> Prior:
     return with_image_text(prior, LinearFeatures(np.load(folder / "image_feature_matrix.npy")))
 
 
-def step_state(x_y: Tensor, level: Level = Level(500, 0.3**0.5, 0.7**0.5), **known: Any) -> StepState:
+LEVEL = Level(500, 0.3**0.5, 0.7**0.5)
+
+
+def step_state(x_y: Tensor, level: Level | None = None, **known: Any) -> StepState:
     """A step of which a rule asks the data-consistent signal and its level alone, and what else a test knows."""
     nothing = dict.fromkeys(field.name for field in fields(StepState))
-    return StepState(**{**nothing, "level": level, "x_y": x_y, **known})
+    return StepState(**{**nothing, "level": level or LEVEL, "x_y": x_y, **known})
