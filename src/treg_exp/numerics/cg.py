@@ -12,6 +12,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from treg_exp.numerics.per_sample import beside
+
 Linear = Callable[[Tensor], Tensor]
 
 #: Entries of a sample that ``dot`` takes at once: torch copies to float64 what it adds up in float64, twice the memory.
@@ -32,7 +34,7 @@ def half_square(x: Tensor) -> Tensor:
 
 def _like(value: Tensor, x: Tensor) -> Tensor:
     """(B,) -> (B, 1, ...) in the dtype of x, ready to multiply a batch."""
-    return value.to(x.dtype).view(-1, *(1,) * (x.dim() - 1))
+    return beside(value.to(x.dtype), x)
 
 
 def _ratio(numerator: Tensor, denominator: Tensor, active: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from numbers import Real
 from torch import Tensor
 
 from treg_exp.errors import FieldError
+from treg_exp.numerics.per_sample import beside
 
 
 def check_signal_shape(signal_shape: Sequence[int]) -> tuple[int, ...]:
@@ -44,7 +45,7 @@ def check_ridge(lam: float | Tensor, x0: Tensor) -> float | Tensor:
         raise FieldError("lam", tuple(lam.shape), f"must be one number, or one for each of the {len(x0)} samples")
     if not bool((lam >= 0).all()):
         raise FieldError("lam", lam.flatten().tolist(), "must be >= 0")
-    return lam.to(x0).view(-1, *(1,) * (x0.dim() - 1))
+    return beside(lam.to(x0), x0)
 
 
 def is_count(value: object) -> bool:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from treg_exp.numerics.cg import dot
+from treg_exp.numerics.per_sample import beside
 from treg_exp.operators.base import Operator
 
 #: Relative distance from the target at which the search ends: far below the spread of the noise's own residual,
@@ -88,7 +89,7 @@ def at_residual(
         found = rmse(operator, y, x)
         gap, closeness = _log_odds(found, start) - goal, (found / target).log().abs()
         better = searching & (closeness < distance)
-        best = torch.where(better.view(-1, *(1,) * (x.dim() - 1)), x, best)
+        best = torch.where(beside(better, x), x, best)
         distance = torch.where(better, closeness, distance)
         over = found > target
         reached = (found / target - 1).abs() <= (tolerance if index else near)

@@ -8,6 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from treg_exp.errors import FieldError
 from treg_exp.priors.embedding import TextEmbedding
 from treg_exp.priors.info import PriorInfo
 from treg_exp.priors.prior import Prior
@@ -36,6 +37,12 @@ def both_answers(prior: Prior, z_t: Tensor, level: Level, text: TextCondition) -
     both = prior.predict(torch.cat([z_t, z_t]), level.tiled(2), told)
     (null_z_0, z_0), (null_eps, eps) = both.z_0.chunk(2), both.eps.chunk(2)
     return Prediction(null_z_0, null_eps), Prediction(z_0, eps)
+
+
+def check_scale(name: str, scale: float) -> None:
+    """Raise FieldError for a scale that only turns the prompt around."""
+    if not scale >= 0:
+        raise FieldError(name, scale, "must be >= 0 (0 = null text only, 1 = prompt only)")
 
 
 def mixed(null: Tensor, prompt: Tensor, scale: Number) -> Tensor:

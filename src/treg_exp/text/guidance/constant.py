@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from treg_exp.errors import FieldError
 from treg_exp.schedule.levels import Level
-from treg_exp.text.guidance.base import ScaledGuidance
+from treg_exp.text.guidance.base import ScaledGuidance, check_scale
 
 
 @dataclass(frozen=True)
@@ -20,8 +19,7 @@ class ConstantGuidance(ScaledGuidance):
     scale: float = 2.0
 
     def __post_init__(self) -> None:
-        if not self.scale >= 0:
-            raise FieldError("scale", self.scale, "must be >= 0 (0 = null text only, 1 = prompt only)")
+        check_scale("scale", self.scale)
 
     def scale_at(self, level: Level) -> float:
         """The same everywhere."""

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from treg_exp.errors import FieldError
 from treg_exp.schedule.levels import Level, Number
-from treg_exp.text.guidance.base import ScaledGuidance
+from treg_exp.text.guidance.base import ScaledGuidance, check_scale
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,7 @@ class IntervalGuidance(ScaledGuidance):
     high: float = 5.42
 
     def __post_init__(self) -> None:
-        if not self.scale >= 0:
-            raise FieldError("scale", self.scale, "must be >= 0 (0 = null text only, 1 = prompt only)")
+        check_scale("scale", self.scale)
         if not 0 <= self.low < self.high:
             raise FieldError("low", self.low, f"must be noise per signal with 0 <= low < high={self.high}")
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from treg_exp.errors import FieldError
+from treg_exp.numerics.per_sample import beside, rms
 from treg_exp.priors.info import PriorInfo
 from treg_exp.priors.prior import Prior
 from treg_exp.schedule.levels import Level, Prediction
@@ -58,8 +59,8 @@ class ProjectedGuidance:
     def _shortened(self, difference: Tensor) -> Tensor:
         if self.limit is None:
             return difference
-        rms = difference.flatten(1).square().mean(1).sqrt().view(-1, *[1] * (difference.dim() - 1))
-        return difference * (self.limit / rms.clamp(min=torch.finfo(rms.dtype).tiny)).clamp(max=1.0)
+        length = beside(rms(difference), difference)
+        return difference * (self.limit / length.clamp(min=torch.finfo(length.dtype).tiny)).clamp(max=1.0)
 
 
 def _along(vector: Tensor, direction: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from treg_exp.errors import FieldError
 from treg_exp.schedule.levels import Level, Number
-from treg_exp.text.guidance.base import ScaledGuidance
+from treg_exp.text.guidance.base import ScaledGuidance, check_scale
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,8 @@ class RampGuidance(ScaledGuidance):
     power: float = 1.0
 
     def __post_init__(self) -> None:
-        for name in ("early", "late"):
-            if not getattr(self, name) >= 0:
-                raise FieldError(name, getattr(self, name), "must be >= 0 (0 = null text only, 1 = prompt only)")
+        check_scale("early", self.early)
+        check_scale("late", self.late)
         if not self.power > 0:
             raise FieldError("power", self.power, "must be > 0")
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from treg_exp.errors import FieldError
+from treg_exp.numerics.per_sample import beside, rms
 from treg_exp.priors.image_text.open_clip import OpenClipFiles
 from treg_exp.priors.info import PriorInfo
 from treg_exp.priors.prior import ImageText, Prior
@@ -69,8 +70,8 @@ class ImageTextMatch:
         with torch.enable_grad():
             z_0 = at.z_0.detach().requires_grad_()
             (gradient,) = torch.autograd.grad(self.score(prior, prior.decode(z_0), text).sum(), z_0)
-        rms = gradient.flatten(1).square().mean(1).sqrt().view(-1, *[1] * (gradient.dim() - 1))
-        move = self.strength * (1 - share) ** 0.5 * gradient / rms.clamp(min=torch.finfo(rms.dtype).tiny)
+        length = beside(rms(gradient), gradient)
+        move = self.strength * (1 - share) ** 0.5 * gradient / length.clamp(min=torch.finfo(length.dtype).tiny)
         return Prediction(at.z_0 + (move if pulls is None else move * pulls), at.eps)
 
     def score(self, prior: Prior, x: Tensor, text: TextCondition) -> Tensor:
