@@ -18,7 +18,7 @@ from treg_exp.priors.info import PriorInfo
 from treg_exp.priors.prior import Prior
 from treg_exp.priors.texts.flux import FluxText, flux_layout
 from treg_exp.priors.texts.t5 import T5
-from treg_exp.priors.texts.window import TextWindow
+from treg_exp.priors.texts.window import text_windows
 from treg_exp.priors.tokenizers import load_tokenizer
 
 DENOISER = ("transformer", "FluxTransformer2DModel")
@@ -65,7 +65,7 @@ def read_info(folder: Path, options: Options) -> PriorInfo:
         kind=kind,
         text_layout=flux_layout(transformer["joint_attention_dim"]),
         feature_width=open_clip_width(options),
-        text_windows=_windows(folder, options),
+        text_windows=text_windows(folder, tokenizers(folder), options.t5_tokens or T5_TOKENS),
     )
 
 
@@ -90,11 +90,6 @@ def load(folder: Path, info: PriorInfo, options: Options, device: torch.device) 
         text=FluxText(clip, load_tokenizer(folder, "tokenizer", TOKENIZERS["tokenizer"]), t5, device),
         image_text=load_open_clip(options, device),
     )
-
-
-def _windows(folder: Path, options: Options) -> tuple[TextWindow, ...]:
-    clip, t5 = (folder / part for part in tokenizers(folder))
-    return TextWindow(clip), TextWindow(t5, options.t5_tokens or T5_TOKENS, "T5TokenizerFast")
 
 
 def _check_texts(folder: Path, width: int, pooled: int) -> None:

@@ -19,7 +19,7 @@ from treg_exp.priors.info import PriorInfo
 from treg_exp.priors.prior import Prior
 from treg_exp.priors.texts.sd3 import SD3Text, sd3_layout
 from treg_exp.priors.texts.t5 import T5
-from treg_exp.priors.texts.window import TextWindow
+from treg_exp.priors.texts.window import text_windows
 from treg_exp.priors.tokenizers import load_tokenizer
 
 DENOISER = ("transformer", "SD3Transformer2DModel")
@@ -66,7 +66,7 @@ def read_info(folder: Path, options: Options) -> PriorInfo:
         kind=kind,
         text_layout=sd3_layout(widths, clip_rows, t5_width),
         feature_width=open_clip_width(options),
-        text_windows=_windows(folder, options),
+        text_windows=text_windows(folder, tokenizers(folder), options.t5_tokens or T5_TOKENS),
     )
 
 
@@ -89,12 +89,6 @@ def load(folder: Path, info: PriorInfo, options: Options, device: torch.device) 
         text=SD3Text(clips, own, t5, rows, transformer.config.joint_attention_dim, device),
         image_text=load_open_clip(options, device),
     )
-
-
-def _windows(folder: Path, options: Options) -> tuple[TextWindow, ...]:
-    clip, pair, *third = (folder / part for part in tokenizers(folder))
-    rows = options.t5_tokens or T5_TOKENS
-    return TextWindow(clip), TextWindow(pair), *(TextWindow(t5, rows, "T5TokenizerFast") for t5 in third)
 
 
 def _check_texts(folder: Path, transformer: Section) -> tuple[list[int], int, int | None]:

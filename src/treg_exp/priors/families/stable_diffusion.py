@@ -19,7 +19,7 @@ from treg_exp.priors.info import PriorInfo
 from treg_exp.priors.precision import autocast_dtype
 from treg_exp.priors.prior import Prior
 from treg_exp.priors.texts.clip import ClipPairText, ClipText, side_by_side
-from treg_exp.priors.texts.window import TextWindow
+from treg_exp.priors.texts.window import text_windows
 from treg_exp.priors.tokenizers import load_tokenizer
 
 DENOISER = ("unet", "UNet2DConditionModel")
@@ -76,7 +76,7 @@ def read_info(folder: Path, options: Options) -> PriorInfo:
         kind=kind,
         text_layout=side_by_side(widths),
         feature_width=feature_width_of(folder, options),
-        text_windows=tuple(TextWindow(folder / part) for part in tokenizers(folder)),
+        text_windows=text_windows(folder, tokenizers(folder)),
     )
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from treg_exp.priors.tokenizers import load_tokenizer
 
 SHOWN_TEXTS, SHOWN_LETTERS = 5, 60  # of a note, and of a text in it
 
@@ -47,9 +49,7 @@ class TextWindow:
         Args:
             texts: one that is there twice is reported once.
         """
-        import transformers
-
-        tokenizer = getattr(transformers, self.kind).from_pretrained(self.folder)
+        tokenizer = load_tokenizer(self.folder.parent, self.folder.name, self.kind)
         length: int = self.length or tokenizer.model_max_length
         distinct = [text for text in dict.fromkeys(texts) if text]
         if not distinct:
@@ -58,6 +58,20 @@ class TextWindow:
         starts = [[start for start, _ in offsets] for offsets in whole.offset_mapping]
         # The last token of the window marks the end of the text, in the place of this one.
         return length, [_cut(text, s[length - 1]) for text, s in zip(distinct, starts, strict=True) if len(s) > length]
+
+
+def text_windows(folder: Path, tokenizers: Mapping[str, str], t5_tokens: int | None = None) -> tuple[TextWindow, ...]:
+    """The windows of a prior.
+
+    Args:
+        folder: of the prior.
+        tokenizers: part -> class.
+        t5_tokens: length of a text for T5, whose tokenizers do not say.
+    """
+    return tuple(
+        TextWindow(folder / part, t5_tokens if kind.startswith("T5") else None, kind)
+        for part, kind in tokenizers.items()
+    )
 
 
 def cut_notes(windows: Sequence[TextWindow], texts: Iterable[str]) -> list[str]:
