@@ -5,11 +5,11 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable
 
+from treg_exp.data.listing import LONGEST_ID
 from treg_exp.errors import ConfigError
 
 FORBIDDEN = frozenset('/\\:*?"<>|[]')  # separators, what some file systems refuse, and markup of tables
 LONGEST = 100  # bytes: folders of a file system take 255, columns append to a name
-LONGEST_FILE = 255
 
 
 def check_name(name: object, place: str) -> None:
@@ -50,7 +50,7 @@ def check_sample_ids(ids: Iterable[object], place: str) -> None:
     """
     seen: set[object] = set()
     for sample_id in ids:
-        problem = _problem(sample_id, LONGEST_FILE) if isinstance(sample_id, str) else "is no text"
+        problem = _problem(sample_id, LONGEST_ID) if isinstance(sample_id, str) else "is no text"
         if problem or sample_id in seen:
             raise ConfigError(f"{place}: the sample name {sample_id!r} {problem or 'is there twice'}")
         seen.add(sample_id)
