@@ -389,5 +389,6 @@ def test_the_debug_preset_fits_every_solver() -> None:
     """Also solvers that take no steps."""
     assert experiment("debug=default", "solver=pseudo_inverse").solver.steps == 0
     assert experiment("debug=default", "solver=unconditional").solver.steps == 4
+    assert experiment("debug=default", "solver=best_of").solver.steps == 4 * 4
     with pytest.raises(ConfigError, match=r"^solver\.stepps: .*PseudoInverse takes no such value"):
         experiment("debug=default", "solver=pseudo_inverse", "+solver.stepps=3")

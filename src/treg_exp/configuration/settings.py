@@ -141,12 +141,20 @@ def _missing(node: Any, prefix: str = "") -> Iterator[str]:
 
 
 def without_steps(solver: DictConfig) -> DictConfig:
-    """``solver`` without ``steps``, which debug=default gives to every solver, where it takes none."""
+    """``solver`` without ``steps``, which debug=default gives to every solver, where it takes none.
+
+    One that runs another solver, ``of``, hands them on.
+    """
     try:
         keep = "steps" in parameters(solver, "solver")
     except ConfigError:
         return solver  # `build` says what is wrong with it
-    return solver if keep else OmegaConf.masked_copy(solver, [str(k) for k in solver if k != "steps"])
+    if keep:
+        return solver
+    others = OmegaConf.masked_copy(solver, [str(k) for k in solver if k != "steps"])
+    if "steps" in solver and isinstance(others.get("of"), DictConfig) and "steps" in others.of:
+        others.of.steps = solver.steps
+    return others
 
 
 def identity(cfg: DictConfig) -> dict[str, Any]:
