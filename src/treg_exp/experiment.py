@@ -27,7 +27,7 @@ from treg_exp.configuration.settings import (
     identity,
     resolved,
     settings,
-    without_steps,
+    with_values_placed,
 )
 from treg_exp.data.base import Source, left_out, subset
 from treg_exp.data.sample import Sample
@@ -105,7 +105,7 @@ class Experiment:
         """
         check_complete(cfg)
         cfg = resolved(cfg)
-        cfg.solver = without_steps(cfg.solver)
+        cfg.solver = with_values_placed(cfg.solver)
         run, data = settings(RunSettings, cfg), settings(DataSettings, cfg.data, "data")
         prior: PriorSpec = build(cfg.prior, "prior", PriorSpec)
         with errors_at("prior", _plain(cfg.prior)):
