@@ -181,7 +181,8 @@ def test_lam_follows_the_noise_as_asked(tiny_prior, power: float) -> None:
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("lam_power", 9.0), ("steps", 0), ("steps", "many"), ("lam", -1.0), ("encoder", "mode"), ("blend", "half"), ("renoise", "no"),
+    [("lam_power", 9.0),
+     ("steps", 0), ("steps", "many"), ("lam", -1.0), ("encoder", "mode"), ("blend", "half"), ("renoise", "no"),
      ("off_window", "psld"), ("alpha_shift", 2)],
 )  # fmt: skip
 def test_wrong_values_are_named(field: str, value) -> None:
