@@ -86,9 +86,9 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 
 def shortened(solver: Solver, steps: int = STEPS) -> Solver:
-    """The same with fewer steps; of one that runs another solver, half as many in each of two tries."""
+    """The same with fewer steps; of one that runs another solver, in each of two tries."""
     if isinstance(solver, BestOf):
-        return replace(solver, of=shortened(solver.of, (steps + 1) // 2), candidates=2)
+        return replace(solver, of=shortened(solver.of, steps), candidates=2)
     return replace(solver, steps=steps) if solver.steps else solver
 
 
