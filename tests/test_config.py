@@ -389,5 +389,18 @@ def test_the_debug_preset_fits_every_solver() -> None:
     """Also solvers that take no steps."""
     assert experiment("debug=default", "solver=pseudo_inverse").solver.steps == 0
     assert experiment("debug=default", "solver=unconditional").solver.steps == 4
+    assert experiment("debug=default", "solver=best_of", "prior.path=emoji64").solver.steps == 4 * 4
     with pytest.raises(ConfigError, match=r"^solver\.stepps: .*PseudoInverse takes no such value"):
         experiment("debug=default", "solver=pseudo_inverse", "+solver.stepps=3")
+
+
+def test_an_experiments_values_of_a_solver_reach_the_one_that_is_run_several_times() -> None:
+    """Under either name they make the same run."""
+    best = ["experiment=best/treg", "solver=best_of", "prior.path=emoji64", "data.limit=1"]
+    made = experiment(*best)
+    assert made.solver.of.data_steps == DataSteps(every=1)
+    named = ["experiment=single", "solver=best_of", "solver.of.data_steps.every=1", "guidance.scale=2", "task.tau=0.3"]
+    other = experiment(*named, *best[2:], "null_text=negation")
+    assert made.config["solver"] == other.config["solver"]
+    with pytest.raises(ConfigError, match=r"^solver\.data_stepps: .*BestOf takes no such value"):
+        experiment(*best, "+solver.data_stepps.every=1")

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from treg_exp.noise import KeyedNoise, ReplayNoise, StreamKey, stream_seed
+from treg_exp.noise import CandidateNoise, KeyedNoise, ReplayNoise, StreamKey, stream_seed
 
 IDS = st.lists(st.text(min_size=1, max_size=8), min_size=2, max_size=5, unique=True)
 
@@ -40,6 +40,18 @@ def test_every_part_of_the_key_matters(changed: dict) -> None:
 
     correlation = torch.corrcoef(torch.cat([draw(), draw(**changed)]))[0, 1]
     assert abs(correlation) < 0.15
+
+
+def test_the_first_try_has_the_given_streams_and_all_others_their_own() -> None:
+    like = torch.empty(1, 1000)
+    drawn = [
+        CandidateNoise(KeyedNoise([StreamKey(0, "a", draw)]), candidate).normal("start", like=like)[0]
+        for draw in (0, 1)
+        for candidate in (0, 1, 2)
+    ]
+    assert torch.equal(drawn[0], KeyedNoise([StreamKey(0, "a")]).normal("start", like=like)[0])
+    correlations = torch.corrcoef(torch.stack(drawn)) - torch.eye(6)
+    assert correlations.abs().max() < 0.15
 
 
 def test_streams_are_standard_normal() -> None:

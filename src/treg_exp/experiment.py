@@ -27,7 +27,7 @@ from treg_exp.configuration.settings import (
     identity,
     resolved,
     settings,
-    without_steps,
+    with_values_placed,
 )
 from treg_exp.data.base import Source, left_out, subset
 from treg_exp.data.sample import Sample
@@ -52,7 +52,7 @@ from treg_exp.sources import SIZES, build_source, signal_shape
 from treg_exp.tasks.base import Task, group_of
 from treg_exp.tasks.problems import InverseProblem, Problem
 from treg_exp.variant_names import variant_labels
-from treg_exp.variants import build_variants, check_texts
+from treg_exp.variants import build_variants, check_roles, check_texts
 
 if TYPE_CHECKING:
     from treg_exp.engine.module import RestorationModule, WorkBatch
@@ -105,7 +105,7 @@ class Experiment:
         """
         check_complete(cfg)
         cfg = resolved(cfg)
-        cfg.solver = without_steps(cfg.solver)
+        cfg.solver = with_values_placed(cfg.solver)
         run, data = settings(RunSettings, cfg), settings(DataSettings, cfg.data, "data")
         prior: PriorSpec = build(cfg.prior, "prior", PriorSpec)
         with errors_at("prior", _plain(cfg.prior)):
@@ -117,6 +117,8 @@ class Experiment:
         check_sample_ids(source.ids, "data")
         check_count(len(source) * len(variants), run.draws)
         check_texts(source, variants, places)
+        solver: Solver = build(cfg.solver, "solver", Solver)
+        check_roles(variants, solver, places)
         task: Task = build(cfg.task, "task", Task)
         check_name(task.name, "task.name")
         check_names(getattr(task, "tasks", ()), "task.tasks")
@@ -137,7 +139,7 @@ class Experiment:
             data=data,
             trainer=settings(TrainerSettings, cfg.trainer, "trainer", partly=False),
             task=task,
-            solver=build(cfg.solver, "solver", Solver),
+            solver=solver,
             variants=variants,
             source=source,
             metrics=metrics,

@@ -67,6 +67,24 @@ class KeyedNoise:
 
 
 @dataclass(frozen=True)
+class CandidateNoise:
+    """The streams of one of several tries at the same work items; those of the first try are the given ones.
+
+    Attributes:
+        noise: streams of the work items.
+        candidate: number of the try, from 0.
+    """
+
+    noise: Noise
+    candidate: int
+
+    def normal(self, purpose: str, step: int = 0, inner: int = 0, *, like: Tensor) -> Tensor:
+        """See :class:`Noise`."""
+        own = f"candidate {self.candidate}: {purpose}" if self.candidate else purpose
+        return self.noise.normal(own, step, inner, like=like)
+
+
+@dataclass(frozen=True)
 class ReplayNoise:
     """Recorded draws, for parity with another implementation.
 

@@ -92,6 +92,7 @@ def _other_text(variant: Variant) -> list[str]:
             found.append("null_text")
         if found:
             found.insert(0, "guidance.scale" if hasattr(guidance, "scale") else "guidance")
+    found += [f"texts.{role}" for role in sorted(getattr(guidance, "roles", ())) if role in variant.texts]
     if not isinstance(prompt_rule, FixedPromptRule):
         found.append("prompt_rule")
     return found if isinstance(text_match, NoTextMatch) else [*found, "text_match"]
@@ -119,9 +120,11 @@ def _settings(variant: Variant) -> dict[str, Any]:
 
 
 def _values(piece: object) -> dict[str, Any]:
-    """The fields of a text or a rule that can be compared and shown."""
+    """The fields of a text or a rule, and the values of mappings in them, that can be compared and shown."""
     plain = (str, int, float, Path, type(None))
-    return {n: v for n, v in getattr(piece, "__dict__", {}).items() if isinstance(v, plain) and not n.startswith("_")}
+    fields = {name: value for name, value in getattr(piece, "__dict__", {}).items() if not name.startswith("_")}
+    inner = {f"{n}.{key}": v for n, of in fields.items() if isinstance(of, Mapping) for key, v in of.items()}
+    return {name: value for name, value in {**fields, **inner}.items() if isinstance(value, plain)}
 
 
 def _shown(value: Any) -> str:

@@ -14,8 +14,9 @@ from treg_exp.configuration.places import errors_at
 from treg_exp.data.base import Source, text_tables
 from treg_exp.data.prompts import Prompt
 from treg_exp.engine.work import Variant
-from treg_exp.errors import ConfigError
+from treg_exp.errors import ConfigError, nearest
 from treg_exp.quoting import shell
+from treg_exp.solvers.base import Solver
 from treg_exp.text.guidance.base import Guidance
 from treg_exp.text.match.base import TextMatch
 from treg_exp.text.null_text.base import NullText
@@ -113,3 +114,24 @@ def check_texts(source: Source, variants: Mapping[str, Variant], places: Mapping
         for role, prompt in {} if variant.optional else variant.texts.items():
             with errors_at(places[name]["prompt" if role == "prompt" else f"texts.{role}"]):
                 prompt.resolve(table, all_texts)
+
+
+def check_roles(variants: Mapping[str, Variant], solver: Solver, places: Mapping[str, Mapping[str, str]]) -> None:
+    """Refuse a text whose role nothing reads: neither the solver nor a rule of a variant that has the text.
+
+    Raises:
+        ConfigError: about the first such text.
+    """
+    told: dict[str, str] = {}  # place -> role
+    read: dict[str, str] = {}  # those of them that are read
+    known: set[str] = set()
+    for name, variant in variants.items():
+        roles = {"prompt", "null", *solver.roles, *variant.policy.roles}
+        of_variant = {places[name].get(f"texts.{role}", role): role for role in variant.texts}
+        told |= of_variant
+        read |= {place: role for place, role in of_variant.items() if role in roles}
+        known |= roles
+    for place, role in told.items():
+        if place not in read:
+            hint = nearest(role, known) or f"; guidance=composed guidance.weights='{{{role}: 1}}' would"
+            raise ConfigError(f"{place}: nothing reads a text of this role{hint}")

@@ -19,6 +19,7 @@ ADVICE: Mapping[str, str] = {
     ),
     "null_text": "null_text=fixed and null_text=off need none",
     "solver.prox": "choose it with solver/prox=exact or solver/prox=descent",
+    "solver.of.prox": "choose it with solver/prox@solver.of.prox=exact or solver/prox@solver.of.prox=descent",
 }
 
 

@@ -140,13 +140,23 @@ def _missing(node: Any, prefix: str = "") -> Iterator[str]:
         yield from _missing(child, f"{prefix}{key}.")
 
 
-def without_steps(solver: DictConfig) -> DictConfig:
-    """``solver`` without ``steps``, which debug=default gives to every solver, where it takes none."""
+def with_values_placed(solver: DictConfig) -> DictConfig:
+    """``solver`` as its class takes it, whatever solver an experiment's values were written for.
+
+    One that runs another solver, ``of``, hands on what that one takes and itself does not. ``steps``, which
+    debug=default gives to every solver, is left out where none takes it.
+    """
     try:
-        keep = "steps" in parameters(solver, "solver")
+        taken = parameters(solver, "solver")
+        inner = parameters(solver.of, "solver.of") if "of" in taken and "of" in solver else {}
     except ConfigError:
         return solver  # `build` says what is wrong with it
-    return solver if keep else OmegaConf.masked_copy(solver, [str(k) for k in solver if k != "steps"])
+    handed = [str(key) for key in solver if key not in taken and key in inner]
+    others = [str(key) for key in solver if key not in handed and (key in taken or key != "steps")]
+    placed = OmegaConf.masked_copy(solver, others)
+    if handed:
+        placed.of = OmegaConf.merge(placed.of, OmegaConf.masked_copy(solver, handed))
+    return placed
 
 
 def identity(cfg: DictConfig) -> dict[str, Any]:

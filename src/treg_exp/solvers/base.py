@@ -68,6 +68,7 @@ class Solver(ABC):
     Attributes:
         steps: number of times ``on_step`` is called per batch (progress bars and time estimates rely on it).
         problems: kinds of problems that it solves.
+        roles: of further texts that it reads, beside those that the text policy does.
         uses_text: False for solvers that never look at a text.
         uses_noise: False for solvers that draw no random numbers.
         keeps_masked: True for solvers that leave what the mask of an edit protects as it is.
@@ -77,6 +78,7 @@ class Solver(ABC):
 
     steps: int
     problems: ClassVar[tuple[type[Problem], ...]] = (InverseProblem,)
+    roles: ClassVar[tuple[str, ...]] = ()
     uses_text: ClassVar[bool] = True
     uses_noise: ClassVar[bool] = True
     keeps_masked: ClassVar[bool] = False

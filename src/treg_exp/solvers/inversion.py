@@ -28,6 +28,7 @@ class Inversion(Solver):
 
     steps: int = 50
     problems = (EditProblem,)
+    roles = ("source",)
     uses_noise = False
 
     def __post_init__(self) -> None:

@@ -27,6 +27,7 @@ class Unconditional(Solver):
     steps: int = 50
     order: int = 1
     problems = (InverseProblem, EditProblem)
+    roles = ("source",)  # of an edit; it ignores this text as it ignores the picture
 
     def __post_init__(self) -> None:
         check_steps(self.steps)

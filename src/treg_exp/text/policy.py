@@ -71,6 +71,11 @@ class TextPolicy:
             and self.weight == 1
         )
 
+    @property
+    def roles(self) -> set[str]:
+        """Roles of the texts that a rule reads beside prompt and null text; it says so in ``roles``."""
+        return {role for rule in self.slots.values() for role in getattr(rule, "roles", ())}
+
     def check(self, info: PriorInfo, texts: Sequence[Texts] = ()) -> None:
         """Refuse rules and texts that a prior cannot follow.
 
@@ -79,8 +84,8 @@ class TextPolicy:
             texts: of every sample, by role.
 
         Raises:
-            FieldError: a rule lacks what it needs; a text is no Unicode; or there is a prompt that nothing reads, or a
-                null text, and the prior has no text encoder.
+            FieldError: a rule lacks what it needs, or a text that it reads; a text is no Unicode; or there is a prompt
+                that nothing reads, or a null text, and the prior has no text encoder.
         """
         for role in texts[0] if texts else ():
             check_unicode("prompt" if role == "prompt" else f"texts.{role}", {of_one[role] for of_one in texts})
@@ -94,6 +99,12 @@ class TextPolicy:
         for slot, rule in self.slots.items():
             for name, value in getattr(rule, "__dict__", {}).items():
                 check_unicode(f"{slot}.{name}", value if isinstance(value, list | tuple) else [value])
+            for role, name in getattr(rule, "roles", {}).items() if texts else ():
+                if role not in texts[0]:
+                    raise FieldError(
+                        f"{slot}.{name}", getattr(rule, name), f"no text has the role {role}; add one: "
+                        f"'+prompt@texts.{role}=fixed' texts.{role}.text=..."
+                    )  # fmt: skip
             try:
                 rule.check(info)
             except FieldError as error:

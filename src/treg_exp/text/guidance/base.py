@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Protocol
 
 import torch
@@ -31,12 +32,17 @@ class Guidance(Protocol):
         ...
 
 
+def answers(prior: Prior, z_t: Tensor, level: Level, texts: Sequence[TextEmbedding]) -> list[Prediction]:
+    """Estimates for each of several texts, from one call of the network."""
+    told = TextEmbedding.cat(list(texts))
+    at = prior.predict(torch.cat([z_t] * len(texts)), level.tiled(len(texts)), told)
+    return [Prediction(*of_one) for of_one in zip(at.z_0.chunk(len(texts)), at.eps.chunk(len(texts)), strict=True)]
+
+
 def both_answers(prior: Prior, z_t: Tensor, level: Level, text: TextCondition) -> tuple[Prediction, Prediction]:
     """Estimates for the null text and for the prompt, from one call of the network."""
-    told = TextEmbedding.cat([text.null, text.prompt])
-    both = prior.predict(torch.cat([z_t, z_t]), level.tiled(2), told)
-    (null_z_0, z_0), (null_eps, eps) = both.z_0.chunk(2), both.eps.chunk(2)
-    return Prediction(null_z_0, null_eps), Prediction(z_0, eps)
+    null, prompt = answers(prior, z_t, level, [text.null, text.prompt])
+    return null, prompt
 
 
 def check_scale(name: str, scale: float) -> None:
