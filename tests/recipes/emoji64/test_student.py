@@ -53,7 +53,7 @@ def test_every_jump_ends_at_the_next_step_of_the_sampler(segments: int, teacher_
             assert level.alpha[k].item() == pytest.approx(expected.alpha, abs=1e-6)  # type: ignore[index]
             assert level.sigma[k].item() == pytest.approx(expected.sigma, abs=1e-6)  # type: ignore[index]
         assert move.next.sigma <= legs.step.next.sigma[k].item() + 1e-6 < legs.step.now.sigma[k].item()  # type: ignore
-    assert (legs.jump.now.t >= 0).all() and (legs.rest.now.t >= 0).all()  # type: ignore[union-attr]
+    assert (legs.rest.now.t >= 0).all()  # type: ignore[union-attr]
 
 
 def test_the_implied_signal_is_the_one_that_the_jump_was_made_with() -> None:
@@ -83,15 +83,14 @@ def straight(student: Any, points: tuple[float, float, float], monkeypatch: pyte
 
     def forward(network: Straight, z_t: Tensor, times: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
         levels = [schedule.level(t) for t in times.tolist()]
-        alpha, sigma = (
-            torch.tensor([getattr(x, name) for x in levels]).view(-1, 1, 1, 1) for name in ("alpha", "sigma")
-        )
+        alpha, sigma = torch.tensor([[x.alpha, x.sigma] for x in levels]).view(-1, 2, 1, 1, 1).unbind(1)
         return network.velocity(z_t, Level(times, alpha, sigma)), z_t
 
     for name, value in (("network", own), ("target", target), ("teacher", teacher), ("_denoise", forward)):
         monkeypatch.setattr(student, name, value)
     batch = torch.tensor(student.corpus.split.train[:32])
-    return float(student.loss(batch, keyed_generator("straight")))
+    loss: float = student.loss(batch, keyed_generator("straight")).item()
+    return loss
 
 
 def test_the_loss_is_zero_where_the_paths_are_straight(student: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,9 +119,18 @@ def test_the_teacher_is_guided_and_an_empty_prompt_is_not(student: Any) -> None:
 
 
 def test_a_training_comes_nearer_to_the_teacher_and_leaves_a_prior(fresh: FRESH, tmp_path: Path) -> None:
-    miniature = fresh(start_from=SHIPPED)
-    wishes = {**QUICK, "budget.pictures": None, "budget.steps": 16, "trainer.val_check_interval": 1}
-    miniature.train("student", **{**wishes, "schedule.warmup_steps": 4, "optimizer.rate": 3e-4})
+    """Also with an interruption, which changes nothing: the average that it aims at is taken up again."""
+    miniature, interrupted = (fresh(name, start_from=SHIPPED) for name in ("unbroken", "interrupted"))
+    wishes = {
+        **QUICK, "schedule.warmup_steps": 1, "schedule.decay_fraction": 0.0, "budget.pictures": None,
+        "budget.steps": 4, "trainer.val_check_interval": 1,
+    }  # fmt: skip
+    miniature.train("student", **wishes)
+    for steps in (2, 4):
+        interrupted.train("student", **{**wishes, "budget.steps": steps, "trainer.val_check_interval": 100})
+    expected, found = (state_of(each, "student")["state_dict"] for each in (miniature, interrupted))
+    for name, value in found.items():
+        torch.testing.assert_close(value, expected[name], atol=1e-6, rtol=0, msg=name)
     rows = miniature.stages.folder("student").figures()
     assert rows[-1]["val_distance"] < 0.95 * rows[0]["val_distance"]
     assert rows[-1]["val_distance_teacher"] == rows[0]["val_distance_teacher"] > 0
@@ -138,17 +146,6 @@ def test_a_training_comes_nearer_to_the_teacher_and_leaves_a_prior(fresh: FRESH,
     assert sampling_of(record) == Sampling(guidance=1.0, steps=8)
     assert sampling_of({}) == Sampling()
     assert draw_samples(pipe, [f"{NAMES[0]}, noto style"], 1.0, 2).isfinite().all()
-
-
-def test_a_continued_training_equals_an_unbroken_one(fresh: FRESH) -> None:
-    wishes = {**QUICK, "budget.pictures": None, "trainer.val_check_interval": 100, "schedule.decay_fraction": 0.0}
-    unbroken, continued = (fresh(name, start_from=SHIPPED) for name in ("unbroken", "continued"))
-    unbroken.train("student", **{**wishes, "budget.steps": 4})
-    for steps in (2, 4):
-        continued.train("student", **{**wishes, "budget.steps": steps})
-    expected, found = (state_of(each, "student")["state_dict"] for each in (unbroken, continued))
-    for name, value in found.items():
-        torch.testing.assert_close(value, expected[name], atol=1e-6, rtol=0, msg=name)
 
 
 @pytest.mark.parametrize(
@@ -173,4 +170,4 @@ def test_a_spacing_whose_steps_do_not_lie_within_each_other_is_refused() -> None
     from dataclasses import replace
 
     with pytest.raises(FieldError, match="linspace"):
-        Segments(replace(prior_schedule(), spacing="linspace"), 8, 64)
+        Segments(replace(prior_schedule(), spacing="linspace"), 8, 16)
