@@ -26,7 +26,13 @@ from treg_exp.shipped import ASSETS
 SHIPPED = ASSETS / "emoji64"
 FRESH = Callable[..., Miniature]
 #: Few comparisons: the teacher's samples cost most.
-QUICK = {**SHORT, "objective.compared": 3, "objective.teacher_steps": 16, "objective.versions": 1}
+QUICK = {
+    **SHORT,
+    "objective.compared": 3,
+    "objective.teacher_steps": 16,
+    "objective.reference_steps": 16,
+    "objective.versions": 1,
+}
 
 
 @pytest.fixture(scope="module")
@@ -153,6 +159,7 @@ def test_a_training_comes_nearer_to_the_teacher_and_leaves_a_prior(fresh: FRESH,
     [
         ({"objective.segments": 0}, "recipe.objective.segments=0: must be >= 1"),
         ({"objective.teacher_steps": 60}, "recipe.objective.teacher_steps=60: must be a multiple of segments=8"),
+        ({"objective.reference_steps": 4}, "recipe.objective.reference_steps=4: must be a multiple of segments=8"),
         ({"objective.guidance_scale": -1.0}, "recipe.objective.guidance_scale=-1.0: must be >= 0"),
         ({"objective.snr_range": [5.0, 1.0]}, "recipe.objective.snr_range=[5.0, 1.0]: must be two numbers"),
         ({"objective.compared": 0}, "recipe.objective.compared=0: must be >= 1"),

@@ -39,6 +39,7 @@ class StudentObjective(CaptionedLatents):
         prompt_dropout: share of pictures that are trained with the empty prompt.
         prediction: what the denoiser predicts.
         snr_range: least and largest weight of an error of z_0.
+        reference_steps: DDIM steps of the teacher's samples that the figures compare with, a multiple of ``segments``.
         compared: held-out captions at least that the figures are taken over.
         styled_share: see `CaptionedLatents`.
         versions: likewise.
@@ -60,6 +61,7 @@ class StudentObjective(CaptionedLatents):
         prompt_dropout: float = 0.1,
         prediction: Kind = "v_prediction",
         snr_range: Sequence[float] = (1.0, 5.0),
+        reference_steps: int = 64,
         compared: int = 48,
         styled_share: float | None = None,
         versions: int = 6,
@@ -73,6 +75,10 @@ class StudentObjective(CaptionedLatents):
         if compared < 1:
             raise FieldError("compared", compared, "must be >= 1")
         self.segments = Segments(prior_schedule(), segments, teacher_steps)
+        try:
+            self.reference = Segments(prior_schedule(), segments, reference_steps)
+        except FieldError as error:
+            raise FieldError("reference_steps", reference_steps, error.allowed) from None
         super().__init__(
             corpus, stages, widths, prompt_dropout, prediction, styled_share, versions, embed_beforehand, compile
         )
@@ -125,25 +131,25 @@ class StudentObjective(CaptionedLatents):
 
     @torch.no_grad()
     def figures(self) -> dict[str, float]:
-        """Squared distance to samples of the teacher with all its steps, from the same noise, mean over latents.
+        """Squared distance to samples of the teacher with many steps, from the same noise, mean over latents.
 
         All begin at the first time that the student visits. ``val_distance``: of the averaged student's samples.
         ``val_distance_teacher``: of the teacher's own in as many steps as the student, the reference to beat.
         """
         drawn, generator = self.draw_held_out(self.compared)
         noise = torch.randn(drawn.latents.shape, generator=generator, device=generator.device).to(self.device)
-        segments = self.segments
-        few = segments.schedule.moves(segments.segments)
+        reference = self.reference
+        few = reference.schedule.moves(reference.segments)
 
         def references() -> dict[str, Tensor]:
-            moves = {"all": segments.teacher_moves(), "few": few}
+            moves = {"many": reference.teacher_moves(), "few": few}
             return {name: self._sample(each, noise, drawn.text, guided=True) for name, each in moves.items()}
 
-        facts = [segments.times, segments.ends, self.guidance_scale, len(noise)]
+        facts = [reference.times, reference.ends, self.guidance_scale, len(noise)]
         kept = computed_once(self.references_file, self.teacher, facts, self.device, references)
         own = self._sample(few, noise, drawn.text, guided=False)
         distances = {"val_distance": own, "val_distance_teacher": kept["few"]}
-        return {name: (sample - kept["all"]).square().mean().item() for name, sample in distances.items()}
+        return {name: (sample - kept["many"]).square().mean().item() for name, sample in distances.items()}
 
     def _sample(self, moves: Sequence[Move], z_t: Tensor, text: Tensor, guided: bool) -> Tensor:
         """Plain DDIM in full precision: of the guided teacher, or of the student."""
