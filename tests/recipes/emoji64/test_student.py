@@ -27,6 +27,9 @@ SHIPPED = ASSETS / "emoji64"
 FRESH = Callable[..., Miniature]
 #: Few comparisons: the teacher's samples cost most.
 QUICK = {
+    **SHORT, "objective.compared": 3, "objective.teacher_steps": 16, "objective.reference_steps": 16,
+    "objective.versions": 1,
+}  # fmt: skip
     **SHORT,
     "objective.compared": 3,
     "objective.teacher_steps": 16,
