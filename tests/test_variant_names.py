@@ -39,6 +39,8 @@ def names(*overrides: str) -> list[str]:
             "empty_prompt",
             "empty prompt",
         ),
+        (["text_weight=0"], "no_text", "no text"),  # the prompt is not read
+        (["guidance.scale=0", "null_text=fixed", "null_text.text=blurry"], "null_text_alone", "null text alone"),
         (["prompt=counterfactual"], "counterfactual", "counterfactual text"),
         (["prompt.role=counterfactual_name"], "counterfactual", "counterfactual text"),
         (FIXED, "fixed_text", "fixed text"),

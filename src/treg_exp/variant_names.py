@@ -31,8 +31,12 @@ SHOWN_SETTINGS, SHOWN_LETTERS = 3, 24  # of a label, and of a value in it
 def text_name(variant: Variant) -> str:
     """The name that says which text a variant has; for a prompt of the user's own it is that of its class."""
     prompt: Prompt = variant.texts["prompt"]
+    if isinstance(prompt, FixedPrompt) and not prompt.text.strip():
+        return EMPTY[0] if variant.policy.without_text else EMPTY[1]
+    if not variant.policy.reads_prompt:
+        return EMPTY[0] if _null_is_empty(variant) else "null_text_alone"
     if isinstance(prompt, FixedPrompt):
-        return "fixed_text" if prompt.text.strip() else EMPTY[0] if variant.policy.without_text else EMPTY[1]
+        return "fixed_text"
     if isinstance(prompt, PromptFromCaption | ManifestPrompt):
         return ROLES.get(prompt.role) or _safe(f"{prompt.role}_text")
     if isinstance(prompt, RandomCaption):
@@ -80,10 +84,9 @@ def variant_labels(variants: Mapping[str, Variant]) -> dict[str, str]:
 def _other_text(variant: Variant) -> list[str]:
     """The settings by which text acts besides the prompt; none where nothing but an empty text is ever read."""
     guidance, null_text, prompt_rule, text_match = variant.policy.slots.values()
-    null = variant.texts.get("null", FixedPrompt(variant.policy.null_text.text))
-    found = []
+    found: list[str] = []
     if not (isinstance(guidance, ConstantGuidance) and guidance.scale == 1):  # else nothing reads the null text
-        if not (isinstance(null, FixedPrompt) and not null.text.strip()):
+        if not _null_is_empty(variant):
             found.append("texts.null" if "null" in variant.texts else "null_text.text")
         if not isinstance(null_text, FixedNullText):
             found.append("null_text")
@@ -92,6 +95,11 @@ def _other_text(variant: Variant) -> list[str]:
     if not isinstance(prompt_rule, FixedPromptRule):
         found.append("prompt_rule")
     return found if isinstance(text_match, NoTextMatch) else [*found, "text_match"]
+
+
+def _null_is_empty(variant: Variant) -> bool:
+    null = variant.texts.get("null", FixedPrompt(variant.policy.null_text.text))
+    return isinstance(null, FixedPrompt) and not null.text.strip()
 
 
 def _same_texts(one: Variant, other: Variant) -> bool:
@@ -103,7 +111,7 @@ def _same_texts(one: Variant, other: Variant) -> bool:
 
 def _settings(variant: Variant) -> dict[str, Any]:
     """The rules of a variant as one line of values: ``guidance`` is the class, ``guidance.scale`` a field of it."""
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = {"text_weight": variant.policy.weight}
     for slot, rule in [*variant.policy.slots.items(), *((f"texts.{role}", of) for role, of in variant.texts.items())]:
         found[slot] = type(rule).__name__
         found |= {f"{slot}.{name}": value for name, value in _values(rule).items()}

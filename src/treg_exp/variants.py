@@ -19,7 +19,7 @@ from treg_exp.quoting import shell
 from treg_exp.text.guidance.base import Guidance
 from treg_exp.text.match.base import TextMatch
 from treg_exp.text.null_text.base import NullText
-from treg_exp.text.policy import TextPolicy
+from treg_exp.text.policy import MOST_WEIGHT, TextPolicy
 from treg_exp.text.prompt_rule import PromptRule
 from treg_exp.variant_names import true_names
 
@@ -53,7 +53,7 @@ def _variant_nodes(cfg: DictConfig) -> Mapping[str, Any]:
 
 def _places(name: str, node: DictConfig | None, cfg: DictConfig) -> dict[str, str]:
     """Where the texts and the rules of a variant stand: in itself where it names them, else in the groups above."""
-    allowed = ("prompt", *SLOTS, "texts", "optional")
+    allowed = ("prompt", *SLOTS, "text_weight", "texts", "optional")
     if not isinstance(node, DictConfig | None):
         raise ConfigError(f"variants.{name}={node}: must be a mapping with any of {', '.join(allowed)}")
     if unknown := set(node or {}) - set(allowed):
@@ -90,8 +90,20 @@ def _variant(name: str, node: DictConfig | None, cfg: DictConfig, places: Mappin
         raise ConfigError(f"variants.{name}.optional={optional}: must be true or false")
     roles = {**cfg.texts, **((node.get("texts") or {}) if node else {})}
     texts = {role: build(text, places[f"texts.{role}"], Prompt) for role, text in roles.items()}
-    policy = TextPolicy(**{slot: piece(slot, kind) for slot, kind in SLOTS.items()})
+    rules = {slot: piece(slot, kind) for slot, kind in SLOTS.items()}
+    policy = TextPolicy(**rules, weight=_weight(name, node, cfg))
     return Variant(name, {**texts, "prompt": piece("prompt", Prompt)}, policy, optional)
+
+
+def _weight(name: str, node: DictConfig | None, cfg: DictConfig) -> float:
+    """How much text counts in a variant: its own number, or that of all."""
+    own = None if node is None else node.get("text_weight")
+    key, weight = ("text_weight", cfg.text_weight) if own is None else (f"variants.{name}.text_weight", own)
+    if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight <= MOST_WEIGHT:
+        raise ConfigError(
+            f"{key}={weight}: must be a number in [0, {MOST_WEIGHT}] (0: no text, 1: the rules as they are)"
+        )
+    return float(weight)
 
 
 def check_texts(source: Source, variants: Mapping[str, Variant], places: Mapping[str, Mapping[str, str]]) -> None:

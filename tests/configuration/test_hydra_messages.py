@@ -35,6 +35,17 @@ def experiment_file(tmp_path: Path, text: bytes) -> list[str]:
     return [f"hydra.searchpath=[file://{tmp_path}]", "experiment=odd"]
 
 
+def test_a_null_text_without_quotes_is_told_how_to_write_it(tmp_path: Path) -> None:
+    """In YAML the bare word null is no text, and it is a role of text here."""
+    overrides = experiment_file(tmp_path, b"# @package _global_\nvariants:\n  a:\n    texts:\n      null: {x: 1}\n")
+    with pytest.raises(Exception) as caught:  # noqa: PT011
+        composed(*overrides)
+    assert explain(caught.value, overrides) == (
+        f"{tmp_path / 'experiment/odd.yaml'}: variants.a.texts: a key below is null, which is no text in YAML; "
+        'write it in quotes, "null":'
+    )
+
+
 @pytest.mark.parametrize("text", FILES, ids=lambda text: FILES[text][:30])
 def test_a_file_that_is_no_yaml_is_named_and_runs_nothing(text: bytes, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)

@@ -12,6 +12,7 @@ from treg_exp.operators.linear.bicubic import BicubicDownsampling
 from treg_exp.operators.methods import CG, Exact
 from treg_exp.operators.nonlinear.phase import PhaseRetrieval
 from treg_exp.priors.counting import counted
+from treg_exp.schedule.levels import Level, Move
 from treg_exp.solvers.base import BEFORE_PROJECTION
 from treg_exp.solvers.treg import DataSteps, TReg
 from treg_exp.tasks.problems import InverseProblem
@@ -166,9 +167,22 @@ def test_lam_comes_from_the_measurement_unless_given(tiny_prior) -> None:
     torch.testing.assert_close(own, same)
 
 
+@pytest.mark.parametrize("power", [-1.0, 0.0, 0.5, 1.0])
+def test_lam_follows_the_noise_as_asked(tiny_prior, power: float) -> None:
+    """lam (1 - alpha_bar)^-power: at alpha_bar = 0.75, 1/4 of it, all of it, twice and four times as much."""
+    solver = TReg(lam=0.5, lam_power=power)
+    operator = BicubicDownsampling(factor=8, signal_shape=(3, 64, 64))
+    x, start = torch.rand(2, 1, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    problem = InverseProblem(operator.A(x), operator, 0.01, 1.0)
+    move = Move(3, Level(500, 0.75**0.5, 0.5), Level(400, 0.9, 0.19**0.5))
+    expected = operator.prox(problem.y, start, 0.5 * 4**power, solver.prox)
+    torch.testing.assert_close(solver.project(problem, start, move), expected)
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("steps", 0), ("steps", "many"), ("lam", -1.0), ("encoder", "mode"), ("blend", "half"), ("renoise", "no"),
+    [("lam_power", 9.0),
+     ("steps", 0), ("steps", "many"), ("lam", -1.0), ("encoder", "mode"), ("blend", "half"), ("renoise", "no"),
      ("off_window", "psld"), ("alpha_shift", 2)],
 )  # fmt: skip
 def test_wrong_values_are_named(field: str, value) -> None:

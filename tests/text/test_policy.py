@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import pytest
@@ -168,3 +169,25 @@ def test_halves_of_characters_are_refused(tiny_prior, policy: TextPolicy, texts:
     TextPolicy(null_text=FixedNullText("é")).check(tiny_prior.info, [{"prompt": "猫 🐈"}])
     with pytest.raises(FieldError, match=message):
         policy.check(tiny_prior.info, [texts])
+
+
+def test_the_weight_goes_from_the_null_text_to_the_rules_and_beyond(tiny_prior) -> None:
+    """With plain guidance it is the scale: null + weight scale (prompt - null)."""
+    z_t = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    text = TextPolicy().start(tiny_prior, TEXTS[:2])
+
+    def at(weight: float, scale: float, **slots: object) -> torch.Tensor:
+        policy = TextPolicy(ConstantGuidance(scale), weight=weight, **slots)  # type: ignore[arg-type]
+        found = policy.predict(tiny_prior, z_t, LEVEL, text)
+        return torch.cat([found.z_0, found.eps])
+
+    for weight in (0.25, 0.5, 1.0, 1.5):
+        torch.testing.assert_close(at(weight, 3.0), at(1.0, 3.0 * weight), rtol=1e-4, atol=1e-5)
+    assert torch.equal(at(0.0, 3.0, text_match=Louder()), at(1.0, 0.0))  # the text match does not count, either
+    null, pulled = at(1.0, 0.0), at(1.0, 3.0, text_match=Louder())
+    torch.testing.assert_close(at(0.5, 3.0, text_match=Louder()), (null + pulled) / 2, rtol=1e-4, atol=1e-5)
+    assert not TextPolicy(weight=0.0).reads_prompt
+    assert TextPolicy(weight=0.1).reads_prompt
+    for wrong in (-0.1, 101.0, math.nan):
+        with pytest.raises(FieldError, match=r"weight="):
+            TextPolicy(weight=wrong)

@@ -45,9 +45,12 @@ def explain(error: Exception, overrides: list[str]) -> str:
         if re.fullmatch(r"[^=]+=[\w./-]+(,[\w./-]+)+", given):
             return f"{given}: several values need -m, which makes a run of each"
         return _unreadable(given)
-    message = message.partition("Config search path:")[0]
+    message = message.partition("Config search path:")[0] or str(error.__cause__ or error.__context__ or "")
     lines = [line.strip() for line in message.splitlines() if line.strip()]
-    return " ".join(lines[:2]) if lines else type(error).__name__
+    if "Incompatible key type 'NoneType'" in message and (place := re.search(r"full_key: (\S+)", message)):
+        lines = [f'{place.group(1)}: a key below is null, which is no text in YAML; write it in quotes, "null":']
+    file = _local(error, "load_config", "full_path")  # none of these messages names the file
+    return (f"{file}: " if file else "") + " ".join(lines[:2]) if lines else type(error).__name__
 
 
 def explain_plain(error: Exception, overrides: list[str]) -> str | None:

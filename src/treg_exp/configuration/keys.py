@@ -12,7 +12,7 @@ from treg_exp.errors import ConfigError, FieldError, nearest
 
 PIECES = ("prior", "data", "task", "solver", "prompt", "guidance", "null_text", "prompt_rule", "text_match")
 COLLECTIONS = ("texts", "variants", "metrics", "logger", "trainer")  # may be empty, and so left out
-SETTINGS = ("seed", "draws", "run_dir", "dry_run", "mode")
+SETTINGS = ("seed", "draws", "text_weight", "run_dir", "dry_run", "mode")
 FIT = ("recipe", "run_dir", "dry_run", "mode")
 MODES = ("predict", "fit")
 GLOBAL = ("experiment", "debug")  # groups whose options set values of others
@@ -20,7 +20,7 @@ RECIPE_PIECES = ("objective", "data", "budget", "optimizer", "schedule", "sharin
 RECIPE_COLLECTIONS = ("callbacks", "loggers")
 RECIPE_SETTINGS = ("begin_from", "folder")
 # In every configuration; a training has its own of them, and reads them in its recipe.
-UNREAD_BY_FIT = {"seed": 0, "draws": 1, "texts": {}, "variants": {}}
+UNREAD_BY_FIT = {"seed": 0, "draws": 1, "text_weight": 1.0, "texts": {}, "variants": {}}
 
 
 def check_keys(cfg: DictConfig) -> list[str]:

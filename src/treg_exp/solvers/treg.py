@@ -87,6 +87,9 @@ class TReg(Solver):
         data_steps: the set Gamma.
         lam: ridge of the proximal step; None takes the measurement's, which follows sigma and the operator's norm
             (released code: 1e-4 for every task).
+        lam_power: lam (1 - alpha_bar)^-lam_power on data steps. 0 keeps lam; 1 lets it grow as the variance of the
+            estimate falls (Song et al., ICLR 2023, PiGDM), so that the measurement acts early and the text late;
+            below 0 it is the other way round.
         prox: ``Exact()``, ``CG(iterations, tolerance)`` (released code: 5 iterations, 1e-4) or ``Descent(iterations)``.
         encoder: ``mean`` of the autoencoder's posterior, or a ``sample`` of it (released code).
         blend: weight of z_y: ``alpha_bar_prev`` (paper), or ``data_only`` for 1.
@@ -109,6 +112,7 @@ class TReg(Solver):
     steps: int = 50
     data_steps: DataSteps = field(default_factory=DataSteps)
     lam: float | None = None
+    lam_power: float = 0.0
     prox: ProxMethod = field(default_factory=Exact)
     encoder: Encoder = "mean"
     blend: Blend = "alpha_bar_prev"
@@ -128,6 +132,8 @@ class TReg(Solver):
         check_order(self.order)
         if self.lam is not None and not self.lam >= 0:
             raise FieldError("lam", self.lam, "must be >= 0")
+        if not -4 <= self.lam_power <= 4:
+            raise FieldError("lam_power", self.lam_power, "must be in [-4, 4]")
         for name, kind in (
             ("encoder", Encoder),
             ("blend", Blend),
@@ -175,7 +181,7 @@ class TReg(Solver):
         for move in moves:
             if self.data_steps.contains(move.index, self.steps):
                 at = policy.predict(prior, z_t, move.now, text)
-                x_y = self.project(problem, prior.decode(at.z_0))
+                x_y = self.project(problem, prior.decode(at.z_0), move)
                 z_y = self.encode(prior, x_y, move, noise)
                 # Adaptive negation, used from the next step on.
                 text = policy.update(prior, text, StepState(z_t, move.now, at, x_y, problem.misfit))
@@ -193,9 +199,12 @@ class TReg(Solver):
             return Restoration(x)
         return Restoration(self.last_projection(problem, x), extras={BEFORE_PROJECTION: x})
 
-    def project(self, problem: InverseProblem, x: Tensor) -> Tensor:
+    def project(self, problem: InverseProblem, x: Tensor, move: Move) -> Tensor:
         """Proximal step in signal space: argmin ||y - A x_y||^2 + lam ||x_y - x||^2."""
-        return problem.operator.prox(problem.y, x, self.ridge(problem), self.prox)
+        lam = self.ridge(problem)
+        if self.lam_power:
+            lam *= float(1 - move.now.signal_share) ** -self.lam_power
+        return problem.operator.prox(problem.y, x, lam, self.prox)
 
     def last_projection(self, problem: InverseProblem, x: Tensor) -> Tensor:
         """The proximal step for the signal that is returned: within [-1, 1], and no closer to y than its noise."""

@@ -13,7 +13,7 @@ from treg_exp.priors.info import PriorInfo
 from treg_exp.priors.prior import Prior
 from treg_exp.schedule.levels import Level, Prediction
 from treg_exp.text.condition import TextCondition, Texts, check_unicode
-from treg_exp.text.guidance.base import Guidance
+from treg_exp.text.guidance.base import Guidance, mixed
 from treg_exp.text.guidance.constant import ConstantGuidance
 from treg_exp.text.match.base import NoTextMatch, TextMatch
 from treg_exp.text.null_text.base import NullText
@@ -21,27 +21,43 @@ from treg_exp.text.null_text.fixed import FixedNullText
 from treg_exp.text.prompt_rule import FixedPromptRule, PromptRule
 from treg_exp.text.state import StepState
 
+MOST_WEIGHT = 100  # what is above is a slip
+
 
 @dataclass(frozen=True)
 class TextPolicy:
-    """Four slots. A solver calls ``predict`` and ``update``, and nothing else of text.
+    """Four slots and a weight. A solver calls ``predict`` and ``update``, and nothing else of text.
 
     Attributes:
         guidance: how the predictions for prompt and null text are mixed.
         null_text: what stands against the prompt, and how it moves.
         prompt_rule: how the prompt moves.
         text_match: what pulls the estimate towards the prompt.
+        weight: how much of guidance and text match counts: 0 is the null text alone, so that the measurement decides,
+            1 the rules as they are, more goes on along the same line. Other numbers cost one more evaluation per step.
     """
 
     guidance: Guidance = field(default_factory=ConstantGuidance)
     null_text: NullText = field(default_factory=FixedNullText)
     prompt_rule: PromptRule = field(default_factory=FixedPromptRule)
     text_match: TextMatch = field(default_factory=NoTextMatch)
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.weight <= MOST_WEIGHT:
+            allowed = f"must be in [0, {MOST_WEIGHT}] (0 = null text only, 1 = the rules as they are)"
+            raise FieldError("weight", self.weight, allowed)
 
     @property
     def slots(self) -> dict[str, Guidance | NullText | PromptRule | TextMatch]:
         """The rules by the name of their slot."""
         return {name: getattr(self, name) for name in ("guidance", "null_text", "prompt_rule", "text_match")}
+
+    @property
+    def reads_prompt(self) -> bool:
+        """Whether anything but the null text is ever asked."""
+        null_only = getattr(self.guidance, "scale", None) == 0 and isinstance(self.text_match, NoTextMatch)
+        return self.weight > 0 and not null_only
 
     @property
     def without_text(self) -> bool:
@@ -52,6 +68,7 @@ class TextPolicy:
             and isinstance(self.null_text, FixedNullText)
             and isinstance(self.prompt_rule, FixedPromptRule)
             and isinstance(self.text_match, NoTextMatch)
+            and self.weight == 1
         )
 
     def check(self, info: PriorInfo, texts: Sequence[Texts] = ()) -> None:
@@ -107,8 +124,14 @@ class TextPolicy:
     def predict(self, prior: Prior, z_t: Tensor, level: Level, text: TextCondition) -> Prediction:
         """Estimates at one level that follow the text; a prior without text has nothing to be guided by."""
         unguided = prior.text is None
+        if self.weight == 0:
+            return prior.predict(z_t, level, None if unguided else text.null)
         at = prior.predict(z_t, level) if unguided else self.guidance.predict(prior, z_t, level, text)
-        return self.text_match.pull(prior, z_t, level, text, at)
+        pulled = self.text_match.pull(prior, z_t, level, text, at)
+        if self.weight == 1:
+            return pulled
+        null = at if unguided else prior.predict(z_t, level, text.null)
+        return Prediction(mixed(null.z_0, pulled.z_0, self.weight), mixed(null.eps, pulled.eps, self.weight))
 
     def update(self, prior: Prior, text: TextCondition, state: StepState) -> TextCondition:
         """The text of the next step, after a step that looked at the measurement."""
