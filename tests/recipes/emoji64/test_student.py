@@ -30,12 +30,6 @@ QUICK = {
     **SHORT, "objective.compared": 3, "objective.teacher_steps": 16, "objective.reference_steps": 16,
     "objective.versions": 1,
 }  # fmt: skip
-    **SHORT,
-    "objective.compared": 3,
-    "objective.teacher_steps": 16,
-    "objective.reference_steps": 16,
-    "objective.versions": 1,
-}
 
 
 @pytest.fixture(scope="module")
