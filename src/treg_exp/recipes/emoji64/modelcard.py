@@ -108,7 +108,8 @@ The 12 samples whose right name the judge puts last, each to the left of the tru
 _STUDENT = """
 Its denoiser is a student: it was distilled (multistep consistency distillation, arXiv 2403.06807) from a denoiser that
 takes {teacher_steps} DDIM steps with guidance {guidance_scale:g}, and is to be used with exactly {segments}
-steps of the default spacing and without guidance, which is built in: `solver.steps={segments} guidance=conditional`.
+steps of the default spacing and without guidance, which is built in:
+`solver.steps={segments} guidance=conditional guidance.scale=1.0`.
 """
 
 #: Column -> what it is, how it is printed, and the goal that was set before the training, if any.
