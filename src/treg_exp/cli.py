@@ -70,7 +70,17 @@ def _add_train_prior(commands: argparse._SubParsersAction[argparse.ArgumentParse
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = command.add_argument
-    further = ("unet_long", "unet_anneal", "unet_gpu", "figures", "pack", "test-set", "validation-set", "all")
+    further = (
+        "unet_long",
+        "unet_anneal",
+        "unet_gpu",
+        "student",
+        "figures",
+        "pack",
+        "test-set",
+        "validation-set",
+        "all",
+    )
     add(
         "--stage",
         choices=(*STAGES, *further),

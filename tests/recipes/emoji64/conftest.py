@@ -64,7 +64,7 @@ class Miniature:
     def config(self, stage: str, **values: Any) -> DictConfig:
         """What Hydra composes, with ``values`` by dotted keys of the recipe."""
         cfg = recipe_config(stage, out=self.out, data_dir=self.data_dir, start_from=self.start_from)
-        steps, batch = BUDGETS[stage.split("_")[0]]  # a variant of a stage has its name in front
+        steps, batch = BUDGETS.get(stage.split("_")[0], BUDGETS["unet"])  # the other trainings are of the denoiser
         given = {
             "budget.steps": steps,
             "data.batch_size": batch,

@@ -29,8 +29,8 @@ KEYS = {
     "device": "trainer.accelerator",
 }
 STAGES = ("autoencoder", "clip", "judge", "unet")
-#: Other trainings of a stage: in the background, its annealing, and on a GPU.
-VARIANTS = ("unet_long", "unet_anneal", "unet_gpu")
+#: Other trainings of the denoiser: in the background, its annealing, on a GPU, and a student of few steps.
+VARIANTS = ("unet_long", "unet_anneal", "unet_gpu", "student")
 
 
 def train_prior(

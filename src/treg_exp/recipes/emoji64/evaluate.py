@@ -17,7 +17,7 @@ from treg_exp.recipes.emoji64.corpus import Corpus
 from treg_exp.recipes.emoji64.distributions import distances
 from treg_exp.recipes.emoji64.nearest import SAME, nearest_training
 from treg_exp.recipes.emoji64.retrieval import hits_of, name_ranks
-from treg_exp.recipes.emoji64.samples import draw_samples
+from treg_exp.recipes.emoji64.samples import Sampling, draw_samples
 from treg_exp.reports.summary import statistics
 
 #: Name -> ``{"mean": ..., "low": ..., "high": ..., "n": ...}``, with 95 % bootstrap bounds of the mean.
@@ -70,7 +70,11 @@ class Evaluation:
 
 @torch.no_grad()
 def evaluate(
-    pipe: StableDiffusionPipeline, corpus: Corpus, encoders: Mapping[str, Any], samples: int = 300
+    pipe: StableDiffusionPipeline,
+    corpus: Corpus,
+    encoders: Mapping[str, Any],
+    samples: int = 300,
+    sampling: Sampling | None = None,
 ) -> Evaluation:
     """Measure every figure of the model card.
 
@@ -80,6 +84,7 @@ def evaluate(
         encoders: image-text encoders by the name that their columns start with; distances between sets are
             taken in the features of ``judge``, if it is there.
         samples: held-out captions for text steering.
+        sampling: how samples are drawn; None for the defaults.
 
     Returns:
         Columns ``autoencoder_psnr`` (dB), ``_ssim`` and ``_lpips``; per encoder ``<name>_top1`` and ``_top5``, whether
@@ -99,7 +104,9 @@ def evaluate(
 
     prompted = _spread(held_out, samples)
     pictures = [corpus.pictures[index] for index in prompted.tolist()]
-    drawn = draw_samples(pipe, [styled_caption(picture.name, picture.style) for picture in pictures])
+    sampling = sampling or Sampling()
+    captions = [styled_caption(picture.name, picture.style) for picture in pictures]
+    drawn = draw_samples(pipe, captions, sampling.guidance, sampling.steps)
     between: Figures = {}
     for name, encoder in encoders.items():
         text = encoder.text_features(corpus.names)

@@ -19,7 +19,7 @@ from treg_exp.priors.small import PREPROCESSOR, training_scheduler
 from treg_exp.recipes.emoji64.corpus import Corpus
 from treg_exp.recipes.emoji64.evaluate import evaluate
 from treg_exp.recipes.emoji64.judgecard import judge_card
-from treg_exp.recipes.emoji64.modelcard import model_card, training_record
+from treg_exp.recipes.emoji64.modelcard import model_card, sampling_of, training_record
 from treg_exp.recipes.emoji64.retrieval import held_out_hits
 from treg_exp.recipes.emoji64.samples import PAIRS, SHEET_PROMPTS, contact_sheet, draw_samples, sheet_of_pairs
 from treg_exp.recipes.emoji64.trained import TrainedStages
@@ -66,7 +66,7 @@ def measure(corpus: Corpus, stages: TrainedStages, target: Path | None = None) -
     """
     target = target or ASSETS / "emoji64"
     judge = target.with_name("judge")
-    record_of = TrainedStages(stages.out, stages.start_from or target)
+    record_of = TrainedStages(stages.out, stages.start_from or target, stages.denoiser_in)
     _write_card(corpus, record_of, target, judge if judge.is_dir() else ASSETS / "judge")
     write_hashes(target)
     print(f"measured {target}", flush=True)
@@ -160,10 +160,12 @@ def _write_card(corpus: Corpus, stages: TrainedStages, folder: Path, judge: Path
     pipe = load_pipeline(folder)
     clip = load_clip(folder, pipe.text_encoder, pipe.tokenizer)
     encoders = {"clip": clip, "judge": load_judge(judge)}
-    measured, record = evaluate(pipe, corpus, encoders), training_record(stages)
+    record = training_record(stages)
+    sampling = sampling_of(record)
+    measured = evaluate(pipe, corpus, encoders, sampling=sampling)
     worst, copies = measured.worst(PAIRS), measured.copies(PAIRS)
     sheets = {
-        "samples": contact_sheet(draw_samples(pipe, list(SHEET_PROMPTS))),
+        "samples": contact_sheet(draw_samples(pipe, list(SHEET_PROMPTS), sampling.guidance, sampling.steps)),
         "failures": sheet_of_pairs(measured.samples[worst], corpus.as_float(measured.prompted[worst])),
         "nearest": sheet_of_pairs(measured.samples[copies], corpus.as_float(measured.nearest[copies])),
     }

@@ -9,7 +9,7 @@ from treg_exp.files import read_json
 from treg_exp.recipes.emoji64.corpus import Corpus
 from treg_exp.recipes.emoji64.evaluate import Evaluation, Figures
 from treg_exp.recipes.emoji64.nearest import SAME
-from treg_exp.recipes.emoji64.samples import PAIRS, SHEET_PROMPTS
+from treg_exp.recipes.emoji64.samples import PAIRS, SHEET_PROMPTS, Sampling
 from treg_exp.recipes.emoji64.sources import ALL_ARTWORKS
 from treg_exp.recipes.emoji64.trained import TrainedStages
 
@@ -21,12 +21,12 @@ _CARD = """\
 A 64 x 64 text-to-image model in [diffusers](https://github.com/huggingface/diffusers) layout, trained on drawings of
 the Unicode emoji set. It exists so that restoration with text can be tried, tested and compared within
 seconds on a laptop. It is no general image model.
-
+{student}
 ```python
 from diffusers import StableDiffusionPipeline
 
 pipe = StableDiffusionPipeline.from_pretrained("emoji64", safety_checker=None)
-pipe(["red apple, fluent style"], guidance_scale=4.0, num_inference_steps=50).images[0]
+pipe(["red apple, fluent style"], guidance_scale={guidance}, num_inference_steps={steps}).images[0]
 ```
 
 ## Parts
@@ -86,7 +86,7 @@ By kind of thing, means:
 
 ![samples](samples.png)
 
-Samples, guidance 4, 50 DDIM steps, seeds 0 to 23, none picked out. Prompts row by row: {prompts}.
+Samples, guidance {guidance:g}, {steps} DDIM steps, seeds 0 to 23, none picked out. Prompts row by row: {prompts}.
 
 ## What is copied
 
@@ -105,6 +105,13 @@ The 12 samples whose right name the judge puts last, each to the left of the tru
 {failures}
 """
 
+_STUDENT = """
+Its denoiser is a student: it was distilled (multistep consistency distillation, arXiv 2403.06807) from a denoiser that
+takes {teacher_steps} DDIM steps with guidance {guidance_scale:g}, and is to be used with exactly {segments}
+steps of the default spacing and without guidance, which is built in:
+`solver.steps={segments} guidance=conditional guidance.scale=1.0`.
+"""
+
 #: Column -> what it is, how it is printed, and the goal that was set before the training, if any.
 _FIGURES = {
     "autoencoder_psnr": ("autoencoder PSNR, dB", "{:.2f}", "28 or more"),
@@ -114,7 +121,11 @@ _FIGURES = {
     "clip_top5": ("name of a picture found by CLIP, among the first five", "{:.1%}", "70 % or more"),
     "judge_top1": ("name of a picture found by the judge, first", "{:.1%}", ""),
     "judge_top5": ("name of a picture found by the judge, among the first five", "{:.1%}", "70 % or more"),
-    "sample_judge_top1": ("name of a *sample* (guidance 4, 50 steps) found by the judge, first", "{:.1%}", ""),
+    "sample_judge_top1": (
+        "name of a *sample* (guidance {guidance:g}, {steps} steps) found by the judge, first",
+        "{:.1%}",
+        "",
+    ),
     "sample_judge_top5": ("name of a *sample* found by the judge, among the first five", "{:.1%}", "60 % or more"),
     "sample_clip_top1": ("name of a *sample* found by CLIP (flattering), first", "{:.1%}", ""),
     "sample_clip_top5": ("name of a *sample* found by CLIP (flattering), among the first five", "{:.1%}", ""),
@@ -147,9 +158,13 @@ def model_card(
         measured: what `evaluate` returned.
         prediction: what the denoiser predicts.
     """
-    figures = measured.figures()
+    figures, sampling = measured.figures(), sampling_of(record)
+    student = record.get("unet", {}).get("student")
     return _CARD.format(
         width=128,
+        student=_STUDENT.format(**student) if student else "",
+        guidance=sampling.guidance,
+        steps=sampling.steps,
         prediction=prediction,
         names=len(corpus.names),
         pictures=len(corpus.split.train) + len(corpus.split.held_out),
@@ -168,16 +183,27 @@ def model_card(
         prompts="; ".join(prompt or "(empty)" for prompt in SHEET_PROMPTS),
         worst="; ".join(corpus.pictures[measured.prompted[i]].sample_id for i in measured.worst(PAIRS)),
         failures="\n".join(f"- {failure}" for failure in _FAILURES),
-        figures=_figure_table(figures),
+        figures=_figure_table(figures, sampling),
         categories=_category_table(measured),
     )
 
 
-def _figure_table(figures: Figures) -> str:
+def sampling_of(record: Mapping[str, Mapping[str, Any]]) -> Sampling:
+    """How to draw samples of a prior: of a student in its own number of steps, without guidance.
+
+    Args:
+        record: what `training_record` told.
+    """
+    student = record.get("unet", {}).get("student")
+    return Sampling(guidance=1.0, steps=student["segments"]) if student else Sampling()
+
+
+def _figure_table(figures: Figures, sampling: Sampling) -> str:
     lines = ["| figure | value | goal | pictures |", "|---|---|---|---|"]
     for name, (label, form, goal) in _FIGURES.items():
         if name in figures:
             mean, low, high = (form.format(figures[name][key]) for key in ("mean", "low", "high"))
+            label = label.format(guidance=sampling.guidance, steps=sampling.steps)
             lines.append(f"| {label} | {mean} [{low}, {high}] | {goal} | {figures[name]['n']} |")
     return "\n".join(lines)
 
@@ -206,7 +232,8 @@ def training_record(stages: TrainedStages) -> dict[str, dict[str, Any]]:
         stages: that were exported.
 
     Returns:
-        Stage -> ``steps``, ``minutes``, ``batch``, ``rate``, ``seed`` and ``figures``, those of the last validation.
+        Stage -> ``steps``, ``minutes``, ``batch``, ``rate``, ``seed`` and ``figures``, those of the last validation;
+        of a student also ``student``, what it was distilled with.
     """
     record: dict[str, dict[str, Any]] = {}
     if stages.prior and (stages.prior / "figures.json").is_file():
@@ -223,6 +250,9 @@ def training_record(stages: TrainedStages) -> dict[str, dict[str, Any]]:
                 "seed": settings["seed"],
                 "figures": {name: float(f"{value:.6g}") for name, value in last.items()},
             }
+            if stage == "unet" and "segments" in (objective := settings["objective"]):
+                told = ("segments", "teacher_steps", "guidance_scale")
+                record[stage]["student"] = {name: objective[name] for name in told}
     return record
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from diffusers import StableDiffusionPipeline
 from torch import Tensor
@@ -36,6 +38,19 @@ SHEET_PROMPTS = (
 
 #: Pairs of pictures on the other sheets of the card.
 PAIRS = 12
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How samples of a prior are drawn.
+
+    Attributes:
+        guidance: scale of classifier-free guidance; 1 is none.
+        steps: DDIM steps.
+    """
+
+    guidance: float = 4.0
+    steps: int = 50
 
 
 @torch.no_grad()
