@@ -3,8 +3,8 @@
     python docs/results/scripts/beyond.py runs/beyond [RULE]
 
 With a RULE, its pictures are shown beside those of the reference. Of every rule X there are two variants, X with the
-own caption and X_cf with the counterfactual one. What a rule does is told against `own`, the reference; its turn is what
-the counterfactual caption gains on the other thing minus on the own one.
+own caption and X_cf with the counterfactual one. What a rule does is told against `own`, the reference; its turn is
+what the counterfactual caption gains on the other thing minus on the own one.
 """
 
 import sys
@@ -92,6 +92,12 @@ def report(study: Study, reference: str = "rules") -> None:
         print("\n".join(table(dict(variants), dict(study.runs[reference, task]))))
 
 
+def weight(variant: str) -> str:
+    """How much text counts in a variant of study/knob: w05 -> 0.5."""
+    digits = variant.removeprefix("w")
+    return "1" if variant == REFERENCE else f"0.{digits[1:]}" if digits.startswith("0") and digits != "0" else digits
+
+
 def draw_front(study: Study, setting: str = "knob") -> None:
     """How far the counterfactual caption turns the picture, against PSNR with the own one, by weight of the text."""
     runs = {task: of for (name, task), of in study.runs.items() if name == setting}
@@ -104,7 +110,7 @@ def draw_front(study: Study, setting: str = "knob") -> None:
         bars = [[one["mean"] - one["low"] for one in found], [one["high"] - one["mean"] for one in found]]
         axis.errorbar(x, y, bars, marker="o", capsize=2, color="#1f77b4")
         for name, at_x, at_y in zip(names, x, y, strict=True):
-            axis.annotate(name.removeprefix("w"), (at_x, at_y), textcoords="offset points", xytext=(5, 4), fontsize=8)
+            axis.annotate(weight(name), (at_x, at_y), textcoords="offset points", xytext=(5, 4), fontsize=8)
         axis.axhline(0, color="#999999", linewidth=0.8)
         axis.set(title=task.replace("_", " "), xlabel="PSNR with the own caption (dB)")
     axes[0][0].set_ylabel("turn (judge)")

@@ -34,7 +34,7 @@ class ImageTextMatch:
         open_clip: an open_clip model; None is the prior's own encoder. Never the judge's: nobody scores itself.
     """
 
-    strength: float = 0.1
+    strength: float = 0.2
     start: float = 0.02
     stop: float = 0.9
     labels: list[str] = field(default_factory=list)
