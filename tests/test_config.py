@@ -25,7 +25,7 @@ VARIANTS = [
     "+null_text@variants.no_text.null_text=off", "+prompt@variants.counterfactual.prompt=counterfactual",
     "+variants.counterfactual.optional=true",
 ]  # fmt: skip
-TINY = [f"prior.path={DATA}/parity/tiny_model", "data.image_size=64", "null_text=off"]
+TINY = [f"prior.path={DATA}/parity/tiny_model", "data.image_size=64", "null_text=off", "text_match=off"]
 
 
 def composed(*overrides: str) -> DictConfig:
@@ -215,7 +215,7 @@ def test_measurements_of_another_shape(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"^task: y=\(3, 10, 10\): .*\(3, 8, 8\)"):
         Experiment.from_config(
             composed(
-                TINY[0], TINY[2], "data=measurements", f"data.path={tmp_path}", "prompt=empty", "data.image_size=64"
+                TINY[0], *TINY[2:], "data=measurements", f"data.path={tmp_path}", "prompt=empty", "data.image_size=64"
             )
         )
 

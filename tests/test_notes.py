@@ -18,7 +18,7 @@ def test_texts_that_are_cut_are_told_once(tmp_path: Path, capsys: pytest.Capture
     """Prompt, null text and texts of other roles; two samples and two variants have the same ones."""
     overrides = ["experiment=single", "prompt=fixed", f"prompt.text='{LONG}'", "null_text=fixed"]
     overrides += [f"null_text.text='no {LONG}'", "+variants.weak.guidance.scale=1"]
-    cfg = composed(*TINY[:2], *overrides, "data.limit=2", "solver.steps=1", "logger=csv", f"dry_run={dry}")
+    cfg = composed(*TINY[:2], TINY[3], *overrides, "data.limit=2", "solver.steps=1", "logger=csv", f"dry_run={dry}")
     cfg.run_dir = str(tmp_path / "r")
     run(cfg)
     out = capsys.readouterr().out

@@ -26,7 +26,7 @@ from treg_exp.run_layout import read_rows
 
 SMALL = ["solver.steps=4", "draws=1"]
 SINGLE = ["experiment=single", "logger=csv", "metrics=residual"]
-TINY = [f"prior.path={DATA}/parity/tiny_model", "data.image_size=64", "null_text=off", "logger=csv"]
+TINY = [f"prior.path={DATA}/parity/tiny_model", "data.image_size=64", "null_text=off", "text_match=off", "logger=csv"]
 
 
 def start(*overrides: str, launcher: tuple[str, ...] = (), **kwargs) -> subprocess.Popen:

@@ -28,7 +28,8 @@ from treg_exp.solvers.base import Restoration
 from treg_exp.solvers.treg import TReg
 
 BASE = [
-    f"prior.path={DATA}/parity/tiny_model", "data.image_size=64", "null_text=off", "solver.steps=4", "logger=csv",
+    f"prior.path={DATA}/parity/tiny_model", "data.image_size=64", "null_text=off", "text_match=off", "solver.steps=4",
+    "logger=csv",
 ]  # fmt: skip
 
 

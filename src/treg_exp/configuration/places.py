@@ -18,6 +18,7 @@ ADVICE: Mapping[str, str] = {
         "have one (data=emoji_test: data.only=counterfactual)"
     ),
     "null_text": "null_text=fixed and null_text=off need none",
+    "text_match.open_clip": "text_match=off needs none",
     "solver.prox": "choose it with solver/prox=exact or solver/prox=descent",
     "solver.of.prox": "choose it with solver/prox@solver.of.prox=exact or solver/prox@solver.of.prox=descent",
 }
