@@ -4,11 +4,12 @@
 # make check  ruff and mypy
 # make notebooks  run the notebooks anew, in place
 # make study  docs/results/treg.md anew: about three hours on two cores; interrupted, the same command continues
+# make beyond the runs, tables and pictures of docs/results/beyond.md anew, likewise
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test slow check notebooks study clean
+.PHONY: demo test slow check notebooks study beyond clean
 
 demo: $(VENV)/.run
 	$(BIN)/python run.py experiment=quickstart
@@ -47,6 +48,21 @@ study: $(VENV)/.run
 	$(best) task=phase_retrieval $(two) run_dir=$(STUDY)/phase
 	$(BIN)/python run.py -m experiment=study/treg_released $(TASKS) data.limit=$(RELEASED_IMAGES) $(released) run_dir=$(STUDY)/released
 	$(BIN)/treg-exp study $(STUDY) --out docs/results/treg.md --note "$$STUDY_NOTE"
+
+BEYOND ?= runs/beyond
+captions := '~variants.no_text' '~variants.negation' $(released)
+run := $(BIN)/python run.py -m
+
+# Half a day on two cores; every run is continued where it was interrupted.
+beyond: $(VENV)/.run
+	$(BIN)/pip install --quiet -e ".[notebooks]"
+	$(run) experiment=study/beyond $(TASKS),colourisation run_dir=$(BEYOND)/beyond
+	$(best) $(TASKS),colourisation $(captions) run_dir=$(BEYOND)/treg
+	$(run) experiment=study/rules task=sr_x16,box_inpainting run_dir=$(BEYOND)/rules
+	$(run) experiment=study/knob $(TASKS) run_dir=$(BEYOND)/knob
+	for steps in 8 12 24 50 100 200; do $(run) experiment=best/treg null_text=off metrics=judge task=sr_x16,box_inpainting \
+	  data.offset=100 data.limit=40 solver.steps=$$steps run_dir=$(BEYOND)/steps_$$steps || exit 1; done
+	$(BIN)/python docs/results/scripts/beyond.py $(BEYOND)
 
 # The marker files are written last: an interrupted installation is taken up again.
 $(VENV)/.run: pyproject.toml

@@ -1,10 +1,10 @@
 """Tables and pictures of docs/results/beyond.md from the runs of `make beyond`.
 
-    python docs/results/scripts/beyond.py runs/beyond [RULE]
+    python docs/results/scripts/beyond.py runs/beyond
 
-With a RULE, its pictures are shown beside those of the reference. Of every rule X there are two variants, X with the
-own caption and X_cf with the counterfactual one. What a rule does is told against `own`, the reference; its turn is
-what the counterfactual caption gains on the other thing minus on the own one.
+Of every rule X there are two variants, X with the own caption and X_cf with the counterfactual one; `own` and
+`counterfactual` are those of the reference. The turn of a rule is what the counterfactual caption gains on the other
+thing minus on the own one.
 """
 
 import sys
@@ -23,6 +23,7 @@ from treg_exp.signals.base import png
 
 ASSETS = Path(__file__).parents[2] / "assets"
 REFERENCE, OTHER, SUFFIX = "own", "counterfactual", "_cf"
+REFERENCES = {"beyond": "treg"}  # setting -> the one with its reference; others have their own
 NUMBERS = (("psnr", 2), ("lpips", 3), ("judge_own", 3))
 
 
@@ -82,14 +83,15 @@ def table(variants: dict[str, list[Row]], reference: dict[str, list[Row]]) -> li
     return lines
 
 
-def report(study: Study, reference: str = "rules") -> None:
-    """The tables of all settings, against the rules' reference on the same task."""
+def report(study: Study) -> None:
+    """The tables of all settings but the steps', each against its reference on the same task."""
     for (setting, task), variants in study.runs.items():
-        if setting.startswith("steps") or (reference, task) not in study.runs:
+        reference = study.runs.get((REFERENCES.get(setting, setting), task))
+        if setting.startswith("steps") or reference is None:
             continue
-        count = len({row["sample_id"] for row in variants[rules(variants)[0]]})
+        count = len({row["sample_id"] for row in variants[REFERENCE]})
         print(f"\n### {task}, {setting}, {count} pictures\n")
-        print("\n".join(table(dict(variants), dict(study.runs[reference, task]))))
+        print("\n".join(table(dict(variants), dict(reference))))
 
 
 def weight(variant: str) -> str:
@@ -143,38 +145,40 @@ def draw_steps(study: Study) -> None:
     figure.savefig(ASSETS / "beyond_steps.png", dpi=160)
 
 
-def draw_pictures(folder: Path, study: Study, rule: str, wins: int = 2, losses: int = 1) -> None:
-    """What a rule turns furthest beyond the reference, and what it turns least, with both captions."""
-    headings = ["target", "measurement", "TReg", rule.replace("_", " "), "TReg", rule.replace("_", " ")]
-    panels, tasks = [], []
-    for (setting, task), variants in study.runs.items():
-        if setting != "rules" or rule not in variants:
+def draw_pictures(folder: Path, study: Study, wins: int = 2, losses: int = 1) -> None:
+    """What best/beyond turns furthest beyond TReg, and what it turns least, with both captions."""
+    headings = ["target", "measurement", "TReg", "beyond", "TReg", "beyond"]
+    panels, titles = [], []
+    for (setting, task), ours in study.runs.items():
+        theirs = study.runs.get((REFERENCES.get(setting, setting), task))
+        if setting != "beyond" or theirs is None:
             continue
-        layout = next(RunLayout(run) for run in sorted((folder / "rules").iterdir()) if task_of(run) == task)
-        ours, theirs = (by_image(turns(dict(variants), name), "turn") for name in (rule, REFERENCE))
-        order = sorted(ours, key=lambda sample: theirs[sample] - ours[sample])
-        columns = read_columns(layout.path)
+        runs = [(run_of(folder / name, task), dict(of)) for name, of in (("treg", theirs), ("beyond", ours))]
+        old, new = (by_image(turns(of, REFERENCE), "turn") for _, of in runs)
+        order = sorted(new, key=lambda sample: old[sample] - new[sample])
         for sample in [*order[:wins], *order[len(order) - losses :]]:
-            by_variant = {name: [row for row in rows if row["sample_id"] == sample] for name, rows in variants.items()}
-            shown_ = (REFERENCE, rule, OTHER, other(rule))
-            restored_ = [restored(layout, sample, name, by_variant, columns) for name in shown_]
-            panels.append([*input_panels(layout, sample, (TARGET, MEASUREMENT)), *restored_])
-            tasks.append(f"{task}: turn {theirs[sample]:+.2f} without, {ours[sample]:+.2f} with the rule")
-    write_bytes(ASSETS / "beyond_pictures.png", png(compose(panels, headings, 2, "", tasks), optimize=True))
+            panels.append(input_panels(runs[0][0], sample, (TARGET, MEASUREMENT)))
+            for variant in (REFERENCE, OTHER):
+                for layout, of in runs:
+                    rows = {name: [row for row in each if row["sample_id"] == sample] for name, each in of.items()}
+                    panels[-1].append(restored(layout, sample, variant, rows, read_columns(layout.path)))
+            titles.append(f"{task}: turn {old[sample]:+.2f} of TReg, {new[sample]:+.2f} beyond")
+    write_bytes(ASSETS / "beyond_pictures.png", png(compose(panels, headings, 2, "", titles), optimize=True))
 
 
-def task_of(run: Path) -> str:
-    """Name of a run's task."""
-    return str(OmegaConf.load(RunLayout(run).config).task.name)
+def run_of(folder: Path, task: str) -> RunLayout:
+    """The run of a task below the folder of a setting."""
+    layouts = [RunLayout(run) for run in sorted(folder.iterdir())]
+    return next(layout for layout in layouts if str(OmegaConf.load(layout.config).task.name) == task)
 
 
 if __name__ == "__main__":
     found = read_study(sys.argv[1])
     report(found)
-    if len(sys.argv) > 2:
-        draw_pictures(Path(sys.argv[1]), found, sys.argv[2])
     settings = {setting for setting, _ in found.runs}
     if "knob" in settings:
         draw_front(found)
     if any(setting.startswith("steps") for setting in settings):
         draw_steps(found)
+    if {"beyond", "treg"} <= settings:
+        draw_pictures(Path(sys.argv[1]), found)
