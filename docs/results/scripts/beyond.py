@@ -61,37 +61,52 @@ def mean(rows: list[Row], name: str) -> float:
     return sum(values) / len(values)
 
 
-def table(variants: dict[str, list[Row]], reference: dict[str, list[Row]]) -> list[str]:
-    """A line per rule: the means of the reference, and the differences of all others from it."""
-    lines = [
-        "| rule | PSNR (dB) | LPIPS | judge, own | turn | turn, difference | residual, before | s |",
-        "|---" * 8 + "|",
-    ]
-    for rule in rules(variants):
-        rows = variants[rule]
-        if variants is reference and rule == REFERENCE:
-            cells = [f"{mean(rows, name):.{digits}f}" for name, digits in NUMBERS]
-            versus = ""
-        else:
-            cells = [shown(paired(rows, reference[REFERENCE], name), digits) for name, digits in NUMBERS]
-            versus = shown(paired(turns(variants, rule), turns(reference, REFERENCE), "turn"), 3)
-        turn = statistics(list(by_image(turns(variants, rule), "turn").values()))
-        residuals = ", ".join(f"{mean(variants[v], 'residual'):.2f}" for v in (rule, other(rule)))
-        before = mean(rows, "residual_before") if by_image(rows, "residual_before") else mean(rows, "residual")
-        cells += [shown(turn, 3), versus, f"{residuals} ({before:.1f})", f"{mean(rows, 'seconds'):.1f}"]
-        lines.append(f"| {rule} | {' | '.join(cells)} |")
+def table(runs: dict[str, dict[str, list[Row]]]) -> list[str]:
+    """A line per rule, the same columns for each task: means of the reference, differences of all others from it."""
+    heads = [f"{task}: {name}" for task in runs for name in ("PSNR (dB)", "LPIPS", "judge, own", "turn")]
+    lines = [f"| rule | {' | '.join(heads)} |", "|---" * (1 + len(heads)) + "|"]
+    for rule in rules(next(iter(runs.values()))):
+        cells = []
+        for variants in runs.values():
+            turned = {name: turns(variants, name) for name in (rule, REFERENCE)}
+            if rule == REFERENCE:
+                cells += [f"{mean(variants[rule], name):.{digits}f}" for name, digits in NUMBERS]
+                cells += [shown(statistics(list(by_image(turned[rule], "turn").values())), 3)]
+            else:
+                of = variants[rule], variants[REFERENCE]
+                cells += [shown(paired(*of, name), digits) for name, digits in NUMBERS]
+                cells += [shown(paired(turned[rule], turned[REFERENCE], "turn"), 3)]
+        lines.append(f"| `{rule}` | {' | '.join(cells)} |")
     return lines
 
 
 def report(study: Study) -> None:
-    """The tables of all settings but the steps', each against its reference on the same task."""
-    for (setting, task), variants in study.runs.items():
-        reference = study.runs.get((REFERENCES.get(setting, setting), task))
-        if setting.startswith("steps") or reference is None:
-            continue
-        count = len({row["sample_id"] for row in variants[REFERENCE]})
-        print(f"\n### {task}, {setting}, {count} pictures\n")
-        print("\n".join(table(dict(variants), dict(reference))))
+    """One table of best/beyond against TReg on all tasks, and one per task of the rules and of the knob."""
+    print("| task | PSNR (dB) | LPIPS | judge, own | turn of TReg | turn of beyond | difference | residuals | s |")
+    print("|---" * 9 + "|")
+    for (setting, task), ours in study.runs.items():
+        if setting == "beyond" and (theirs := study.runs.get(("treg", task))):
+            print(headline(task, dict(theirs), dict(ours)))
+    for setting in ("rules", "knob"):
+        runs = {task: dict(of) for (name, task), of in study.runs.items() if name == setting}
+        if runs:
+            print(f"\n{setting}\n\n" + "\n".join(table(runs)))
+            worst = max(row["residual"] for of in runs.values() for rows in of.values() for row in rows)
+            print(f"\nlargest residual: {worst:.2f}")
+
+
+def headline(task: str, theirs: dict[str, list[Row]], ours: dict[str, list[Row]]) -> str:
+    """A line of the first table: means of TReg, and differences of best/beyond from it."""
+    cells = [
+        f"{mean(theirs[REFERENCE], name):.{digits}f}, {shown(paired(ours[REFERENCE], theirs[REFERENCE], name), digits)}"
+        for name, digits in NUMBERS
+    ]
+    both = [turns(of, REFERENCE) for of in (theirs, ours)]
+    cells += [shown(statistics(list(by_image(of, "turn").values())), 3) for of in both]
+    cells += [shown(paired(both[1], both[0], "turn"), 3)]
+    cells += [", ".join(f"{mean(of[name], 'residual'):.2f}" for of in (theirs, ours) for name in (REFERENCE, OTHER))]
+    cells += [", ".join(f"{mean(of[REFERENCE], 'seconds'):.1f}" for of in (theirs, ours))]
+    return f"| `{task}` | {' | '.join(cells)} |"
 
 
 def weight(variant: str) -> str:
