@@ -4,7 +4,7 @@
 # make check  ruff and mypy
 # make notebooks  run the notebooks anew, in place
 # make study  docs/results/treg.md anew: about three hours on two cores; interrupted, the same command continues
-# make beyond the runs, tables and pictures of docs/results/beyond.md anew, likewise
+# make beyond  the runs, tables and pictures of docs/results/beyond.md anew: half a day, continued likewise
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin

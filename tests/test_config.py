@@ -404,3 +404,14 @@ def test_an_experiments_values_of_a_solver_reach_the_one_that_is_run_several_tim
     assert made.config["solver"] == other.config["solver"]
     with pytest.raises(ConfigError, match=r"^solver\.data_stepps: .*BestOf takes no such value"):
         experiment(*best, "+solver.data_stepps.every=1")
+
+
+def test_a_value_of_the_solver_that_is_run_several_times_is_not_replaced_without_a_word() -> None:
+    """best/beyond has 24 steps of its own, which would take the place of those that the command asks for."""
+    best = ["experiment=best/beyond", "solver=best_of", "prior.path=emoji64", "data.limit=1"]
+    with pytest.raises(ConfigError, match=r"^solver\.of\.steps=12: solver\.steps=24, .* is meant for it too; give sol"):
+        experiment(*best, "solver.of.steps=12")
+    with pytest.raises(ConfigError, match=r"^solver\.of\.data_steps\.every=2: solver\.data_steps\.every=1, "):
+        experiment(*best, "solver.of.data_steps.every=2")
+    assert experiment(*best, "solver.steps=12").solver.of.steps == 12
+    assert experiment(*best, "solver.of.lam=0.5").solver.of.lam == 0.5

@@ -40,6 +40,14 @@ def names(*overrides: str) -> list[str]:
             "empty prompt",
         ),
         (["text_weight=0"], "no_text", "no text"),  # the prompt is not read
+        (["text_weight=0", "text_match=image_text", "prior.path=emoji64"], "no_text", "no text"),  # nor by a match
+        (["text_weight=0", "solver=best_of", "prior.path=emoji64"], "own", "own text"),  # which chooses by it
+        (
+            ["text_weight=0", "guidance=conditional", "null_text=negation", "prior.path=emoji64"],
+            "null_text_alone",
+            "null text alone",
+        ),
+        (["guidance=interval", "guidance.scale=0"], "own", "own text"),  # outside the interval it is read
         (["guidance.scale=0", "null_text=fixed", "null_text.text=blurry"], "null_text_alone", "null text alone"),
         (["prompt=counterfactual"], "counterfactual", "counterfactual text"),
         (["prompt.role=counterfactual_name"], "counterfactual", "counterfactual text"),
@@ -108,6 +116,14 @@ def test_variants_of_an_ablation_are_labelled_by_what_differs() -> None:
             "empty prompt, guidance.scale=0, null_text.text=blurry",
         ),
         (["+guidance@variants.no_text.guidance=conditional", "+variants.no_text.null_text.text=blurry"], "no text"),
+        (
+            [
+                "+guidance@variants.no_text.guidance=conditional",
+                "+variants.no_text.null_text.text=blurry",
+                "+variants.no_text.text_weight=0.5",
+            ],
+            "empty prompt, text_weight=0.5, null_text.text=blurry",
+        ),
         (
             ["+guidance@variants.no_text.guidance=ramp", "+prompt@variants.no_text.texts.null=caption"],
             "empty prompt, guidance=RampGuidance, texts.null=PromptFromCaption",

@@ -61,7 +61,16 @@ def test_a_role_of_one_variant_is_read_there() -> None:
         ),
         (
             [*ALSO, *COMPOSED, "+variants.own.guidance.weights={beside: 1}"],
-            r"^(texts\.also: nothing reads|variants\.own\.guidance\.weights=)",
+            r"^texts\.also: nothing reads a text of this role",
+        ),
+        (
+            [*ALSO, *COMPOSED, "+variants.own.guidance.weights={also: 1, beside: 1}"],
+            r"^variants\.own\.guidance\.weights=.*: no text has the role beside; add one",
+        ),
+        (["+prompt@texts.prompt=counterfactual"], r"^texts\.prompt: nothing reads it, the prompt itself is prompt$"),
+        (
+            ["+prompt@variants.own.texts.prompt=counterfactual"],
+            r"^variants\.own\.texts\.prompt: nothing reads it, the prompt itself is variants\.own\.prompt$",
         ),
         (
             ["experiment=edit", "texts.source.role=caption", "+prompt@texts.sorce=caption"],
@@ -76,3 +85,26 @@ def test_a_role_that_nothing_reads_or_that_has_no_text_is_refused(overrides: lis
 
 def test_a_solver_that_ignores_the_image_of_an_edit_may_ignore_its_text() -> None:
     assert experiment("experiment=edit", "solver=unconditional", "data.limit=1").items[0].texts["source"]
+
+
+def test_the_weight_of_text_is_that_of_the_run_or_the_variants_own() -> None:
+    made = experiment("data.limit=1", "text_weight=0.5", "+variants.own={}", "+variants.loud.text_weight=2")
+    assert {name: variant.policy.weight for name, variant in made.variants.items()} == {"own": 0.5, "loud": 2.0}
+
+
+@pytest.mark.parametrize(
+    ("override", "key"),
+    [
+        ("text_weight=loud", "text_weight=loud"),
+        ("text_weight=101", "text_weight=101"),
+        ("text_weight=null", "text_weight=null"),
+        ("+variants.own.text_weight=-1", "variants.own.text_weight=-1"),
+        ("+variants.own.text_weight=true", "variants.own.text_weight=true"),
+    ],
+)
+def test_a_weight_that_is_none_is_refused(override: str, key: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        experiment("data.limit=1", override)
+    assert (
+        str(caught.value) == f"{key}: must be a number in [0, 100] (0: the null text alone, 1: the rules as they are)"
+    )

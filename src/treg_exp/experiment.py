@@ -111,13 +111,13 @@ class Experiment:
         with errors_at("prior", _plain(cfg.prior)):
             prior.check()
             info = prior.info
-        variants, places = build_variants(cfg)
+        solver: Solver = build(cfg.solver, "solver", Solver)
+        variants, places = build_variants(cfg, solver)
         with errors_at("data", _plain(cfg.data)):
             source = subset(build_source(cfg.data, info), data.limit, data.offset)
         check_sample_ids(source.ids, "data")
         check_count(len(source) * len(variants), run.draws)
         check_texts(source, variants, places)
-        solver: Solver = build(cfg.solver, "solver", Solver)
         check_roles(variants, solver, places)
         task: Task = build(cfg.task, "task", Task)
         check_name(task.name, "task.name")

@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from treg_exp.data.prompts import FixedPrompt, ManifestPrompt, Prompt, PromptFromCaption, RandomCaption
+from treg_exp.data.prompts import FixedPrompt, ManifestPrompt, PromptFromCaption, RandomCaption
 from treg_exp.engine.work import Variant
 from treg_exp.reports.columns import VARIANT_LABELS, variant_label
-from treg_exp.text.guidance.constant import ConstantGuidance
 from treg_exp.text.match.base import NoTextMatch
 from treg_exp.text.null_text.fixed import FixedNullText
 from treg_exp.text.prompt_rule import FixedPromptRule
@@ -28,13 +27,19 @@ PROMISES = {name: (name,) for name in (*ROLES.values(), "random_caption", "fixed
 SHOWN_SETTINGS, SHOWN_LETTERS = 3, 24  # of a label, and of a value in it
 
 
-def text_name(variant: Variant) -> str:
-    """The name that says which text a variant has; for a prompt of the user's own it is that of its class."""
-    prompt: Prompt = variant.texts["prompt"]
+def text_name(variant: Variant, by_solver: bool = False) -> str:
+    """The name that says which text a variant has; for a prompt of the user's own it is that of its class.
+
+    Args:
+        variant: to be named.
+        by_solver: whether the solver reads the prompt, whatever the rules of the variant do.
+    """
+    prompt, policy = variant.texts["prompt"], variant.policy
     if isinstance(prompt, FixedPrompt) and not prompt.text.strip():
-        return EMPTY[0] if variant.policy.without_text else EMPTY[1]
-    if not variant.policy.reads_prompt:
-        return EMPTY[0] if _null_is_empty(variant) else "null_text_alone"
+        return EMPTY[0] if policy.without_text and not by_solver else EMPTY[1]
+    if not (policy.reads_prompt or by_solver):
+        nothing = _null_is_empty(variant) and isinstance(policy.null_text, FixedNullText)
+        return EMPTY[0] if nothing else "null_text_alone"
     if isinstance(prompt, FixedPrompt):
         return "fixed_text"
     if isinstance(prompt, PromptFromCaption | ManifestPrompt):
@@ -44,14 +49,18 @@ def text_name(variant: Variant) -> str:
     return _safe(re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(prompt).__name__).lower())
 
 
-def true_names(variants: Mapping[str, Variant]) -> dict[str, str]:
+def true_names(variants: Mapping[str, Variant], by_solver: bool = False) -> dict[str, str]:
     """Name in the configuration -> name in the run, which differs where the first one promises another text.
 
     So ``experiment=single prompt=empty``, whose variant is called ``own``, is not reported as the own text.
+
+    Args:
+        variants: by their names in the configuration.
+        by_solver: see `text_name`.
     """
     names: dict[str, str] = {}
     for name, variant in variants.items():
-        is_ = text_name(variant)
+        is_ = text_name(variant, by_solver)
         names[name] = name if is_ in PROMISES.get(name, (is_,)) else is_
     kept = {name for name, new in names.items() if name == new}
     for name, new in names.items():
@@ -83,15 +92,20 @@ def variant_labels(variants: Mapping[str, Variant]) -> dict[str, str]:
 
 def _other_text(variant: Variant) -> list[str]:
     """The settings by which text acts besides the prompt; none where nothing but an empty text is ever read."""
-    guidance, null_text, prompt_rule, text_match = variant.policy.slots.values()
+    policy = variant.policy
+    guidance, null_text, prompt_rule, text_match = policy.slots.values()
     found: list[str] = []
-    if not (isinstance(guidance, ConstantGuidance) and guidance.scale == 1):  # else nothing reads the null text
+    if policy.reads_null:
         if not _null_is_empty(variant):
             found.append("texts.null" if "null" in variant.texts else "null_text.text")
         if not isinstance(null_text, FixedNullText):
             found.append("null_text")
-        if found:
+        if found and policy.weight != 1:
+            found.insert(0, "text_weight")
+        elif found:
             found.insert(0, "guidance.scale" if hasattr(guidance, "scale") else "guidance")
+    if not policy.weight:
+        return found
     found += [f"texts.{role}" for role in sorted(getattr(guidance, "roles", ())) if role in variant.texts]
     if not isinstance(prompt_rule, FixedPromptRule):
         found.append("prompt_rule")

@@ -20,7 +20,7 @@ from treg_exp.solvers.base import Solver
 from treg_exp.text.guidance.base import Guidance
 from treg_exp.text.match.base import TextMatch
 from treg_exp.text.null_text.base import NullText
-from treg_exp.text.policy import MOST_WEIGHT, TextPolicy
+from treg_exp.text.policy import TextPolicy
 from treg_exp.text.prompt_rule import PromptRule
 from treg_exp.variant_names import true_names
 
@@ -29,7 +29,7 @@ SLOTS: Mapping[str, type] = {
 }  # fmt: skip
 
 
-def build_variants(cfg: DictConfig) -> tuple[dict[str, Variant], dict[str, dict[str, str]]]:
+def build_variants(cfg: DictConfig, solver: Solver) -> tuple[dict[str, Variant], dict[str, dict[str, str]]]:
     """The variants by name, and for each where its texts and rules stand in the configuration.
 
     A name that promises another text than the variant has is replaced, see `true_names`.
@@ -37,7 +37,7 @@ def build_variants(cfg: DictConfig) -> tuple[dict[str, Variant], dict[str, dict[
     nodes = _variant_nodes(cfg)
     places = {name: _places(name, node, cfg) for name, node in nodes.items()}
     built = {name: _variant(name, node, cfg, places[name]) for name, node in nodes.items()}
-    names = true_names(built)
+    names = true_names(built, solver.reads_prompt)
     variants = {names[name]: replace(variant, name=names[name]) for name, variant in built.items()}
     return variants, {names[name]: of for name, of in places.items()}
 
@@ -67,6 +67,9 @@ def _places(name: str, node: DictConfig | None, cfg: DictConfig) -> dict[str, st
     if not isinstance(further, Mapping):
         raise ConfigError(f"{own}.texts={further}: must be a mapping of roles to texts")
     check_names(further, f"{own}.texts")
+    for place, roles in (("", cfg.texts), (f"{own}.", further)):
+        if "prompt" in roles:
+            raise ConfigError(f"{place}texts.prompt: nothing reads it, the prompt itself is {place}prompt")
     texts = {f"texts.{role}": f"texts.{role}" for role in cfg.texts}
     return {**groups, **texts, **{f"texts.{role}": f"{own}.texts.{role}" for role in further}}
 
@@ -92,19 +95,11 @@ def _variant(name: str, node: DictConfig | None, cfg: DictConfig, places: Mappin
     roles = {**cfg.texts, **((node.get("texts") or {}) if node else {})}
     texts = {role: build(text, places[f"texts.{role}"], Prompt) for role, text in roles.items()}
     rules = {slot: piece(slot, kind) for slot, kind in SLOTS.items()}
-    policy = TextPolicy(**rules, weight=_weight(name, node, cfg))
-    return Variant(name, {**texts, "prompt": piece("prompt", Prompt)}, policy, optional)
-
-
-def _weight(name: str, node: DictConfig | None, cfg: DictConfig) -> float:
-    """How much text counts in a variant: its own number, or that of all."""
     own = None if node is None else node.get("text_weight")
     key, weight = ("text_weight", cfg.text_weight) if own is None else (f"variants.{name}.text_weight", own)
-    if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight <= MOST_WEIGHT:
-        raise ConfigError(
-            f"{key}={weight}: must be a number in [0, {MOST_WEIGHT}] (0: no text, 1: the rules as they are)"
-        )
-    return float(weight)
+    with errors_at("", renamed={"weight": key}):
+        policy = TextPolicy(**rules, weight=weight)
+    return Variant(name, {**texts, "prompt": piece("prompt", Prompt)}, policy, optional)
 
 
 def check_texts(source: Source, variants: Mapping[str, Variant], places: Mapping[str, Mapping[str, str]]) -> None:

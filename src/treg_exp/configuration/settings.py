@@ -145,6 +145,9 @@ def with_values_placed(solver: DictConfig) -> DictConfig:
 
     One that runs another solver, ``of``, hands on what that one takes and itself does not. ``steps``, which
     debug=default gives to every solver, is left out where none takes it.
+
+    Raises:
+        ConfigError: ``of`` has another value than the one to hand on, and not by default.
     """
     try:
         taken = parameters(solver, "solver")
@@ -155,8 +158,31 @@ def with_values_placed(solver: DictConfig) -> DictConfig:
     others = [str(key) for key in solver if key not in handed and (key in taken or key != "steps")]
     placed = OmegaConf.masked_copy(solver, others)
     if handed:
-        placed.of = OmegaConf.merge(placed.of, OmegaConf.masked_copy(solver, handed))
+        given = OmegaConf.masked_copy(solver, handed)
+        _refuse_two_values(given, solver.of, _default(solver.of))
+        placed.of = OmegaConf.merge(placed.of, given)
     return placed
+
+
+def _default(node: DictConfig) -> Any:
+    """What the class of a node makes of no values at all; None where it needs some."""
+    try:
+        return target_class(node.get("_target_"), "solver.of")()
+    except (TypeError, ValueError):
+        return None
+
+
+def _refuse_two_values(given: Any, own: Any, default: Any, key: str = "") -> None:
+    """Raise ConfigError where a value would take the place of another one that somebody has set."""
+    if isinstance(given, DictConfig) and isinstance(own, DictConfig):
+        for name in map(str, given):
+            if name in own:
+                _refuse_two_values(given[name], own[name], getattr(default, name, own[name]), f"{key}.{name}")
+    elif own not in (given, default):
+        raise ConfigError(
+            f"solver.of{key}={own}: solver{key}={given}, of the experiment or the command, is meant for it too; give "
+            f"solver{key} the value that you want, and leave out solver.of{key}"
+        )
 
 
 def identity(cfg: DictConfig) -> dict[str, Any]:

@@ -70,6 +70,7 @@ class Solver(ABC):
         problems: kinds of problems that it solves.
         roles: of further texts that it reads, beside those that the text policy does.
         uses_text: False for solvers that never look at a text.
+        reads_prompt: True for solvers that look at the prompt whatever the text policy does.
         uses_noise: False for solvers that draw no random numbers.
         keeps_masked: True for solvers that leave what the mask of an edit protects as it is.
         needs_linear: True for solvers that take an adjoint or a pseudo-inverse.
@@ -80,6 +81,7 @@ class Solver(ABC):
     problems: ClassVar[tuple[type[Problem], ...]] = (InverseProblem,)
     roles: ClassVar[tuple[str, ...]] = ()
     uses_text: ClassVar[bool] = True
+    reads_prompt: ClassVar[bool] = False
     uses_noise: ClassVar[bool] = True
     keeps_masked: ClassVar[bool] = False
     needs_linear: ClassVar[bool] = False

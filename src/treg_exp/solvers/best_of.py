@@ -44,6 +44,7 @@ class BestOf(Solver):
     of: Solver = field(default_factory=TReg)
     candidates: int = 4
     score: ImageTextScore = field(default_factory=ImageTextScore)
+    reads_prompt = True
 
     def __post_init__(self) -> None:
         if isinstance(self.candidates, bool) or not isinstance(self.candidates, int) or self.candidates < 1:

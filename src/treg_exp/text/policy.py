@@ -14,6 +14,8 @@ from treg_exp.priors.prior import Prior
 from treg_exp.schedule.levels import Level, Prediction
 from treg_exp.text.condition import TextCondition, Texts, check_unicode
 from treg_exp.text.guidance.base import Guidance, mixed
+from treg_exp.text.guidance.cfgpp import CFGPlusPlus
+from treg_exp.text.guidance.composed import ComposedGuidance
 from treg_exp.text.guidance.constant import ConstantGuidance
 from treg_exp.text.match.base import NoTextMatch, TextMatch
 from treg_exp.text.null_text.base import NullText
@@ -22,6 +24,7 @@ from treg_exp.text.prompt_rule import FixedPromptRule, PromptRule
 from treg_exp.text.state import StepState
 
 MOST_WEIGHT = 100  # what is above is a slip
+NULL_AT_ZERO = (ConstantGuidance, ComposedGuidance, CFGPlusPlus)  # rules that ask the null text alone at scale 0
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class TextPolicy:
         prompt_rule: how the prompt moves.
         text_match: what pulls the estimate towards the prompt.
         weight: how much of guidance and text match counts: 0 is the null text alone, so that the measurement decides,
-            1 the rules as they are, more goes on along the same line. Other numbers cost one more evaluation per step.
+            1 the rules as they are, more goes on along the same line. All but 0 and 1 cost a further evaluation a step.
     """
 
     guidance: Guidance = field(default_factory=ConstantGuidance)
@@ -44,8 +47,9 @@ class TextPolicy:
     weight: float = 1.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.weight <= MOST_WEIGHT:
-            allowed = f"must be in [0, {MOST_WEIGHT}] (0 = null text only, 1 = the rules as they are)"
+        number = isinstance(self.weight, int | float) and not isinstance(self.weight, bool)
+        if not number or not 0 <= self.weight <= MOST_WEIGHT:
+            allowed = f"must be a number in [0, {MOST_WEIGHT}] (0: the null text alone, 1: the rules as they are)"
             raise FieldError("weight", self.weight, allowed)
 
     @property
@@ -56,19 +60,23 @@ class TextPolicy:
     @property
     def reads_prompt(self) -> bool:
         """Whether anything but the null text is ever asked."""
-        null_only = getattr(self.guidance, "scale", None) == 0 and isinstance(self.text_match, NoTextMatch)
-        return self.weight > 0 and not null_only
+        null_only = isinstance(self.guidance, NULL_AT_ZERO) and self.guidance.scale == 0
+        return self.weight > 0 and not (null_only and isinstance(self.text_match, NoTextMatch))
+
+    @property
+    def reads_null(self) -> bool:
+        """Whether anything but the prompt is ever asked."""
+        prompt_only = isinstance(self.guidance, ConstantGuidance) and self.guidance.scale == 1
+        return self.weight != 1 or not prompt_only
 
     @property
     def without_text(self) -> bool:
         """Whether only the prompt's branch is asked and no text moves: an empty prompt then means *without text*."""
         return (
-            isinstance(self.guidance, ConstantGuidance)
-            and self.guidance.scale == 1
+            not self.reads_null
             and isinstance(self.null_text, FixedNullText)
             and isinstance(self.prompt_rule, FixedPromptRule)
             and isinstance(self.text_match, NoTextMatch)
-            and self.weight == 1
         )
 
     @property
