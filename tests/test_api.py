@@ -13,7 +13,7 @@ from PIL import Image
 
 from tests.conftest import ROOT
 from treg_exp import api
-from treg_exp.api import BicubicDownsampling, TReg, measure, restore
+from treg_exp.api import BicubicDownsampling, ImageTextMatch, TReg, measure, restore
 from treg_exp.operators.linear.source_sum import SourceSum
 
 
@@ -48,6 +48,16 @@ def test_batches_and_prompts(tiny_prior) -> None:
     assert (both[1] - same[1]).abs().max() > 1e-4
     with pytest.raises(ValueError, match="prompt=3: one text, or one for each of the 2"):
         restore(problem, tiny_prior, ["a", "b", "c"], solver)
+
+
+def test_the_text_match_and_the_weight_of_text_reach_the_solver(tiny_prior) -> None:
+    x = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    problem = measure(BicubicDownsampling(factor=8, signal_shape=(3, 64, 64)), x, sigma=0.02)
+    solver, match = TReg(steps=3), ImageTextMatch(strength=0.5, start=0.0, stop=1.0)
+    plain = restore(problem, tiny_prior, "a cat", solver)
+    assert (restore(problem, tiny_prior, "a cat", solver, text_match=match) - plain).abs().max() > 1e-3
+    nothing = restore(problem, tiny_prior, "a cat", solver, guidance=0.0)
+    assert torch.equal(restore(problem, tiny_prior, "a cat", solver, text_match=match, text_weight=0.0), nothing)
 
 
 def test_several_sources_are_signals_of_the_prior(tiny_prior) -> None:

@@ -41,6 +41,8 @@ from treg_exp.tasks.inverse import InverseTask
 from treg_exp.tasks.problems import InverseProblem
 from treg_exp.text.guidance.base import Guidance
 from treg_exp.text.guidance.constant import ConstantGuidance
+from treg_exp.text.match.base import NoTextMatch, TextMatch
+from treg_exp.text.match.image_text import ImageTextMatch
 from treg_exp.text.null_text.base import NullText
 from treg_exp.text.null_text.fixed import FixedNullText
 from treg_exp.text.null_text.negation import AdaptiveNegation
@@ -58,6 +60,7 @@ __all__ = [
     "FixedNullText",
     "GaussianBlur",
     "Identity",
+    "ImageTextMatch",
     "TReg",
     "Unconditional",
     "load_image",
@@ -115,6 +118,9 @@ def restore(
     null_text: str | NullText = "",
     seed: int = 0,
     on_step: OnStep = ignore,
+    *,
+    text_match: TextMatch | None = None,
+    text_weight: float = 1.0,
 ) -> Tensor:
     """Restored signals (B, *signal_shape) in [-1, 1] units, not clamped.
 
@@ -127,6 +133,8 @@ def restore(
         null_text: a fixed null text, or a rule such as ``AdaptiveNegation()``.
         seed: of the solver's random streams.
         on_step: called after every step.
+        text_match: what else pulls towards the prompt, such as ``ImageTextMatch()``; None is nothing.
+        text_weight: how much guidance and text match count: 0 is the null text alone, 1 as they are.
 
     Warns:
         UserWarning: a text is longer than what the prior reads of it.
@@ -141,6 +149,8 @@ def restore(
     policy = TextPolicy(
         ConstantGuidance(guidance) if isinstance(guidance, int | float) else guidance,
         FixedNullText(null_text) if isinstance(null_text, str) else null_text,
+        text_match=text_match or NoTextMatch(),
+        weight=text_weight,
     )
     for note in cut_notes(prior.info.text_windows, [policy.null_text.text, *prompts]):
         warnings.warn(note, stacklevel=2)
