@@ -153,14 +153,14 @@ def draw_steps(study: Study) -> None:
             found = [statistics(list(by_image(rows, name).values())) for _, rows in of]
             label = task.replace("_", " ") + kind.removeprefix("steps").replace("_", ", ")
             axis.plot([steps for steps, _ in of], [one["mean"] for one in found], marker="o", label=label)
-        axis.set(xscale="log", xlabel="steps", title=heading)
+        axis.set(xscale="log", xlabel="steps (two evaluations each)", title=heading)
         axis.set_xticks([8, 12, 24, 50, 100, 200], ["8", "12", "24", "50", "100", "200"])
         axis.minorticks_off()
     axes[0].legend(fontsize=8)
     figure.savefig(ASSETS / "beyond_steps.png", dpi=160)
 
 
-def draw_pictures(folder: Path, study: Study, wins: int = 2, losses: int = 1) -> None:
+def draw_pictures(folder: Path, study: Study, wins: int = 1, losses: int = 1) -> None:
     """What best/beyond turns furthest beyond TReg, and what it turns least, with both captions."""
     headings = ["target", "measurement", "TReg", "beyond", "TReg", "beyond"]
     panels, titles = [], []
