@@ -120,7 +120,7 @@ def draw_front(study: Study, setting: str = "knob") -> None:
     runs = {task: of for (name, task), of in study.runs.items() if name == setting}
     figure, axes = plt.subplots(1, len(runs), figsize=(3.2 * len(runs), 3.0), layout="constrained", squeeze=False)
     for axis, (task, variants) in zip(axes[0], runs.items(), strict=True):
-        names = rules(variants)
+        names = sorted(rules(variants), key=lambda name: float(weight(name)))
         found = [statistics(list(by_image(turns(variants, name), "turn").values())) for name in names]
         x = [mean(variants[name], "psnr") for name in names]
         y = [one["mean"] for one in found]
