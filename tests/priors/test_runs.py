@@ -13,7 +13,7 @@ from tests.priors.folders import ddim, write_flux, write_pixel, write_sd3
 from treg_exp.run_layout import read_rows
 
 COMMON = ["prior=diffusers_dir", "prior.precision=fp32", "solver.steps=3", "data.limit=1", "logger=csv"]
-TEXT = ["null_text=off", "prior.t5_tokens=8", "draws=1"]
+TEXT = ["null_text=off", "text_match=off", "prior.t5_tokens=8", "draws=1"]
 NO_TEXT = ["null_text=off", "prompt=empty", "experiment=single"]
 
 

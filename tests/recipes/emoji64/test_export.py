@@ -91,7 +91,9 @@ def test_figures_can_be_measured_again(
     shutil.copytree(prior.with_name("judge"), tmp_path / "judge")
     weights = (folder / "unet" / "diffusion_pytorch_model.safetensors").read_bytes()
     write_json(folder / "figures.json", {"training": {"unet": training_record(trained.stages)["unet"]}})
-    monkeypatch.setattr("treg_exp.recipes.emoji64.export.evaluate", lambda *given: evaluate(*given, samples=12))
+    monkeypatch.setattr(
+        "treg_exp.recipes.emoji64.export.evaluate", lambda *given, **named: evaluate(*given, **named, samples=12)
+    )
     monkeypatch.setattr("treg_exp.recipes.emoji64.export.SHEET_PROMPTS", ("red apple",))
     measure(trained.corpus, fresh("nothing").stages, folder)
     tables = json.loads((folder / "figures.json").read_text())
