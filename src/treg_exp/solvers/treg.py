@@ -201,9 +201,7 @@ class TReg(Solver):
 
     def project(self, problem: InverseProblem, x: Tensor, move: Move) -> Tensor:
         """Proximal step in signal space: argmin ||y - A x_y||^2 + lam ||x_y - x||^2."""
-        lam = self.ridge(problem)
-        if self.lam_power:
-            lam *= float(1 - move.now.signal_share) ** -self.lam_power
+        lam = self.ridge(problem) * float(1 - move.now.signal_share) ** -self.lam_power
         return problem.operator.prox(problem.y, x, lam, self.prox)
 
     def last_projection(self, problem: InverseProblem, x: Tensor) -> Tensor:

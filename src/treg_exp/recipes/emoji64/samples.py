@@ -55,7 +55,11 @@ class Sampling:
 
 @torch.no_grad()
 def draw_samples(
-    pipe: StableDiffusionPipeline, prompts: list[str], guidance: float = 4.0, steps: int = 50, batch: int = 32
+    pipe: StableDiffusionPipeline,
+    prompts: list[str],
+    guidance: float = Sampling.guidance,
+    steps: int = Sampling.steps,
+    batch: int = 32,
 ) -> Tensor:
     """One sample per prompt, each from its own seed, on the GPU if there is one.
 

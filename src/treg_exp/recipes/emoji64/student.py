@@ -15,6 +15,7 @@ from treg_exp.recipes.emoji64.latents import computed_once
 from treg_exp.recipes.emoji64.segments import Segments, implied_signal, prior_schedule
 from treg_exp.recipes.emoji64.trained import TrainedStages
 from treg_exp.schedule.levels import Kind, Level, Move, Prediction
+from treg_exp.text.guidance.base import mixed
 
 
 class StudentObjective(CaptionedLatents):
@@ -174,4 +175,4 @@ class StudentObjective(CaptionedLatents):
         noisy = torch.cat([z_t, z_t]).contiguous(memory_format=torch.channels_last)
         output, _ = self._denoise(self.teacher, noisy, level.tiled(2).t, both)
         null, prompt = output.float().chunk(2)
-        return level.predict(null + self.guidance_scale * (prompt - null), z_t, self.prediction)
+        return level.predict(mixed(null, prompt, self.guidance_scale), z_t, self.prediction)
