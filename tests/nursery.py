@@ -1,0 +1,146 @@
+"""Starts programs quickly: one process imports everything once, and forks a child for every start.
+
+So a start costs a second and not ten, and a child that is killed takes nothing with it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.conftest import ROOT
+
+# Reads lines of JSON. {"call": "module:function", ...} forks a child that calls it, and answers with its process id;
+# {"wait": process id} answers with how it ended. "before" is called in the child first, with arguments: it imitates a fault.
+PROGRAM = """
+import importlib, json, os, signal, sys, traceback
+import torch, lightning, diffusers, transformers
+import treg_exp.app, treg_exp.engine.module, treg_exp.engine.writer, treg_exp.engine.loading
+import treg_exp.program, treg_exp.reports.grid, treg_exp.sweeps.sweeping
+
+def named(name):
+    module, _, function = name.partition(":")
+    return getattr(importlib.import_module(module), function)
+
+def child(order):
+    sys.stdin.close()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a test in the background has it ignored
+    for number in (1, 2):
+        os.dup2(os.open(order["output"], os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
+    os.chdir(order["cwd"])
+    sys.argv[:] = ["run.py"]
+    try:
+        if order["before"]:
+            named(order["before"][0])(*order["before"][1:])
+        return named(order["call"])(order["arguments"])
+    except KeyboardInterrupt:
+        return 130
+    except BaseException:
+        traceback.print_exc()
+        return 1
+    finally:
+        sys.stdout.flush()
+
+for line in sys.stdin:
+    order = json.loads(line)
+    if "wait" in order:
+        print(os.waitpid(order["wait"], 0)[1], flush=True)
+        continue
+    if not (pid := os.fork()):
+        os._exit(child(order) or 0)
+    print(pid, flush=True)
+"""
+PROGRAM_OF_USERS = "treg_exp.program:run_program"
+Before = Sequence[Any] | None  # a function as module:name, and its arguments
+
+
+@dataclass
+class Child:
+    """One start.
+
+    Attributes:
+        pid: its process id.
+        output: file of what it prints.
+    """
+
+    nursery: Nursery
+    pid: int
+    output: Path
+    code: int | None = None
+
+    def wait(self) -> int:
+        """Its exit code, negative where a signal ended it."""
+        if self.code is None:
+            self.code = os.waitstatus_to_exitcode(self.nursery.ask(wait=self.pid))
+        return self.code
+
+    def stop(self, number: int) -> None:
+        """Send a signal; it may be over already."""
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, number)
+
+    @property
+    def text(self) -> str:
+        """What it has printed."""
+        return self.output.read_text() if self.output.is_file() else ""
+
+
+@dataclass
+class Nursery:
+    """See the module.
+
+    Attributes:
+        folder: of what the children print; they work there, too.
+    """
+
+    folder: Path
+    started: int = 0
+    process: Any = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", PROGRAM], cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
+        )  # fmt: skip
+
+    def start(
+        self, arguments: Sequence[str], call: str = PROGRAM_OF_USERS, before: Before = None, cwd: Path | None = None
+    ) -> Child:
+        """Start something, by default what ``run.py`` does with these arguments."""
+        self.started += 1
+        output, cwd = self.folder / f"output-{self.started}", cwd or self.folder
+        pid = self.ask(
+            call=call, arguments=list(map(str, arguments)), before=before, output=str(output), cwd=str(cwd)
+        )  # fmt: skip
+        return Child(self, pid, output)
+
+    def run(self, arguments: Sequence[str], before: Before = None) -> Child:
+        """Start it and wait for its end."""
+        child = self.start(arguments, before=before)
+        child.wait()
+        return child
+
+    def ask(self, **order: Any) -> int:
+        print(json.dumps(order), file=self.process.stdin, flush=True)
+        line = self.process.stdout.readline()
+        assert line, "the nursery has ended"
+        return int(line)
+
+
+@contextmanager
+def nursery_in(folder: Path) -> Iterator[Nursery]:
+    """A nursery, to its end."""
+    made = Nursery(folder)
+    yield made
+    made.process.stdin.close()
+    with suppress(subprocess.TimeoutExpired):
+        made.process.wait(timeout=60)
+    made.process.send_signal(signal.SIGKILL)
