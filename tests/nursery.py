@@ -19,7 +19,7 @@ from typing import Any
 from tests.conftest import ROOT
 
 # Reads lines of JSON. {"call": "module:function", ...} forks a child that calls it, and answers with its process id;
-# {"wait": process id} answers with how it ended. "before" is called in the child first, with arguments: it imitates a fault.
+# {"wait": process id} answers with how it ended. "before" is called in the child first, and imitates a fault.
 PROGRAM = """
 import importlib, json, os, signal, sys, traceback
 import torch, lightning, diffusers, transformers

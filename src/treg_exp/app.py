@@ -15,7 +15,7 @@ from treg_exp.errors import ConfigError, RunFailedError
 from treg_exp.experiment import Experiment
 from treg_exp.reports.choice import choice_lines
 from treg_exp.restoring import make_trainer, restore
-from treg_exp.run_layout import RECONSTRUCTION, key_of, picture, read_rows
+from treg_exp.run_layout import RECONSTRUCTION, key_of, picture, read_failures, read_rows
 from treg_exp.silence import silence_libraries
 
 
@@ -91,9 +91,21 @@ def _run(cfg: DictConfig) -> float | None:
     finally:
         folder.close()
     if failed:
-        raise RunFailedError(f"{failed} of {len(experiment.items)} restorations failed, see {folder.layout.failures}")
+        raise RunFailedError(
+            f"{failed} of {len(experiment.items)} restorations failed, see {folder.layout.failures}"
+            f"{_last_failure(experiment)}"
+        )
     values = [row["psnr"] for row in rows if row.get("psnr") is not None]
     return sum(values) / len(values) if values else None
+
+
+def _last_failure(experiment: Experiment) -> str:
+    """One of the failures of a run, for who looks no further."""
+    lost = experiment.folder.failed() & experiment.keys
+    for row in reversed(read_failures(experiment.folder.path)):
+        if key_of(row) in lost:
+            return f"; {row['sample_id']}, variant {row['variant']}: {row.get('error')}"
+    return ""
 
 
 def conclude(experiment: Experiment) -> tuple[list[dict[str, Any]], dict[str, Any]]:

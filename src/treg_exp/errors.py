@@ -50,6 +50,11 @@ class RunFailedError(RuntimeError):
     """The run ended, but some work items failed; what was finished is kept."""
 
 
+def is_interruption(error: SystemExit) -> bool:
+    """Whether it is what Lightning makes of Ctrl-C and of SIGTERM; else somebody has called ``sys.exit``."""
+    return isinstance(error.__context__, KeyboardInterrupt) or type(error).__name__ == "SIGTERMException"
+
+
 def nearest(word: str, allowed: Iterable[str]) -> str:
     """The hint "; did you mean x?", or nothing where nothing is near."""
     found = difflib.get_close_matches(word, list(allowed), n=1, cutoff=0.6)

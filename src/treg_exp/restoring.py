@@ -13,7 +13,7 @@ from treg_exp.configuration.places import one_line
 from treg_exp.engine.launcher import Place, meeting
 from treg_exp.engine.processes import ProcessLostError, Workers
 from treg_exp.engine.work import WorkItem
-from treg_exp.errors import ConfigError
+from treg_exp.errors import ConfigError, RunFailedError, is_interruption
 from treg_exp.experiment import Experiment
 from treg_exp.files import write_bytes
 from treg_exp.run_layout import RunLayout, of_process
@@ -135,7 +135,9 @@ def _work(
     try:
         if share:  # a launcher may have started more processes than there is work
             trainer.predict(experiment.module(on_step), work_loader(experiment.source, share), return_predictions=False)
-    except SystemExit as error:  # Lightning turns Ctrl-C into an exit
+    except SystemExit as error:
+        if not is_interruption(error):
+            raise RunFailedError(f"something in the run has called sys.exit({error.code!r})") from error
         raise KeyboardInterrupt from error
 
 

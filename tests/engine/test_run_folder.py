@@ -117,6 +117,7 @@ def test_status_counts_the_work_items_of_the_run(tmp_path: Path) -> None:
     assert (status.pop("host"), status.pop("pid")) == (socket.gethostname(), os.getpid())
     assert status.pop("started") <= status.pop("updated")
     assert status.pop("begun_with") == 2
+    assert 0 <= status.pop("seconds") < 60
     assert status == {"state": "running", "expected": 4, "finished": 2, "failed": 1, "error": "none"}
     assert folder.failed() == {("c", "own", 0)}
 

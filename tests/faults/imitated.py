@@ -24,3 +24,47 @@ def die_at_write(number: int, after: bool) -> None:
         return moved
 
     Path.replace = counted  # type: ignore[method-assign, assignment]
+
+
+def job_by_job() -> None:
+    """The seed of a job says what goes wrong there; 0 and 6: nothing."""
+    from treg_exp.engine.module import RestorationModule
+    from treg_exp.metrics.residual import Residual
+
+    restore, judge = RestorationModule.restore, Residual.__call__
+    judged: dict[int, int] = {}
+    now = 0
+
+    def broken_restore(self: Any, pairs: Any) -> Any:
+        nonlocal now
+        now = self.seed
+        if now == 1:
+            raise TypeError("the solver has a mistake")
+        if now == 4:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+        if now == 5:
+            raise SystemExit(3)
+        return restore(self, pairs)
+
+    def broken_judge(self: Any, inp: Any) -> Any:
+        judged[now] = judged.get(now, 0) + 1
+        if now == 3 or (now == 2 and judged[now] == 1):
+            raise ValueError("the metric has\na mistake")
+        return judge(self, inp)
+
+    RestorationModule.restore = broken_restore  # type: ignore[method-assign]
+    Residual.__call__ = broken_judge  # type: ignore[method-assign]
+
+
+def vanish(gone: str, damaged: str) -> None:
+    """When the first run has opened its folder, one file is no longer there, and another one is cut off."""
+    from treg_exp.engine.run_folder import RunFolder
+
+    write = RunFolder.write_environment
+
+    def after_opening(self: Any, precision: str) -> None:
+        write(self, precision)
+        Path(gone).unlink(missing_ok=True)
+        Path(damaged).write_bytes(Path(damaged).read_bytes()[:60])
+
+    RunFolder.write_environment = after_opening  # type: ignore[method-assign]

@@ -77,4 +77,4 @@ def check_complete(folder: Path, jobs: int, restorations: int) -> None:
         assert len(keys) == len(set(keys)) == restorations
         assert (job / "grid.png").is_file()
         assert (job / "summary.json").is_file()
-    assert not list(folder.rglob("*.tmp"))
+    assert not list(folder.rglob("*.tmp")), list(folder.rglob("*.tmp"))

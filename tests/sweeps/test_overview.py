@@ -29,10 +29,6 @@ def sweep(folder: Path, **states: dict) -> Sweep:
     return made
 
 
-def clock(seconds: float) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(seconds))
-
-
 def test_states(tmp_path: Path) -> None:
     sweep(
         tmp_path,
@@ -77,11 +73,10 @@ def test_a_damaged_status_is_a_failure_with_its_file(tmp_path: Path) -> None:
 
 
 def test_rates_and_what_is_left(tmp_path: Path) -> None:
-    now = time.time()
     running = {"state": "running", "expected": 100, "finished": 30, "begun_with": 10, "host": "elsewhere"}
     sweep(
         tmp_path,
-        a={**running, "started": clock(now - 40)},
+        a={**running, "seconds": 40.0},
         b={},
         c={"state": "finished", "expected": 100, "finished": 100},
     )

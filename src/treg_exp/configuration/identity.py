@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -72,5 +73,10 @@ def run_dir(cfg: DictConfig) -> Path:
 
 def config_hash(cfg: DictConfig) -> str:
     """Ten hexadecimal digits that name a run."""
-    text = json.dumps(identity(cfg), sort_keys=True)
+    return hash_of(identity(cfg))
+
+
+def hash_of(identity: Mapping[str, Any]) -> str:
+    """The same of an identity."""
+    text = json.dumps(identity, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:10]

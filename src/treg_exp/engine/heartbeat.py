@@ -8,7 +8,6 @@ from contextlib import suppress
 from types import TracebackType
 
 from treg_exp.engine.status import HEARTBEAT
-from treg_exp.errors import RunFailedError
 
 
 class Heartbeat:
@@ -28,7 +27,7 @@ class Heartbeat:
 
     def _run(self) -> None:
         while not self._over.wait(self.seconds):
-            with suppress(OSError, RunFailedError, ValueError):
+            with suppress(Exception):  # without signs, others would take the run for dead and do it again
                 self.beat()
 
     def start(self) -> None:

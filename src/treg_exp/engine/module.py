@@ -15,9 +15,10 @@ from torch import Tensor
 
 from treg_exp.data.sample import Sample
 from treg_exp.engine.costs import COSTS
+from treg_exp.engine.judging import Judges
 from treg_exp.engine.recovery import FirstNonFinite, MicroBatches, is_out_of_memory
 from treg_exp.engine.work import Variant, WorkItem
-from treg_exp.metrics.base import Metric, MetricInput, evaluate
+from treg_exp.metrics.base import Metric, MetricInput
 from treg_exp.noise import KeyedNoise, StreamKey
 from treg_exp.priors.counting import Calls, counted
 from treg_exp.priors.prior import Prior, PriorSpec
@@ -26,6 +27,8 @@ from treg_exp.run_layout import KEY
 from treg_exp.solvers.base import OnStep, Restoration, Solver
 from treg_exp.tasks.base import Task
 from treg_exp.tasks.problems import Problem
+
+NON_FINITE = "non-finite"  # what the error of a restoration begins with that is none
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,7 @@ class RestorationModule(LightningModule):
         super().__init__()
         self.prior_spec = prior_spec
         self.task, self.solver, self.variants = task, solver, variants
-        self.judges = dict(metrics)
+        self.judges = Judges(metrics)
         self.seed, self.signal_shape, self.on_step = seed, tuple(signal_shape), on_step
         self.prior: Prior | None = None
         self.calls = Calls()
@@ -131,7 +134,7 @@ class RestorationModule(LightningModule):
         results = self.micro_batches(pairs, self.restore)
         if self.prior.in_half_precision:
             for i, result in enumerate(results):
-                if result.signal is None:
+                if result.row.get("error", "").startswith(NON_FINITE):
                     results[i] = self.restore_in_float32(result)
         results += [lost(item, why) for item, why in batch.lost]
         for failed in (result for result in results if result.signal is None):
@@ -190,7 +193,7 @@ class RestorationModule(LightningModule):
         costs: dict[str, float],
         watch: FirstNonFinite,
     ) -> list[Result]:
-        """Rows and signals of a batch; a signal with a non-finite value fails alone."""
+        """Rows and signals of a batch; a signal with a non-finite value, or that a metric fails on, fails alone."""
         assert self.prior is not None
         signal = restoration.signal
         targets = [s.target for s in samples if s.target is not None]
@@ -198,18 +201,19 @@ class RestorationModule(LightningModule):
         captions = [item.captions for item in items]
         medium, variant = self.prior.info.medium, items[0].variant
         judged = MetricInput(signal, target, problem, self.prior, captions, medium, restoration.extras, variant)
-        rows = evaluate(self.judges, judged)
+        rows = self.judges(judged)
         # Only the first variant and draw of a sample needs it, and it may take many iterations.
         previews = cache(lambda: problem.preview().cpu())
         results = []
         for i, (item, sample) in enumerate(zip(items, samples, strict=True)):
-            finite = bool(signal[i].isfinite().all())
+            if not signal[i].isfinite().all():
+                rows[i] = {"error": f"{NON_FINITE} {watch.describe(i)}"}
             row: dict[str, Any] = {
                 **dict(zip(KEY, item.key, strict=True)), **item.told, "measurement": problem.fingerprint(i),
             }  # fmt: skip
-            row |= (rows[i] if finite else {"error": f"non-finite {watch.describe(i)}"}) | costs
+            row |= rows[i] | costs
             preview = partial(lambda i: previews()[i], i) if problem.measured else None
             latents = {name: latent[i].cpu() for name, latent in restoration.latents.items()}
-            made = signal[i].cpu() if finite else None
+            made = None if "error" in row else signal[i].cpu()
             results.append(Result(item, sample, partial(problem.of_sample, i), preview, made, row, latents))
         return results

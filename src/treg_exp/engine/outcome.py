@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from treg_exp.engine.status import here, write_status
+from treg_exp.engine.status import here, is_alive, is_mine, write_status
 from treg_exp.errors import ConfigError, FileError, RunBusyError
 from treg_exp.files import read_json
 from treg_exp.run_layout import RunLayout
@@ -55,5 +55,7 @@ def _record(folder: Path, state: str, exit_code: int, error: str = "") -> None:
             before = {}
         if not is_job(folder):
             return  # deleted meanwhile
-        values = {**before, "state": state, "exit_code": exit_code}
-        write_status(folder, {**here(), **values} | ({"error": error} if error else {}))
+        if before.get("state") == "running" and not is_mine(before) and is_alive(folder, before):
+            return  # another process has begun meanwhile, and what was refused here is not what becomes of the job
+        values = {**before, "state": state, "exit_code": exit_code, "error": error}
+        write_status(folder, {**here(), **values})

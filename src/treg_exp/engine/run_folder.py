@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from omegaconf import OmegaConf
 
-from treg_exp.configuration.identity import decisive
+from treg_exp.configuration.identity import decisive, hash_of
 from treg_exp.engine.environment import environment, read_noted
 from treg_exp.engine.file_hashes import changed_file, hashed
+from treg_exp.engine.occupation import FolderLock
 from treg_exp.engine.row_files import Keys, drop_damaged_rows
-from treg_exp.engine.status import here, is_alive, now, write_status
-from treg_exp.errors import ConfigError, FileError, RunBusyError, RunFailedError
+from treg_exp.engine.status import here, now, write_status
+from treg_exp.errors import ConfigError, FileError, RunFailedError
 from treg_exp.files import TEMPORARY_SUFFIX, append_json_line, leftover, read_json, write_json, write_text
 from treg_exp.metrics.column import Columns
 from treg_exp.run_layout import Key, Row, RunLayout, of_process
@@ -35,8 +37,9 @@ class RunFolder:
         self.layout = RunLayout(self.path)
         self.finished = Keys(self.layout.rows)
         self._failures = Keys(self.layout.failures)
-        self._lock: IO[str] | None = None
+        self._lock = FolderLock(self.path)
         self._start: dict[str, Any] | None = None  # who writes here, since when
+        self._began = 0.0  # the same as s of a clock that nobody sets
 
     def open(self, config: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
         """Create the folder, or check that an existing one belongs to the same configuration, and keep others out.
@@ -47,12 +50,12 @@ class RunFolder:
         """
         try:
             self._check(identity)
-            self._claim()
-            self._check(identity)  # another process may have been here since
+            self._lock.acquire()
+            known = self._check(identity)  # another process may have been here since
             for left in self.path.rglob(f".*{TEMPORARY_SUFFIX}"):
                 if leftover(left) or left == self.layout.batches:
                     left.unlink(missing_ok=True)
-            if not self.layout.identity.is_file():
+            if not known:
                 write_json(self.layout.identity, identity)
             write_text(self.layout.config, OmegaConf.to_yaml(OmegaConf.create(dict(config))))
         except FileError as error:
@@ -67,18 +70,25 @@ class RunFolder:
     @property
     def is_open(self) -> bool:
         """Whether this process may write here."""
-        return self._lock is not None
+        return self._lock.is_held
 
     def close(self) -> None:
         """Let other processes write here."""
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
+        self._lock.release()
 
-    def _check(self, identity: Mapping[str, Any]) -> None:
-        """Refuse a folder that holds something else; nothing is written."""
-        if self.layout.identity.is_file():
+    def _check(self, identity: Mapping[str, Any]) -> bool:
+        """Refuse a folder that holds something else; nothing is written. Whether it says what it holds.
+
+        A folder whose name is the hash of the identity can only be that of this run: a damaged file stops nothing.
+        """
+        ours = hash_of(identity) == self.path.name
+        try:
             before = decisive(read_json(self.layout.identity))  # an older version may have written more
+        except FileError:
+            if not ours:
+                raise
+            before = {}
+        if before:
             if different := difference(before, json.loads(json.dumps(identity))):
                 key, old, new = different
                 raise ConfigError(
@@ -87,10 +97,14 @@ class RunFolder:
                 )
         elif self.path.exists() and not self.path.is_dir():
             raise ConfigError(f"run_dir={self.path} is a file; choose another folder")
-        elif self.path.is_dir() and (others := [e.name for e in self.path.iterdir() if not self._beginning(e)]):
-            raise ConfigError(
-                f"run_dir={self.path} is not empty and holds no run, but {min(others)}; choose another folder"
-            )
+        elif not ours and self.path.is_dir() and (other := self._other()):
+            raise ConfigError(f"run_dir={self.path} is not empty and holds no run, but {other}; choose another folder")
+        return bool(before)
+
+    def _other(self) -> str:
+        """Name of a file that no run has made; empty where there is none, or another process begins one right now."""
+        others = [entry.name for entry in self.path.iterdir() if not self._beginning(entry)]
+        return min(others) if others and not self.layout.identity.is_file() else ""
 
     def _beginning(self, entry: Path) -> bool:
         """Whether a file is what a run that was killed at its very start leaves, or one that ended before it."""
@@ -135,32 +149,6 @@ class RunFolder:
             count = f"{len(dropped)} of {len(told)} restorations"
             print(f"note: damaged or missing, done again: {count}: {names}", flush=True)
 
-    def _claim(self) -> None:
-        """Lock the folder until ``close`` or the end of this process, however it ends.
-
-        Two processes with the same command would do everything twice and write the same files.
-        """
-        self.path.mkdir(parents=True, exist_ok=True)
-        self._lock = self.layout.lock.open("a+")
-        try:
-            import fcntl
-
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self.close()
-            raise self._busy("another process") from None
-        except (ImportError, OSError):  # no such thing on this system or file system: the run goes on without
-            pass
-        status = read_noted(self.layout.status)  # a lock may not reach other machines
-        mine = here()
-        elsewhere = status.get("host") != mine["host"] and status.get("slurm_job", "") != mine.get("slurm_job")
-        if status.get("state") == "running" and elsewhere and is_alive(self.path, status):
-            self.close()
-            raise self._busy(f"{status.get('host')}, process {status.get('pid')}")
-
-    def _busy(self, whom: str) -> RunBusyError:
-        return RunBusyError(f"run_dir={self.path} is being written by {whom}; wait for it, or choose another run_dir")
-
     def write_environment(self, precision: str) -> None:
         """``environment.json``: what the restorations that come now are computed with.
 
@@ -198,9 +186,10 @@ class RunFolder:
         """
         finished, failed = (len(keys.intersection(wanted)) for keys in (self.finished(), self.failed()))
         if self._start is None:
-            self._start = {**here(), "started": now(), "begun_with": finished}
+            self._start, self._began = {**here(), "started": now(), "begun_with": finished}, time.monotonic()
         counts = {"state": state, "expected": len(wanted), "finished": finished, "failed": failed}
-        write_status(self.path, {**counts, **self._start, **more})
+        seconds = round(time.monotonic() - self._began, 3)
+        write_status(self.path, {**counts, **self._start, "seconds": seconds, **more})
 
     def beat(self, wanted: Collection[Key]) -> None:
         """A sign of life with the counts of now; of a folder that was deleted nothing is written."""

@@ -6,6 +6,7 @@ import os
 import socket
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ class Status:
         expected: restorations of the run, None where it has not come so far.
         finished: of them, those that are there.
         failed: of them, those that could not be made.
-        seconds: s since it was started, to its last sign.
+        seconds: s since it was started, to its last sign, by a clock that nobody sets.
         begun_with: restorations that were there at that start.
         host: machine of the run.
         error: what went wrong, empty where nothing did.
@@ -54,22 +55,27 @@ class Status:
 
 def read_status(folder: Path) -> Status:
     """The status of a run folder; ``queued`` where there is none, failed where it cannot be read."""
+    file = RunLayout(folder).status
     try:
-        found = read_json(RunLayout(folder).status)
+        found = read_json(file)
+        return _status(folder, found) if found else Status()
     except (FileError, OSError) as error:
         return Status("failed", error=str(error), exit_code=1)
-    if not found:
-        return Status()
+    except (TypeError, ValueError) as error:
+        return Status("failed", error=f"{file} is damaged: {error}", exit_code=1)
+
+
+def _status(folder: Path, found: Mapping[str, Any]) -> Status:
     state = str(found.get("state"))
     if state == "running" and not is_alive(folder, found):
         state = "stale"
     failed_code = 2 if state == "failed" and found.get("expected") is None else 1
     return Status(
         state=state,
-        expected=found.get("expected"),
+        expected=None if found.get("expected") is None else int(found["expected"]),
         finished=int(found.get("finished") or 0),
         failed=int(found.get("failed") or 0),
-        seconds=_between(found.get("started"), found.get("updated")),
+        seconds=float(found.get("seconds") or 0),
         begun_with=int(found.get("begun_with") or 0),
         host=str(found.get("host", "")),
         error=str(found.get("error") or ""),
@@ -109,6 +115,11 @@ def here() -> dict[str, Any]:
     return place | ({"slurm_job": slurm} if slurm else {})
 
 
+def is_mine(status: Mapping[str, Any]) -> bool:
+    """Whether this process has written a status."""
+    return (status.get("host"), status.get("pid")) == (socket.gethostname(), os.getpid())
+
+
 def now() -> str:
     """This moment, as a status writes it."""
     return time.strftime(_CLOCK)
@@ -139,13 +150,5 @@ def _now_of(folder: Path) -> float:
     except OSError:
         return time.time()
     finally:
-        probe.unlink(missing_ok=True)
-
-
-def _between(start: object, end: object) -> float:
-    """S between two times of a status; 0 where one is missing or the clock was set back."""
-    try:
-        first, last = (time.mktime(time.strptime(str(moment), _CLOCK)) for moment in (start, end))
-    except ValueError:
-        return 0.0
-    return max(last - first, 0.0)
+        with suppress(OSError):  # a file system that is read only says so even of a file that is not there
+            probe.unlink(missing_ok=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from torch import Tensor
@@ -51,6 +51,16 @@ class MetricInput:
             raise FieldError(
                 "texts", len(self.texts), f"must be one mapping for each of the {len(self.signal)} signals"
             )
+
+    def alone(self, i: int) -> MetricInput:
+        """One restoration, as a batch of one."""
+        one = slice(i, i + 1)
+        target = None if self.target is None else self.target[one]
+        extras = {name: value if value is None else value[one] for name, value in self.extras.items()}
+        problem = self.problem.alone(i)
+        return replace(
+            self, signal=self.signal[one], target=target, problem=problem, texts=self.texts[one], extras=extras
+        )
 
     @property
     def stacked(self) -> bool:
@@ -130,11 +140,17 @@ def columns_of(metrics: Mapping[str, Metric]) -> dict[str, Column]:
 
 
 def evaluate(metrics: Mapping[str, Metric], inp: MetricInput) -> list[dict[str, float | None]]:
-    """All metrics of a batch as rows, one mapping of columns to values per restoration."""
+    """All metrics of a batch as rows, one mapping of columns to values per restoration.
+
+    Raises:
+        ValueError: (and whatever a metric raises) a metric has more or fewer values than there are restorations.
+    """
     count = len(inp.signal)
     columns: Values = {}
     for metric in metrics.values():
         columns |= metric(inp) if metric.judges(inp) else {name: [None] * count for name in metric.columns}
+    if wrong := [name for name, values in columns.items() if len(values) != count]:
+        raise ValueError(f"{wrong[0]}: {len(columns[wrong[0]])} values for {count} restorations")
     return [{name: _number(values[i]) for name, values in columns.items()} for i in range(count)]
 
 

@@ -7,11 +7,20 @@ import signal
 import sys
 import traceback
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from treg_exp.configuration.command_line import attempt, interrupt
 from treg_exp.configuration.output import output_that_stops_nothing
-from treg_exp.engine.outcome import INTERRUPTED
+from treg_exp.configuration.places import one_line
+from treg_exp.engine.outcome import INTERRUPTED, recorded
+from treg_exp.errors import ConfigError, RunBusyError
 from treg_exp.run_layout import RunLayout
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+
+_DAMAGED = "delete it and give the command of the sweep again, which continues with what is missing"
 
 
 def execute(folder: Path) -> int:
@@ -30,29 +39,45 @@ def execute(folder: Path) -> int:
     Raises:
         KeyboardInterrupt: it was interrupted.
     """
-    from omegaconf import DictConfig, OmegaConf
-
     from treg_exp.app import run
-    from treg_exp.errors import RunBusyError
 
     if not logging.getLogger().handlers:
         logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="[%(name)s][%(levelname)s] - %(message)s")
-    layout = RunLayout(folder)
-    cfg = OmegaConf.load(layout.job if layout.job.is_file() else layout.config)
-    assert isinstance(cfg, DictConfig)
-    cfg.run_dir = str(folder)
 
-    def run_unless_busy(cfg: DictConfig) -> None:
+    def run_unless_busy(folder: Path) -> None:
         try:
-            run(cfg)
+            with recorded(folder):
+                run(_configuration(folder))
         except RunBusyError as error:  # others may work on the same sweep
             print(f"note: {error}", flush=True)
 
     try:
-        return attempt(run_unless_busy, cfg)[1]
-    except Exception:
+        return attempt(run_unless_busy, folder)[1]
+    except (Exception, SystemExit):
         traceback.print_exc()
         return 1
+
+
+def _configuration(folder: Path) -> DictConfig:
+    """What is to be run in a folder.
+
+    Raises:
+        ConfigError: nothing that can be read says so.
+    """
+    from omegaconf import DictConfig, OmegaConf
+
+    layout = RunLayout(folder)
+    file = layout.job if layout.job.is_file() else layout.config
+    try:
+        cfg = OmegaConf.load(file)
+    except FileNotFoundError:
+        raise ConfigError(f"{folder} was deleted, or no sweep has planned anything there") from None
+    except Exception as error:  # of YAML, of OmegaConf, or of the encoding
+        raise ConfigError(f"{file} is damaged: {one_line(error)}; {_DAMAGED}") from None
+    if not isinstance(cfg, DictConfig) or not cfg:
+        raise ConfigError(f"{file} is damaged: it holds no settings; {_DAMAGED}")
+    cfg.run_dir = str(folder)
+    return cfg
 
 
 def run_folder(folder: Path) -> int:

@@ -56,6 +56,8 @@ class InProcess(FolderLauncher):
         from treg_exp.sweeps.job import execute
 
         for number, folder in enumerate(folders, 1):
+            if not folder.parent.is_dir():  # the sweep was deleted meanwhile, which `conclude` tells
+                return
             if read_status(folder).state in LEFT_ALONE:  # by another program that works on the same sweep
                 continue
             print(f"job {number} of {len(folders)}: {folder}", flush=True)

@@ -11,7 +11,7 @@ from typing import Any
 
 from treg_exp.engine.status import Status, read_status
 from treg_exp.errors import ConfigError, FileError
-from treg_exp.files import read_json, write_json
+from treg_exp.files import leftover, read_json, write_json
 
 MANIFEST = "sweep.json"
 SAYS_NOTHING = ("run_dir", "dry_run")  # overrides that commands differ in and jobs do not
@@ -77,6 +77,8 @@ class Sweep:
         """
         with self._locked():
             self._read()
+            for left in filter(leftover, self.path.glob(f".{MANIFEST}*")):  # of a process that was killed here
+                left.unlink(missing_ok=True)
             self.jobs |= {job.id: job for job in jobs}
             self.launching, self.working_folder = tuple(launching), Path.cwd()
             values: dict[str, Any] = {
@@ -90,11 +92,13 @@ class Sweep:
         try:
             found = read_json(self.file)
             self.jobs = {job["id"]: _job(**job) for job in found.get("jobs", ())}
+            if found:
+                self.working_folder = Path(found.get("working_folder", "."))
+                self.launching = tuple(found.get("launching", ()))
         except (FileError, TypeError, KeyError) as error:
-            raise ConfigError(f"{self.file} is damaged: {error}; choose another run_dir, or delete the file") from None
-        if found:
-            self.working_folder = Path(found.get("working_folder", "."))
-            self.launching = tuple(found.get("launching", ()))
+            told = str(error) if isinstance(error, FileError) else f"{self.file} is damaged: {error}"
+            help = "delete it and give the command of the sweep again: what its jobs have made stays"
+            raise ConfigError(f"{told}; {help}") from None
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

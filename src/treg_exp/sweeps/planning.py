@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,8 @@ class Planner:
             ConfigError: one of them cannot be composed, or two of them cannot be told apart.
         """
         files = _configuration_files(self.loader)
-        known = {job.inputs: job for job in self.sweep.jobs.values()}
+        there = (job for job in self.sweep.jobs.values() if RunLayout(self.sweep.folder(job)).job.is_file())
+        known = {job.inputs: job for job in there}  # a folder that was deleted is planned anew
         inputs = [_hash(files, combination) for combination in combinations]
         new = [i for i, value in enumerate(inputs) if value not in known]
         if len(new) > MANY:
@@ -80,7 +82,11 @@ class Planner:
         cfg = self.compose(overrides)
         job = Job(config_hash(prepared(cfg.copy())), tuple(overrides), inputs)
         layout = RunLayout(self.sweep.folder(job))
-        write_text(layout.job, OmegaConf.to_yaml(cfg))
+        text = OmegaConf.to_yaml(cfg)
+        with suppress(OSError, UnicodeDecodeError):
+            if layout.job.read_text(encoding="utf-8") == text:
+                return job  # by another process, that may have begun the job and tidies its folder up
+        write_text(layout.job, text)
         return job
 
 
@@ -93,7 +99,7 @@ def open_sweep(context: HydraContext, config: DictConfig, arguments: Sequence[st
     path = Path(config.run_dir) if config.run_dir else default_folder(arguments)
     make_sweep_folder(path)
     sweep = Sweep(path)
-    OmegaConf.save(config, path / "multirun.yaml")  # what Hydra's users expect to find
+    write_text(path / "multirun.yaml", OmegaConf.to_yaml(config))  # what Hydra's users expect to find
     return sweep, Planner(sweep, context.config_loader, config)
 
 

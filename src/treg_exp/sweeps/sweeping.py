@@ -112,6 +112,10 @@ def run_jobs(sweep: Sweep, jobs: Sequence[Job], launcher: Launcher) -> None:
 
 def conclude(sweep: Sweep, jobs: Sequence[Job]) -> None:
     """Say what became of the jobs, by their own word; the worst decides the exit code."""
+    if not sweep.file.is_file():
+        print(f"error: {sweep.path} was deleted while the sweep ran", file=sys.stderr, flush=True)
+        end_with(1)
+        return
     labels, states = varying(jobs), {job.id: sweep.status(job) for job in jobs}
     print(f"sweep {sweep.path}: {_counts(status.state for status in states.values())}", flush=True)
     for job_id, status in states.items():

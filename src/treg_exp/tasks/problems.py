@@ -63,7 +63,12 @@ class InverseProblem:
 
     def of_sample(self, i: int) -> InverseProblem:
         """The problem of one sample on the CPU, as a batch of one."""
-        return replace(self, y=self.y[i : i + 1].cpu(), operator=self.operator[i].to("cpu"))
+        one = self.alone(i)
+        return replace(one, y=one.y.cpu(), operator=one.operator.to("cpu"))
+
+    def alone(self, i: int) -> InverseProblem:
+        """The problem of one sample where it is, as a batch of one."""
+        return replace(self, y=self.y[i : i + 1], operator=self.operator[i])
 
 
 @dataclass(frozen=True)
@@ -105,10 +110,15 @@ class EditProblem:
 
     def of_sample(self, i: int) -> EditProblem:
         """The problem of one sample on the CPU, as a batch of one."""
+        one = self.alone(i)
+        return EditProblem(one.source.cpu(), None if one.mask is None else one.mask.cpu())
+
+    def alone(self, i: int) -> EditProblem:
+        """The problem of one sample where it is, as a batch of one."""
         mask = self.mask
-        if mask is not None:
-            mask = (mask if len(mask) == 1 else mask[i : i + 1]).cpu()
-        return EditProblem(self.source[i : i + 1].cpu(), mask)
+        if mask is not None and len(mask) > 1:
+            mask = mask[i : i + 1]
+        return EditProblem(self.source[i : i + 1], mask)
 
     def empty_signal(self) -> Tensor:
         """(B, *signal_shape) on the device of the source: its shape matters, not its values."""

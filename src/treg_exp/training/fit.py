@@ -15,7 +15,8 @@ from treg_exp.configuration.identity import run_dir
 from treg_exp.configuration.keys import check_recipe
 from treg_exp.configuration.places import errors_at, one_line
 from treg_exp.configuration.settings import check_complete, prepared
-from treg_exp.errors import ConfigError, FieldError, FileError
+from treg_exp.engine.occupation import occupied
+from treg_exp.errors import ConfigError, FieldError, FileError, RunFailedError, is_interruption
 from treg_exp.silence import silence_lightning
 from treg_exp.training.folder import TrainingFolder
 
@@ -35,18 +36,19 @@ def fit(cfg: DictConfig) -> None:
     check_recipe(cfg.recipe)
     cfg = prepared(cfg)
     folder = TrainingFolder(run_dir(cfg))
-    start = folder.checkpoint if folder.checkpoint.is_file() else None
     if cfg.dry_run:
-        print(f"run_dir: {folder.path}, {'continued from its checkpoint' if start else 'nothing there yet'}")
+        begun = folder.checkpoint.is_file()
+        print(f"run_dir: {folder.path}, {'continued from its checkpoint' if begun else 'nothing there yet'}")
         return
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning")  # notes about its own defaults
         trainer, module, data = _build(cfg.recipe, folder)
-        if start is None and cfg.recipe.get("begin_from"):
-            _begin(module, Path(cfg.recipe.begin_from))
-    folder.path.mkdir(parents=True, exist_ok=True)
-    with warnings.catch_warnings():
+        beginning = Path(cfg.recipe.begin_from) if cfg.recipe.get("begin_from") else None
+        if beginning and not folder.checkpoint.is_file():
+            _begin(module, beginning)
+    with occupied(folder.path), warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning")
+        start = folder.checkpoint if folder.checkpoint.is_file() else None  # now: another process may have been here
         try:
             trainer.fit(module, datamodule=data, ckpt_path=start, weights_only=True)
         except FieldError as error:
@@ -54,7 +56,9 @@ def fit(cfg: DictConfig) -> None:
                 raise error
         except FileError as error:
             raise ConfigError(f"{folder.path}: {error}") from None
-        except SystemExit as error:  # Lightning turns Ctrl-C and SIGTERM into an exit
+        except SystemExit as error:
+            if not is_interruption(error):
+                raise RunFailedError(f"something in the training has called sys.exit({error.code!r})") from error
             raise KeyboardInterrupt from error
 
 
