@@ -68,3 +68,10 @@ def vanish(gone: str, damaged: str) -> None:
         Path(damaged).write_bytes(Path(damaged).read_bytes()[:60])
 
     RunFolder.write_environment = after_opening  # type: ignore[method-assign]
+
+
+def run_job(arguments: list[str]) -> int:
+    """What `treg-exp resume RUN` does."""
+    from treg_exp.sweeps.resuming import resume
+
+    return resume(Path(arguments[0]))

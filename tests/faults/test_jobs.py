@@ -98,10 +98,11 @@ def test_pictures_that_are_damaged_or_vanish(nursery: Nursery, tmp_path: Path) -
     assert all("b.png" in line.status.error and line.status.exit_code == 2 for line in table(folder))
     (photos / "b.png").write_bytes(whole)
     child = nursery.run(command, before=[f"{imitated.__name__}:vanish", str(photos / "b.png"), str(photos / "d.png")])
-    assert child.code == 1, child.text
+    assert child.code == 2, child.text
     first, second = (line.status for line in table(folder))
     assert (first.state, first.finished, first.failed) == ("failed", 2, 2)
-    assert second.state == "failed"
+    assert (second.state, second.exit_code) == ("failed", 2)
+    assert "d.png" in second.error
     kept = found_rows(folder)
     assert len(kept) >= 2
     for name in "bd":

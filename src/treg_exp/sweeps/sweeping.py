@@ -25,6 +25,8 @@ from treg_exp.sweeps.launching import FolderLauncher
 from treg_exp.sweeps.manifest import LEFT_ALONE, Job, Sweep, find_sweep, varying
 from treg_exp.sweeps.planning import Planner, check_folders, open_sweep
 
+_SAYS = {"queued": "it has not begun", "stale": "its process has ended without a word; the same command continues it"}
+
 
 class JobSweeper(Sweeper):
     """Base of our sweepers.
@@ -120,7 +122,7 @@ def conclude(sweep: Sweep, jobs: Sequence[Job]) -> None:
     print(f"sweep {sweep.path}: {_counts(status.state for status in states.values())}", flush=True)
     for job_id, status in states.items():
         if status.state not in LEFT_ALONE:
-            told = status.error.splitlines()[0] if status.error else "see its folder"
+            told = status.error.splitlines()[0] if status.error else _SAYS.get(status.state, "see its folder")
             place = f"{sweep.path / job_id} ({labels[job_id]})"
             print(f"error: {status.state}: {place}: {told}", file=sys.stderr, flush=True)
             end_with(status.exit_code or 1)
