@@ -75,3 +75,34 @@ def run_job(arguments: list[str]) -> int:
     from treg_exp.sweeps.resuming import resume
 
     return resume(Path(arguments[0]))
+
+
+def full_after(writes: int) -> None:
+    """The disk is full after so many new files: from then on nothing new can be written, and nothing longer."""
+    import errno
+
+    import treg_exp.files
+
+    left, synced = [writes], treg_exp.files._to_disk
+
+    def full(file: Any) -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        synced(file)
+
+    treg_exp.files._to_disk = full
+
+
+def no_rights() -> None:
+    """Permissions count, also for root."""
+    import ctypes
+
+    class Header(ctypes.Structure):
+        _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
+
+    class Data(ctypes.Structure):
+        _fields_ = (("effective", ctypes.c_uint32), ("permitted", ctypes.c_uint32), ("inheritable", ctypes.c_uint32))
+
+    header, data = Header(0x20080522, 0), (Data * 2)()
+    assert ctypes.CDLL(None, use_errno=True).capset(ctypes.byref(header), data) == 0
