@@ -10,6 +10,7 @@ import pytest
 
 from tests.e2e import wandb_file
 from treg_exp.engine.wandb_mirror import WandbMirror, run_id
+from treg_exp.errors import FieldError
 from treg_exp.files import append_json_line
 from treg_exp.run_layout import RunLayout, of_process, read_rows
 
@@ -90,3 +91,29 @@ def test_an_id_of_the_environment_is_of_one_run(tmp_path: Path, monkeypatch: pyt
     assert len({alone["id"], first["id"], other["id"]}) == 3
     monkeypatch.delenv("WANDB_RUN_ID")
     assert run_id(RunLayout(tmp_path / "alone").wandb, None) == "given"  # also when it is continued without
+
+
+def test_a_server_that_does_not_answer_is_asked_once_by_a_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each further job of a sweep would wait for it."""
+    asked: list[str] = []
+    begin = WandbMirror._init
+
+    def init(self: WandbMirror, mode: str, *arguments: object) -> object:
+        asked.append(mode)
+        if mode == "online":
+            raise TimeoutError("no answer")
+        return begin(self, mode, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(WandbMirror, "_init", init)
+    monkeypatch.setattr(WandbMirror, "unreachable", False)
+    for name in ("a", "b"):
+        mirror = WandbMirror(mode="online", patience=1)
+        mirror.start(tmp_path / name, {}, "sweep")
+        mirror.close(exit_code=0)
+        assert len(list((tmp_path / name / "wandb").glob("offline-run-*"))) == 1
+    assert asked == ["online", "offline", "offline"]
+    assert caplog.text.count("kept offline from now on") == 1
+    with pytest.raises(FieldError, match="patience=0: must be > 0 s"):
+        WandbMirror(patience=0)

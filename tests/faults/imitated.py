@@ -106,3 +106,36 @@ def no_rights() -> None:
 
     header, data = Header(0x20080522, 0), (Data * 2)()
     assert ctypes.CDLL(None, use_errno=True).capset(ctypes.byref(header), data) == 0
+
+
+def environment(values: dict[str, str]) -> None:
+    """Variables of the environment."""
+    os.environ.update(values)
+
+
+def broken_logger() -> None:
+    """A logger of Lightning that can write nothing; TensorBoard's has the same methods."""
+    from lightning.pytorch.loggers import CSVLogger
+
+    def fail(self: Any, *arguments: Any, **named: Any) -> None:
+        raise OSError("No space left on device")
+
+    for name in ("log_hyperparams", "log_metrics", "finalize"):
+        setattr(CSVLogger, name, fail)
+
+
+def clock_that_jumps(days: float) -> None:
+    """Every look at the clock finds it set forward, or back again."""
+    import time
+
+    real, local, looks = time.time, time.localtime, [0]
+
+    def jumping() -> float:
+        looks[0] += 1
+        return real() + 86400 * days * (looks[0] % 2)
+
+    def strftime(form: str, moment: Any = None) -> str:
+        return written(form, local(jumping()) if moment is None else moment)
+
+    written = time.strftime
+    time.time, time.strftime = jumping, strftime

@@ -65,7 +65,7 @@ def test_damaged_files_of_jobs_are_made_anew(nursery: Nursery, sweep: tuple[Path
 
 @pytest.mark.parametrize("cuts", [("", 300), ("- a\n- b: {", -40)])
 def test_a_damaged_configuration_of_a_job(nursery: Nursery, sweep: tuple[Path, Found], cuts: tuple[str, int]) -> None:
-    """Empty, no YAML, cut off in the middle and near its end, where it is YAML still: one line, and no row is touched."""
+    """Empty, no YAML, cut off in the middle and near its end, where it is YAML still: one line, and rows stay."""
     folder, kept = sweep
     first, second = (line.folder for line in table(folder))
     texts = {job: (job / "job.yaml").read_text() for job in (first, second)}

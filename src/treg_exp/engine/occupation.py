@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -94,4 +94,6 @@ def occupied(path: Path) -> Iterator[None]:
             heartbeat.start()
             yield
     finally:
+        with suppress(OSError):
+            beat()  # with the time it took; whoever knows how it ended, writes that
         lock.release()

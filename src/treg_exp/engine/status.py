@@ -93,7 +93,7 @@ def is_alive(folder: Path, status: Mapping[str, Any]) -> bool:
     if status.get("host") == socket.gethostname() and (held := _is_held(layout.lock)) is not None:
         return held
     try:
-        return _now_of(folder) - layout.status.stat().st_mtime < STALE_AFTER
+        return abs(_now_of(folder) - layout.status.stat().st_mtime) < STALE_AFTER  # that clock may be set back, too
     except OSError:
         return False
 

@@ -22,6 +22,13 @@ log = logging.getLogger(__name__)
 RUN_ID = "WANDB_RUN_ID"
 
 
+def _forget() -> None:
+    """End W&B's service, for which a run that could not begin is still in use."""
+    import wandb
+
+    wandb.teardown()
+
+
 @contextmanager
 def _staging(folder: Path) -> Iterator[None]:
     """Make W&B keep the pictures of a table in ``folder/artifacts``.
@@ -68,17 +75,24 @@ class WandbMirror(Callback):
         name: run name; None is the name of the run folder.
         tags: W&B tags.
         thumbnails: side in pixels of the pictures in the table; 0 for none.
+        patience: s that a server may take to answer, at the start and at the end of a run. One that does not answer at
+            the start is asked no more by this process, whose runs are then kept for ``wandb sync``.
     """
+
+    unreachable = False  # for this process: a sweep would wait in every job
 
     def __init__(
         self, mode: Literal["offline", "online"] = "offline", project: str = "treg_exp", entity: str | None = None,
         group: str | None = None, job_type: str = "predict", name: str | None = None, tags: Sequence[str] = (),
-        thumbnails: int = 64,
+        thumbnails: int = 64, patience: float = 30.0,
     ) -> None:  # fmt: skip
         if mode not in ("offline", "online"):
             raise FieldError("mode", mode, "allowed are offline, online")
         if not 0 <= thumbnails <= 1024:
             raise FieldError("thumbnails", thumbnails, "must be in [0, 1024]; 0: none")
+        if patience <= 0:
+            raise FieldError("patience", patience, "must be > 0 s")
+        self.patience = patience
         self.mode, self.project, self.entity, self.group = mode, project, entity, group
         self.job_type, self.name, self.tags, self.thumbnails = job_type, name, list(tags), thumbnails
         self.broken, self.service = False, "W&B"
@@ -90,17 +104,30 @@ class WandbMirror(Callback):
     @never_fatal
     def start(self, run_dir: Path, config: Mapping[str, Any], group: str | None) -> None:
         """Open the W&B run (first process only)."""
-        import wandb
-
         self.layout = RunLayout(run_dir.absolute())
         self.means = Means(read_rows(run_dir))
-        self.run = wandb.init(
+        if self.mode == "online" and not WandbMirror.unreachable:
+            try:
+                self.run = self._init("online", config, group)
+            except Exception as error:
+                WandbMirror.unreachable = True
+                _forget()
+                log.warning("W&B: runs are kept offline from now on, `wandb sync` uploads them later: %s", error)
+        if self.run is None:
+            self.run = self._init("offline", config, group)
+        self.run.define_metric("*", summary="none")  # W&B would take the numbers of the last batch
+
+    def _init(self, mode: Literal["offline", "online"], config: Mapping[str, Any], group: str | None) -> Any:
+        import wandb
+
+        path = self.layout.path
+        waiting = {"init_timeout": self.patience, "finish_timeout": self.patience} if mode == "online" else {}
+        return wandb.init(
             id=run_id(self.layout.wandb, group), resume="allow",
             project=self.project, entity=self.entity, group=self.group or group, job_type=self.job_type,
-            name=self.name or run_dir.name, tags=self.tags, mode=self.mode, dir=str(run_dir), config=dict(config),
-            settings=wandb.Settings(silent=True, console="off"), reinit="finish_previous",
+            name=self.name or path.name, tags=self.tags, mode=mode, dir=str(path), config=dict(config),
+            settings=wandb.Settings(silent=True, console="off", **waiting), reinit="finish_previous",
         )  # fmt: skip
-        self.run.define_metric("*", summary="none")  # W&B would take the numbers of the last batch
 
     @never_fatal
     def on_predict_batch_end(
