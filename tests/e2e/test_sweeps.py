@@ -186,3 +186,11 @@ def test_an_interrupted_sweep_stops_and_says_how_to_go_on(tmp_path: Path) -> Non
     assert process.returncode == 130
     assert "interrupted; the same command continues with what is missing" in said
     assert sorted(states(tmp_path / "sweep").values()) == ["interrupted", "queued"]
+
+
+def test_a_folder_is_kept_for_what_was_planned(tmp_path: Path) -> None:
+    folder = tmp_path / "sweep"
+    program(*TINY, "seed=0,1", "solver.steps=0", f"run_dir={folder}", code=2)
+    job = next(folder.glob("*/job.yaml")).parent
+    said = program(*TINY, "seed=9", f"run_dir={job}", code=2, tool=(str(ROOT / "run.py"),))
+    assert f"error: run_dir={job} is planned for other settings, see its job.yaml" in said
