@@ -32,7 +32,7 @@ def run(cfg: DictConfig) -> float | None:
         ConfigError: a setting that cannot work, found before any model is loaded.
         RunFailedError: some work items failed; what was finished is kept.
     """
-    with recorded(cfg.get("run_dir")):
+    with recorded(None if cfg.get("dry_run") else cfg.get("run_dir")):
         return _run(cfg)
 
 

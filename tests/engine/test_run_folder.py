@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from treg_exp.configuration.identity import hash_of
 from treg_exp.engine.environment import environment, read_noted
 from treg_exp.engine.run_folder import RunFolder, difference
-from treg_exp.errors import ConfigError, RunFailedError
+from treg_exp.errors import ConfigError, RunBusyError, RunFailedError
 from treg_exp.files import WriteError, write_bytes
 from treg_exp.run_layout import RECONSTRUCTION, RunLayout, key_of, picture
 
@@ -179,3 +180,56 @@ def test_a_folder_of_a_version_that_noted_more_is_continued(tmp_path: Path) -> N
     folder = RunFolder(tmp_path)
     folder.open({}, {"seed": 0, "data": data})
     folder.close()
+
+
+def test_a_folder_that_was_deleted_and_made_anew_by_another_process_is_theirs(tmp_path: Path) -> None:
+    """Somebody deletes what is still running, and starts it again: the first one must not write there, too."""
+    first, second = RunFolder(tmp_path / "r"), RunFolder(tmp_path / "r")
+    first.open({"seed": 0}, {"seed": 0})
+    first.require()
+    shutil.rmtree(tmp_path / "r")
+    second.open({"seed": 0}, {"seed": 0})
+    second.require()
+    with pytest.raises(RunFailedError, match="was deleted while the run wrote into it"):
+        first.require()
+    first.write_end("failed", [])
+    assert not (tmp_path / "r" / "status.json").exists()
+    second.close()
+
+
+@pytest.mark.parametrize("content", [None, "", "{", "[]"])
+def test_a_folder_with_the_name_of_its_run_says_what_it_holds(tmp_path: Path, content: str | None) -> None:
+    """The name is the hash of the identity: where the file is damaged or gone, it is written again."""
+    identity = {"seed": 3}
+    folder = RunFolder(tmp_path / hash_of(identity))
+    folder.open({"seed": 3}, identity)
+    folder.close()
+    file = folder.layout.identity
+    file.unlink()
+    if content is not None:
+        file.write_text(content)
+    folder.open({"seed": 3}, identity)
+    folder.close()
+    assert json.loads(file.read_text()) == identity
+    file.write_text("{}")
+    with pytest.raises(ConfigError, match="holds a run with seed=None, this one has seed=3"):
+        folder.open({"seed": 3}, identity)
+
+
+def test_a_run_that_another_process_begins_right_now_is_no_other_thing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look at the identity and the look at what else is there."""
+    ours, theirs = RunFolder(tmp_path / "r"), RunFolder(tmp_path / "r")
+    look = RunFolder._other
+
+    def begun_meanwhile(self: RunFolder) -> str:
+        if self is ours and not theirs.is_open:
+            theirs.open({"seed": 0}, {"seed": 0})
+        return look(self)
+
+    monkeypatch.setattr(RunFolder, "_other", begun_meanwhile)
+    (tmp_path / "r").mkdir()
+    with pytest.raises(RunBusyError, match="is being written by another process"):
+        ours.open({"seed": 0}, {"seed": 0})
+    theirs.close()

@@ -35,7 +35,17 @@ def sweep(made: Path, tmp_path: Path) -> tuple[Path, Found]:
 
 @pytest.mark.parametrize(
     "content",
-    ["", "{", "[]", "null", "\x00" * 40, b"\xff\xfe", '{"state": "finished", "finished": "many"}', '{"expected": [1]}'],
+    [
+        "",
+        "{",
+        "[]",
+        "null",
+        "\x00" * 40,
+        b"\xff\xfe",
+        '{"state": "finished", "finished": "many"}',
+        '{"expected": [1]}',
+        '{"finished": Infinity}',
+    ],
 )
 def test_a_damaged_status_is_a_failed_job(sweep: tuple[Path, Found], content: str | bytes, capsys) -> None:
     folder, _ = sweep

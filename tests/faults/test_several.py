@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults import imitated
 from tests.faults.sweeps import check_complete, check_sound, found_rows, states, sweep_of
 from tests.nursery import Nursery
 from treg_exp.errors import ConfigError
@@ -22,10 +23,9 @@ def wait_until(condition, seconds: float = 60) -> None:
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize("workers", [3])
-def test_several_starts_share_the_jobs(nursery: Nursery, tmp_path: Path, workers: int) -> None:
+def test_several_starts_share_the_jobs(nursery: Nursery, tmp_path: Path) -> None:
     """Each job is done once, by whoever comes first, and all end well."""
-    folder = tmp_path / "s"
+    folder, workers = tmp_path / "s", 3
     command = sweep_of(folder, "seed=range(4)", "data.limit=2", "solver.steps=1")
     children = [nursery.start(command) for _ in range(workers)]
     codes = [child.wait() for child in children]
@@ -38,6 +38,17 @@ def test_several_starts_share_the_jobs(nursery: Nursery, tmp_path: Path, workers
     assert set(pids) <= {child.pid for child in children}
     assert not any("Traceback" in child.text for child in children)
     assert not any("damaged" in child.text for child in children)
+
+
+def test_a_job_that_fails_is_tried_by_one_of_them(nursery: Nursery, tmp_path: Path) -> None:
+    """And both say so in the end."""
+    folder = tmp_path / "s"
+    command = sweep_of(folder, "seed=0,1,6", "data.limit=2", "solver.steps=1")
+    children = [nursery.start(command, before=[f"{imitated.__name__}:job_by_job"]) for _ in range(2)]
+    assert [child.wait() for child in children] == [1, 1]
+    assert states(folder) == {"finished": 2, "failed": 1}
+    assert sum(child.text.count("Traceback") for child in children) == 1
+    assert all("error: failed: " in child.text for child in children)
 
 
 def test_a_worker_that_dies_leaves_its_job_to_the_others(nursery: Nursery, tmp_path: Path) -> None:

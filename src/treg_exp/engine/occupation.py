@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -33,6 +34,18 @@ class FolderLock:
     def is_held(self) -> bool:
         """Whether this process may write there."""
         return self._file is not None
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the folder was deleted since, and may be that of another process by now."""
+        if self._file is None:
+            return False
+        mine = os.fstat(self._file.fileno())
+        try:
+            there = self.layout.lock.stat()
+        except OSError:
+            return True
+        return (mine.st_ino, mine.st_dev) != (there.st_ino, there.st_dev)
 
     def acquire(self) -> None:
         """Make the folder and take it.
@@ -85,7 +98,7 @@ def occupied(path: Path) -> Iterator[None]:
         raise ConfigError(f"run_dir={path} cannot be written: {error.strerror}; choose another folder") from None
 
     def beat() -> None:
-        if is_job(path):
+        if is_job(path) and not lock.is_lost:
             write_status(path, {"state": "running", **start, "seconds": round(time.monotonic() - began, 3)})
 
     try:

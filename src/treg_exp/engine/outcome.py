@@ -12,6 +12,7 @@ from treg_exp.errors import ConfigError, FileError, RunBusyError
 from treg_exp.files import read_json
 from treg_exp.run_layout import RunLayout
 
+WRONG = 2  # exit code: a setting that cannot work
 INTERRUPTED = 130  # exit code, as of a shell
 RANKS = ("RANK", "SLURM_PROCID")  # of several processes of a job that a launcher has started, the first one writes
 
@@ -36,9 +37,10 @@ def recorded(folder: str | Path | None) -> Iterator[None]:
         raise
     except BaseException as error:
         interrupted = isinstance(error, KeyboardInterrupt)
-        code = INTERRUPTED if interrupted else 2 if isinstance(error, ConfigError) else 1
-        expected = isinstance(error, ValueError | RuntimeError | OSError)
-        told = str(error) if expected else f"{type(error).__name__}: {error}"
+        code = INTERRUPTED if interrupted else WRONG if isinstance(error, ConfigError) else 1
+        told = str(error)
+        if not (interrupted or (isinstance(error, ValueError | RuntimeError | OSError) and told)):
+            told = f"{type(error).__name__}: {told}".removesuffix(": ")
         _record(Path(folder), "interrupted" if interrupted else "failed", code, told)
         raise
     else:
@@ -57,5 +59,7 @@ def _record(folder: Path, state: str, exit_code: int, error: str = "") -> None:
             return  # deleted meanwhile
         if before.get("state") == "running" and not is_mine(before) and is_alive(folder, before):
             return  # another process has begun meanwhile, and what was refused here is not what becomes of the job
+        if before.get("state") == "finished" and exit_code == WRONG:
+            return  # a start with other settings was refused, and what was finished is so still
         values = {**before, "state": state, "exit_code": exit_code, "error": error}
         write_status(folder, {**here(), **values})

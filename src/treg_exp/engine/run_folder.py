@@ -81,14 +81,14 @@ class RunFolder:
 
         A folder whose name is the hash of the identity can only be that of this run: a damaged file stops nothing.
         """
-        ours = hash_of(identity) == self.path.name
+        ours, there = hash_of(identity) == self.path.name, self.layout.identity.is_file()
         try:
             before = decisive(read_json(self.layout.identity))  # an older version may have written more
         except FileError:
             if not ours:
                 raise
-            before = {}
-        if before:
+            there = False
+        if there:
             if different := difference(before, json.loads(json.dumps(identity))):
                 key, old, new = different
                 raise ConfigError(
@@ -99,7 +99,7 @@ class RunFolder:
             raise ConfigError(f"run_dir={self.path} is a file; choose another folder")
         elif not ours and self.path.is_dir() and (other := self._other()):
             raise ConfigError(f"run_dir={self.path} is not empty and holds no run, but {other}; choose another folder")
-        return bool(before)
+        return there
 
     def _other(self) -> str:
         """Name of a file that no run has made; empty where there is none, or another process begins one right now."""
@@ -117,7 +117,7 @@ class RunFolder:
         Raises:
             RunFailedError: somebody has deleted it.
         """
-        if not self.layout.identity.is_file():
+        if not self.layout.identity.is_file() or self._lock.is_lost:
             raise RunFailedError(f"run_dir={self.path} was deleted while the run wrote into it")
 
     def check_prior(self, files: Sequence[Path]) -> None:

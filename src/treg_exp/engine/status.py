@@ -61,7 +61,7 @@ def read_status(folder: Path) -> Status:
         return _status(folder, found) if found else Status()
     except (FileError, OSError) as error:
         return Status("failed", error=str(error), exit_code=1)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         return Status("failed", error=f"{file} is damaged: {error}", exit_code=1)
 
 

@@ -55,10 +55,12 @@ class InProcess(FolderLauncher):
         """See `FolderLauncher`."""
         from treg_exp.sweeps.job import execute
 
+        before = {folder: read_status(folder) for folder in folders}
         for number, folder in enumerate(folders, 1):
             if not folder.parent.is_dir():  # the sweep was deleted meanwhile, which `conclude` tells
                 return
-            if read_status(folder).state in LEFT_ALONE:  # by another program that works on the same sweep
+            now = read_status(folder)  # another program may work on the same sweep
+            if now.state in LEFT_ALONE or (now.state == "failed" and now != before[folder]):
                 continue
             print(f"job {number} of {len(folders)}: {folder}", flush=True)
             execute(folder)
