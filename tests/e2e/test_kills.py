@@ -1,24 +1,19 @@
-"""A run that is killed at random moments, again and again, until it is done: nothing is lost and nothing is doubled.
-
-One process imports everything once and forks a child for every try, so a try costs a second and not ten.
-"""
+"""A run that is killed at random moments, again and again, until it is done: nothing is lost and nothing is doubled."""
 
 from __future__ import annotations
 
 import json
-import os
 import random
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import DATA, ROOT
+from tests.conftest import DATA
+from tests.nursery import Nursery, nursery_in
 from treg_exp.files import whole
 from treg_exp.run_layout import RECONSTRUCTION, RunLayout, key_of, picture, read_rows
 
@@ -27,64 +22,12 @@ COMMAND = [
     f"prior.path={DATA}/parity/tiny_model", "data.image_size=64", "null_text=off", "logger=csv", "experiment=single",
     "metrics=residual", "solver.steps=3", "data.limit=3", "draws=4", "data.batch_size=1", "trainer.accelerator=cpu",
 ]  # fmt: skip
-# Reads commands, one a line, forks a child that makes the run, and writes the child's process id; then its status.
-NURSERY = """
-import os, signal, sys
-import torch, lightning, diffusers, transformers
-import treg_exp.app, treg_exp.engine.module, treg_exp.engine.writer, treg_exp.engine.loading
-from tests.test_config import composed
-for line in sys.stdin:
-    child = os.fork()
-    if not child:
-        sys.stdin.close()
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # a test in the background has it ignored
-        os.dup2(2, 1)
-        try:
-            from treg_exp.app import run
-            run(composed(*line.split()))
-        except KeyboardInterrupt:
-            os._exit(130)
-        except BaseException:
-            import traceback; traceback.print_exc()
-            os._exit(1)
-        os._exit(0)
-    print(child, flush=True)
-    print(os.waitpid(child, 0)[1], flush=True)
-"""
-
-
-class Nursery:
-    """Starts runs quickly; see ``NURSERY``."""
-
-    def __init__(self, errors: Path) -> None:
-        self.errors = errors
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", NURSERY], cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=errors.open("w"), env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
-        )  # fmt: skip
-
-    def start(self, *overrides: str) -> int:
-        assert self.process.stdin is not None
-        print(*overrides, file=self.process.stdin, flush=True)
-        return int(self._line())
-
-    def status(self) -> int:
-        return os.waitstatus_to_exitcode(int(self._line()))
-
-    def _line(self) -> str:
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        assert line, self.errors.read_text()
-        return line
 
 
 @pytest.fixture(scope="module")
 def nursery(tmp_path_factory: pytest.TempPathFactory):
-    made = Nursery(tmp_path_factory.mktemp("nursery") / "errors")
-    yield made
-    assert made.process.stdin is not None
-    made.process.stdin.close()
-    made.process.wait(timeout=60)
+    with nursery_in(tmp_path_factory.mktemp("nursery")) as made:
+        yield made
 
 
 def lines(folder: Path) -> list[str]:
@@ -109,13 +52,12 @@ def stop_until_done(nursery: Nursery, folder: Path, signals: Sequence[int], *mor
     kept: dict = {}
     for number in (*signals, 0):
         before = written(folder)
-        child = nursery.start(*COMMAND, f"run_dir={folder}", *more)
+        child = nursery.start([*COMMAND, f"run_dir={folder}", *more])
         if number:
             wait_for(folder, before, dice.uniform(0, 0.12))
-            with suppress(ProcessLookupError):  # it may be done
-                os.kill(child, number)
-        code = nursery.status()
-        assert code in (0, 130 if number == signal.SIGINT else -number), nursery.errors.read_text()
+            child.stop(number)
+        code = child.wait()
+        assert code in (0, 130 if number == signal.SIGINT else -number), child.text
         stopped += code != 0
         rows = {key_of(row): row for row in read_rows(folder)}
         assert kept.items() <= rows.items()  # what was there stays, to the last digit

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from lightning import LightningModule
 from torch import Tensor
+from tqdm import tqdm
 
 from treg_exp.data.sample import Sample
 from treg_exp.engine.costs import COSTS
@@ -140,7 +141,7 @@ class RestorationModule(LightningModule):
         for failed in (result for result in results if result.signal is None):
             item = failed.item
             told = f"{item.sample_id}, variant {item.variant}, draw {item.draw}: failed, {failed.row['error']}"
-            print(told, file=sys.stderr, flush=True)
+            tqdm.write(told, file=sys.stderr)  # on a line of its own, not behind the bar
         return results
 
     def restore(self, pairs: Sequence[tuple[WorkItem, Sample]]) -> list[Result]:
