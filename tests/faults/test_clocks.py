@@ -18,11 +18,10 @@ from treg_exp.sweeps.overview import seconds_left
 SMALL = ["data.limit=2", "solver.steps=1"]
 
 
-@pytest.mark.parametrize("days", [400.0, -400.0])
-def test_rates_do_not_depend_on_a_clock_that_is_set(nursery: Nursery, tmp_path: Path, days: float) -> None:
-    """Back and forth at every look."""
+def test_rates_do_not_depend_on_a_clock_that_is_set(nursery: Nursery, tmp_path: Path) -> None:
+    """By 400 days, back and forth at every look."""
     folder, began = tmp_path / "s", time.monotonic()
-    child = nursery.run(sweep_of(folder, "seed=1", *SMALL), before=[f"{imitated.__name__}:clock_that_jumps", days])
+    child = nursery.run(sweep_of(folder, "seed=1", *SMALL), before=[f"{imitated.__name__}:clock_that_jumps", 400])
     took = time.monotonic() - began
     assert child.code == 0, child.text
     check_complete(folder, 1, 2)

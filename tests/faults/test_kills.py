@@ -47,7 +47,7 @@ def after_stop(folder: Path) -> set[str]:
 @pytest.mark.parametrize(
     ("signals", "jobs", "draws"),
     [
-        pytest.param([signal.SIGKILL] * 5 + [signal.SIGTERM, signal.SIGINT], 3, 3, id="seven times"),
+        pytest.param([signal.SIGKILL] * 4 + [signal.SIGTERM, signal.SIGINT], 2, 4, id="six times"),
         pytest.param([signal.SIGKILL] * 50, 5, 12, id="fifty times", marks=pytest.mark.slow),
         pytest.param([signal.SIGTERM, signal.SIGKILL, signal.SIGINT] * 6, 3, 10, id="mixed", marks=pytest.mark.slow),
     ],
