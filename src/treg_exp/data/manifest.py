@@ -28,7 +28,6 @@ from treg_exp.errors import FileError
 
 FILE_NAME, TEXT, CAPTION = "file_name", "text", "caption"  # names of Hugging Face, and ours
 KEYS = ("sample_id", "file", FILE_NAME)
-METADATA = ("metadata.jsonl", "metadata.csv")
 HALF = re.compile("[\ud800-\udfff]")  # no text, but JSON can write it
 Row = tuple[int, Sequence[tuple[str, Any]]]  # line number; (column, cell), where a column may occur twice
 
