@@ -23,12 +23,14 @@ class CheckedSource(ABC):
         medium: of the signals, None for any.
         measured: whether :meth:`signal` gives the measurement of a sample; else it gives the target.
         not_identity: values that change no restoration.
+        noun: what the samples are, for messages.
         verify: look into the selected samples before a model is loaded, see :meth:`check`.
     """
 
     medium: ClassVar[str | None] = None
     measured: ClassVar[bool] = False
     not_identity: ClassVar[tuple[str, ...]] = ("verify",)
+    noun: ClassVar[str] = "files"
     verify: bool
 
     @property
@@ -87,8 +89,11 @@ class CheckedSource(ABC):
         unusable: list[str] = []
         broken: dict[str, str] = {}
         shapes: dict[tuple[int, ...], str] = {}
-        told = {"desc": "checking the data", "unit": "file", "delay": BAR_AFTER, "leave": False, "file": sys.stderr}
-        for index in tqdm(indices, mininterval=0.5 if sys.stderr.isatty() else 30, **told):
+        looked = tqdm(
+            indices, desc="checking the data", unit=self.noun[:-1], delay=BAR_AFTER, leave=False, file=sys.stderr,
+            mininterval=0.5 if sys.stderr.isatty() else 30,
+        )  # fmt: skip
+        for index in looked:
             if (why := self.reason(index)) is not None:
                 unusable.append(f"{self.name(index)} ({why})")
             if unusable:  # all of them are named, and nothing needs to be decoded any more
@@ -99,7 +104,7 @@ class CheckedSource(ABC):
                 broken[self.name(index)] = str(error)
         if unusable:
             raise FileError(
-                f"{len(unusable)} of {len(indices)} files in {self.place} cannot be used: {first_few(unusable)}. "
+                f"{len(unusable)} of {len(indices)} {self.noun} in {self.place} cannot be used: {first_few(unusable)}. "
                 "Repair them or take them out of the folder."
             )
         if broken:

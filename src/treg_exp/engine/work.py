@@ -109,7 +109,7 @@ def _captions(captions: Mapping[str, str], texts: Iterable[Mapping[str, str] | N
 
 
 def _texts(variant: Variant, table: Texts, all_texts: Texts) -> list[Mapping[str, str] | None]:
-    """role -> text of each sample; None where the variant is optional and the sample lacks one of them.
+    """The texts of each sample by role; None where the variant is optional and the sample lacks one of them.
 
     Samples with the same texts share them.
     """
