@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import signal
@@ -83,6 +84,14 @@ def test_the_same_command_starts_what_is_missing_alone(sweep: tuple[Path, str]) 
     assert said.count("job 1 of 1") == 1
     assert {file: stamp for file, stamp in times(folder).items() if file in before} == before
     assert len(states(folder)) == 4
+    lines = list(csv.DictReader((folder / "comparison.csv").open()))
+    assert [(line["guidance.scale"], line["variant"]) for line in lines] == [(scale, "own") for scale in "134"]
+    for line in lines:
+        summary = json.loads((folder / line["run"] / "summary.json").read_text())
+        value = summary["variants"]["own"]["metrics"]["residual"]
+        assert [float(line[f"residual{kind}"]) for kind in ("", "_low", "_high")] == list(value.values())[:3]
+    assert "3 jobs of scale\n" in said
+    assert "6 restorations of 2 images" in " ".join(said.split())
 
 
 def test_finished_jobs_cost_milliseconds(sweep: tuple[Path, str]) -> None:
@@ -186,3 +195,11 @@ def test_an_interrupted_sweep_stops_and_says_how_to_go_on(tmp_path: Path) -> Non
     assert process.returncode == 130
     assert "interrupted; the same command continues with what is missing" in said
     assert sorted(states(tmp_path / "sweep").values()) == ["interrupted", "queued"]
+
+
+def test_a_folder_is_kept_for_what_was_planned(tmp_path: Path) -> None:
+    folder = tmp_path / "sweep"
+    program(*TINY, "seed=0,1", "solver.steps=0", f"run_dir={folder}", code=2)
+    job = next(folder.glob("*/job.yaml")).parent
+    said = program(*TINY, "seed=9", f"run_dir={job}", code=2, tool=(str(ROOT / "run.py"),))
+    assert f"error: run_dir={job} is planned for other settings, see its job.yaml" in said
