@@ -69,7 +69,5 @@ class Adjoint(Solver):
 
     steps: int = 1
 
-    def solve(
-        self, problem: Any, text: Any, prior: Any, policy: Any, noise: Any, on_step: Any = ignore
-    ) -> Restoration:
+    def solve(self, problem: Any, text: Any, prior: Any, policy: Any, noise: Any, on_step: Any = ignore) -> Restoration:
         return Restoration(problem.operator.adjoint(problem.y))
