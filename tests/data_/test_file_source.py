@@ -74,6 +74,12 @@ def test_ids_are_safe_and_stable(path: str) -> None:
     assert sample_id_of(f"./{path}.png") == sample_id
 
 
+@given(st.text("aZ0_.-/ \u00e4", min_size=1, max_size=12).filter(lambda path: PurePosixPath(path).stem.strip(".")))
+def test_the_short_way_to_an_id_is_the_long_one(path: str) -> None:
+    """Of a text with safe characters, as a listing has a million of; a Path takes the long way."""
+    assert sample_id_of(path) == sample_id_of(Path(path))
+
+
 def test_no_id_looks_like_an_option_or_a_hidden_folder() -> None:
     ids = [sample_id_of(name) for name in ("-x.png", "Fig 1..png", ".x/a.png", "a-b.c.png")]
     assert ids == ["_x", "Fig_1_", "_x__a", "a-b.c"]

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 OVERRIDES = [
-    "experiment=single", "task=sr_average", "task.operator.factor=2", "prompt=empty", "null_text=off", "metrics=residual",
-    "logger=csv",
+    "experiment=single", "task=sr_average", "task.operator.factor=2", "prompt=empty", "null_text=off",
+    "metrics=residual", "logger=csv",
 ]  # fmt: skip
 GROUPS = {
     "data": {"_target_": "scale_lab.ManySamples", "limit": None, "offset": 0, "batch_size": 64, "image_size": None},

