@@ -14,7 +14,7 @@ import os
 import re
 import uuid
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
@@ -105,13 +105,8 @@ def read_json(path: str | Path) -> dict[str, Any]:
     return value
 
 
-def append_json_line(path: str | Path, value: Any) -> Path:
-    """Append ``value`` as one line of JSON; see :func:`append_json_lines`."""
-    return append_json_lines(path, [value])
-
-
-def append_json_lines(path: str | Path, values: Iterable[Any]) -> Path:
-    """Append ``values``, each as one line of JSON; a reader may see a torn last line, but never a mixed one.
+def append_json_line(path: str | Path, *values: Any) -> Path:
+    """Append each of ``values`` as one line of JSON; a reader may see a torn last line, but never a mixed one.
 
     A line that a killed process left unfinished is closed first, so that it cannot swallow the new one. There
     is one writer per file. Non-finite numbers become ``null``. On return all lines are on the disk.

@@ -16,7 +16,7 @@ from treg_exp.engine.file_hashes import changed_file, hashed
 from treg_exp.engine.row_files import Keys, drop_damaged_rows
 from treg_exp.engine.status import here, is_alive, now, write_status
 from treg_exp.errors import ConfigError, FileError, RunBusyError, RunFailedError
-from treg_exp.files import TEMPORARY_SUFFIX, append_json_lines, leftover, read_json, write_json, write_text
+from treg_exp.files import TEMPORARY_SUFFIX, append_json_line, leftover, read_json, write_json, write_text
 from treg_exp.metrics.column import Columns
 from treg_exp.run_layout import Key, Row, RunLayout, of_process
 
@@ -186,7 +186,7 @@ class RunFolder:
         """Append the rows of a batch; each process has its own files."""
         for folder, lines in ((self.layout.rows, rows), (self.layout.failures, failures)):
             if lines:
-                append_json_lines(of_process(folder, rank), lines)
+                append_json_line(of_process(folder, rank), *lines)
 
     def write_status(self, state: str, wanted: Collection[Key], **more: Any) -> None:
         """``status.json``: state and counts of work items, from the files of all processes.
