@@ -28,6 +28,7 @@ LAYERS = (
     ("experiment",),
     ("restoring",),
     ("app",),
+    ("sweeps",),
     ("program",),
     ("cli", "doctor", "bench", "worker"),
 )
