@@ -27,10 +27,10 @@ LAYERS = (
     ("variants",),
     ("experiment",),
     ("restoring",),
-    ("app",),
+    ("app", "worker"),
     ("sweeps",),
     ("program",),
-    ("cli", "doctor", "bench", "worker"),
+    ("cli", "doctor", "bench"),
 )
 
 

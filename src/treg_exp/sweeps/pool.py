@@ -2,81 +2,61 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from multiprocessing import connection, get_context
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from multiprocessing import connection
 from pathlib import Path
 from typing import Any
 
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+from treg_exp.configuration.places import errors_at
+from treg_exp.engine.outcome import INTERRUPTED
 from treg_exp.engine.status import read_status, write_status
 from treg_exp.errors import FileError
 from treg_exp.files import read_json
 from treg_exp.run_layout import RunLayout
-from treg_exp.sweeps.pool_worker import Answer, execute_job, import_all, serve
-from treg_exp.sweeps.slots import Slot
+from treg_exp.sweeps.launching import FolderLauncher
+from treg_exp.sweeps.manifest import LEFT_ALONE
+from treg_exp.sweeps.pool_worker import Worker, execute_job, import_all, status_stamp
+from treg_exp.sweeps.slots import Slot, check_slots, find_slots
 
 
-class Worker:
-    """A process in a slot, seen from the process that started it.
+class LocalPool(FolderLauncher):
+    """A process for each GPU of this machine, or for each of some slots on its CPU.
 
     Args:
-        slot: where it works.
-        work: does the job of a run folder and returns its exit code; a function of a module.
-        prepare: called before the first job.
-
-    Attributes:
-        folder: of the job that it does now; None where it does none.
-        is_ready: whether it waits for a job.
-        since: when it got the job, in s of `time.monotonic`.
+        devices: ``auto`` for all GPUs that are visible (``CUDA_VISIBLE_DEVICES``), how many of them, or a list of their
+            numbers among these, or of names that CUDA knows (``GPU-...``, ``MIG-...``).
+        slots: processes on the CPU instead, each with its share of the cores unless ``OMP_NUM_THREADS`` says more.
+        patience: jobs in a row that may fail in one slot without a single restoration; then it gets no more.
+        grace: s that an interrupted job has to write its status before it is killed.
     """
 
-    def __init__(self, slot: Slot, work: Callable[[Path], int], prepare: Callable[[], None]) -> None:
-        self.slot = slot
-        context = get_context("spawn")
-        self.connection, theirs = context.Pipe()
-        arguments = (theirs, os.getpid(), slot.has_gpu, work, prepare)
-        self.process = context.Process(target=serve, args=arguments, name=slot.name)
-        with _variables(slot.environment), _ctrl_c_held_back():
-            self.process.start()
-        theirs.close()
-        self.folder: Path | None = None
-        self.is_ready, self.since = False, time.monotonic()
+    def __init__(
+        self,
+        devices: int | str | Sequence[int | str] = "auto",
+        slots: int | None = None,
+        patience: int = 3,
+        grace: float = 30.0,
+    ) -> None:
+        self.devices, self.slots, self.patience, self.grace = devices, slots, patience, grace
 
-    def give(self, folder: Path) -> None:
-        """Let it do a job."""
-        self.folder, self.is_ready, self.since = folder, False, time.monotonic()
-        with suppress(OSError):  # it is gone, as `answer` will tell
-            self.connection.send(folder)
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """See `FolderLauncher`."""
+        super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
+        with errors_at("hydra.launcher"):
+            check_slots(self.devices, self.slots, self.patience, self.grace)
 
-    def answer(self) -> Answer | None:
-        """What it says, once there is something to be read; None where it has ended without a word."""
-        try:
-            answer: Answer = self.connection.recv()
-        except (EOFError, OSError):
-            self.process.join()
-            return None
-        self.is_ready = not answer[1]
-        return answer
-
-    def leave(self) -> None:
-        """Let it end by itself: it does no job."""
-        with suppress(OSError):
-            self.connection.send(None)
-
-    @property
-    def ending(self) -> str:
-        """How it has ended, in words."""
-        code = self.process.exitcode or 0
-        if code >= 0:
-            return f"the process of this job has ended with exit code {code}"
-        name = signal.Signals(-code).name if -code in [*signal.Signals] else f"signal {-code}"
-        why = " (so the system ends processes when the memory is used up)" if code == -signal.SIGKILL else ""
-        return f"the process of this job was ended by {name}{why}"
+    def run(self, folders: Sequence[Path]) -> None:
+        """See `FolderLauncher`."""
+        with errors_at("hydra.launcher"):
+            slots = find_slots(self.devices, self.slots)
+        Pool(slots, self.patience, self.grace).run(folders)
 
 
 class Pool:
@@ -105,6 +85,7 @@ class Pool:
         self.slots = list(slots)
         self.failures = dict.fromkeys((slot.name for slot in slots), 0)
         self.workers: list[Worker] = []
+        self.leaving: list[Worker] = []  # those that have nothing to do any more
 
     def run(self, folders: Sequence[Path]) -> None:
         """Do the jobs of these folders, in this order, and return when all have ended.
@@ -126,25 +107,31 @@ class Pool:
 
     def _fill(self) -> bool:
         """Give jobs to all slots that can take one; whether there is anything to wait for."""
-        taken = {worker.slot.name for worker in self.workers}
-        starting = sum(not worker.is_ready and worker.folder is None for worker in self.workers)
-        for slot in self.slots:
-            if slot.name not in taken and self.failures[slot.name] < self.patience and starting < len(self.waiting):
-                self.workers.append(Worker(slot, self.work, self.prepare))
-                starting += 1
         for worker in self.workers:
-            if worker.is_ready and (folder := self._next()):
+            if worker.is_ready and self._may_work(worker.slot) and (folder := self._next()):
                 self._tell(worker, folder, "started")
                 worker.give(folder)
-        for worker in [worker for worker in self.workers if not self.waiting and worker.folder is None]:
-            self._dismiss(worker)
+        for worker in [worker for worker in self.workers if worker.folder is None]:
+            if not self.waiting or not self._may_work(worker.slot):
+                worker.leave()
+                self.workers.remove(worker)
+                self.leaving.append(worker)
+        taken = {worker.slot.name for worker in self.workers}
+        starting = sum(worker.folder is None for worker in self.workers)
+        for slot in self.slots:
+            if slot.name not in taken and self._may_work(slot) and starting < len(self.waiting):
+                self.workers.append(Worker(slot, self.work, self.prepare))
+                starting += 1
         return bool(self.workers)
+
+    def _may_work(self, slot: Slot) -> bool:
+        return self.failures[slot.name] < self.patience
 
     def _next(self) -> Path | None:
         """The next job that nobody else does."""
         while self.waiting:
             folder = self.waiting.popleft()
-            if read_status(folder).state not in ("finished", "running"):  # by another command for the same sweep
+            if read_status(folder).state not in LEFT_ALONE:  # by another command for the same sweep
                 return folder
         return None
 
@@ -153,15 +140,15 @@ class Pool:
         answer, folder = worker.answer(), worker.folder
         worker.folder = None
         problem = worker.ending if answer is None else answer[1]
-        if answer is None or problem:
+        if problem:
             self.workers.remove(worker)
-            worker.leave()
+            worker.end(seconds=10.0)  # it does so by itself, unless a broken GPU holds it up
         if folder is None:  # it was to get ready
             if problem:
                 self._failed(worker.slot, problem)
             return
         if answer is None:
-            _record(folder, worker.process.pid, "failed", problem)
+            _record(worker, folder, "failed", problem)
         self._conclude(worker, folder, 1 if answer is None else answer[0], problem)
 
     def _conclude(self, worker: Worker, folder: Path, code: int, problem: str) -> None:
@@ -182,14 +169,6 @@ class Pool:
             told = f"{self.patience} failures in a row without a restoration, gets no more jobs; the last: {error}"
             print(f"error: {slot.name}: {told}", file=sys.stderr, flush=True)
 
-    def _dismiss(self, worker: Worker) -> None:
-        """Send a process away that does no job."""
-        worker.leave()
-        if not worker.is_ready:  # it would first get ready
-            worker.process.kill()
-        self.workers.remove(worker)
-        worker.process.join()
-
     def _tell(self, worker: Worker, folder: Path, what: str) -> None:
         print(f"[{self.numbers[folder]}/{len(self.numbers)}] {worker.slot.name}: {folder} {what}", flush=True)
 
@@ -199,49 +178,25 @@ class Pool:
             worker.process.terminate()
         deadline = time.monotonic() + self.grace
         try:
+            for worker in (*self.workers, *self.leaving):
+                worker.end(max(deadline - time.monotonic(), 0.0))
+        finally:
             for worker in self.workers:
-                worker.process.join(max(deadline - time.monotonic(), 0))
-        finally:  # also where the user does not want to wait
-            for worker in self.workers:
-                worker.process.kill()
-                worker.process.join()
+                worker.end(0.0)  # the user did not want to wait
                 if worker.folder is not None:
-                    _record(worker.folder, worker.process.pid, "interrupted", "")
-            self.workers.clear()
+                    _record(worker, worker.folder, "interrupted")
+            self.workers, self.leaving = [], []
 
 
-def _record(folder: Path, pid: int | None, state: str, error: str) -> None:
+def _record(worker: Worker, folder: Path, state: str, error: str = "") -> None:
     """Write what a job could not write any more, because its process has ended."""
     with suppress(OSError):
         try:
-            before: dict[str, Any] = read_json(RunLayout(folder).status)
+            known: dict[str, Any] = read_json(RunLayout(folder).status)
         except FileError:
-            before = {}
-        if not before or (before.get("state") == "running" and before.get("pid") == pid):
-            code = {"exit_code": 130 if state == "interrupted" else 1}
-            write_status(folder, {**before, "state": state, **code} | ({"error": error} if error else {}))
-
-
-@contextmanager
-def _variables(environment: Mapping[str, str]) -> Iterator[None]:
-    """Within it, processes start with these variables: some are read before their first line of Python."""
-    before = {name: os.environ.get(name) for name in environment}
-    os.environ.update(environment)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
-
-
-@contextmanager
-def _ctrl_c_held_back() -> Iterator[None]:
-    """Within it, processes start that do not end with a traceback when Ctrl-C comes before they can say what to do."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            known = {}
+        is_its_own = status_stamp(folder) != worker.before
+        if is_its_own and (known.get("state") != "running" or known.get("pid") != worker.process.pid):
+            return  # it has come to write how it ended
+        code = INTERRUPTED if state == "interrupted" else 1
+        write_status(folder, {**known, "state": state, "exit_code": code} | ({"error": error} if error else {}))

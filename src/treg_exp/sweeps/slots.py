@@ -27,12 +27,15 @@ class Slot:
     has_gpu: bool = False
 
 
-def check_slots(devices: Devices, slots: int | None) -> None:
-    """Refuse what names no GPUs and no number of slots; looks at no device.
+def check_slots(devices: Devices, slots: int | None, patience: int, grace: float) -> None:
+    """Refuse values of a pool that cannot work anywhere; looks at no device.
 
     Raises:
         FieldError: see above.
     """
+    for name, value, least in (("patience", patience, 1), ("grace", grace, 0)):
+        if value < least:
+            raise FieldError(name, value, f"must be >= {least}")
     if slots is not None:
         if isinstance(slots, bool) or not isinstance(slots, int) or slots < 1:
             raise FieldError("slots", slots, "must be >= 1: processes on the CPU; null for GPUs")
@@ -45,7 +48,7 @@ def check_slots(devices: Devices, slots: int | None) -> None:
     elif isinstance(devices, str):
         if devices != "auto":
             raise FieldError("devices", devices, "allowed are auto, a number, or a list of GPUs as [0,2]")
-    elif not _is_list(devices):
+    elif isinstance(devices, bool) or not _is_list(devices):
         raise FieldError("devices", devices, "must be different GPUs: numbers from 0, or names of CUDA as GPU-...")
 
 
@@ -62,7 +65,7 @@ def find_slots(devices: Devices, slots: int | None) -> list[Slot]:
     if slots is not None:
         return [Slot(f"cpu {i}", {VISIBLE: "", **_threads(slots)}) for i in range(slots)]
     visible = visible_gpus()
-    if not visible and not isinstance(devices, Sequence):
+    if not visible and (devices == "auto" or isinstance(devices, int)):
         raise FieldError("devices", devices, "this process sees no GPU; slots=N makes N processes on the CPU")
     names = _chosen(devices, visible)
     return [Slot(f"gpu {name}", {VISIBLE: name, **_threads(len(names))}, has_gpu=True) for name in names]
@@ -103,8 +106,8 @@ def _chosen(devices: Devices, visible: Sequence[str]) -> list[str]:
 
 
 def _is_list(devices: Sequence[int | str]) -> bool:
-    kinds = (isinstance(d, str) or (isinstance(d, int) and not isinstance(d, bool) and d >= 0) for d in devices)
-    return isinstance(devices, Sequence) and len(devices) > 0 and all(kinds) and len(set(devices)) == len(devices)
+    known = all(isinstance(d, str) or (isinstance(d, int) and not isinstance(d, bool) and d >= 0) for d in devices)
+    return known and 0 < len(set(devices)) == len(devices)
 
 
 def _threads(processes: int) -> dict[str, str]:
