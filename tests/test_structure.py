@@ -28,8 +28,8 @@ LAYERS = (
     ("experiment",),
     ("restoring",),
     ("app", "worker"),
-    ("sweeps",),
     ("program",),
+    ("sweeps",),
     ("cli", "doctor", "bench"),
 )
 
