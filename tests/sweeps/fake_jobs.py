@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
-from treg_exp.engine.status import here, write_status
+from treg_exp.engine.status import here, read_status, write_status
 
 
 def plan(folder: Path, *dos: str) -> list[Path]:
@@ -42,7 +42,7 @@ def work(folder: Path) -> int:
         note |= {"threads": os.environ.get("OMP_NUM_THREADS")}
         file.write(json.dumps(note) + "\n")
     try:
-        time.sleep(float(do[1]) if len(do) > 1 else 0)
+        _wait(folder, do[1:])
         code = _do(do[0])
     except KeyboardInterrupt:
         write_status(folder, {**status, "state": "interrupted", "exit_code": 130})
@@ -51,6 +51,23 @@ def work(folder: Path) -> int:
     found = {"finished": 2 if code == 0 else 1 if do[0] == "some" else 0, "exit_code": code}
     write_status(folder, {**status, **found, "state": ended, **({"error": "no good"} if code else {})})
     return code
+
+
+def _wait(folder: Path, until: list[str]) -> None:
+    """``600``: seconds. ``begun 2``: until so many jobs have begun. ``over NAME``: until another one has ended."""
+    if not until:
+        return
+    if until[0] not in ("begun", "over"):
+        time.sleep(float(until[0]))
+        return
+    end = time.monotonic() + 120
+    while time.monotonic() < end:
+        if until[0] == "begun" and len(list(folder.parent.glob("*/trace"))) >= int(until[1]):
+            return
+        if until[0] == "over" and read_status(folder.parent / until[1]).state in ("finished", "failed"):
+            return
+        time.sleep(0.02)
+    raise TimeoutError(until)
 
 
 def _do(what: str) -> int:

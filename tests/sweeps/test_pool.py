@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -31,6 +32,14 @@ def pool(count: int = 2, prepare: Callable[[], None] = fake_jobs.nothing, **more
     return Pool(slots, work=fake_jobs.work, prepare=prepare, **more)  # type: ignore[arg-type]
 
 
+def do(used: Pool, folders: list[Path]) -> None:
+    """Do the jobs and end the processes."""
+    try:
+        used.run(folders)
+    finally:
+        used.close()
+
+
 def states(folders: list[Path]) -> list[str]:
     return [read_status(folder).state for folder in folders]
 
@@ -43,20 +52,20 @@ def tries(folders: list[Path]) -> list[dict]:
 
 
 def test_every_job_is_done_once_by_processes_that_live_on(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    folders = plan(tmp_path, *["finish 0.2"] * 6)
-    used = pool()
-    used.run(folders)
+    folders = plan(tmp_path, *["finish begun 2"] * 2, *["finish 0.2"] * 4)
+    do(pool(), folders)
     assert states(folders) == ["finished"] * 6
     done = tries(folders)
     assert len({each["pid"] for each in done}) == len({each["gpu"] for each in done}) == 2
     for gpu in "01":  # never two on one device
-        assert all(b["start"] - a["start"] >= 0.2 for a, b in pairwise(each for each in done if each["gpu"] == gpu))
+        mine = [each for each in done if each["gpu"] == gpu]
+        assert all(b["start"] - a["start"] >= 0.2 for a, b in pairwise(mine[1:]))
     assert gone(*{each["pid"] for each in done}, seconds=0)
     told = capfd.readouterr()
     assert told.err == ""
     assert len(told.out.splitlines()) == 12
     assert f"[1/6] gpu 0: {folders[0]} started\n" in told.out or f"[1/6] gpu 1: {folders[0]} started\n" in told.out
-    assert f"{folders[5]} finished after 0 s\n" in told.out
+    assert re.search(rf"^\[6/6\] gpu [01]: {folders[5]} finished after \d+ s$", told.out, re.MULTILINE)
     assert (folders[3] / "log.txt").read_text() == "this is 3-finish\nand this a library\n"
 
 
@@ -65,10 +74,30 @@ def test_a_single_job_starts_a_single_process(tmp_path: Path, monkeypatch: pytes
     made: list[Slot] = []
     start = Worker.__init__
     monkeypatch.setattr(Worker, "__init__", lambda self, slot, *rest: (made.append(slot), start(self, slot, *rest))[1])
-    pool(5).run(folders)
+    do(pool(5), folders)
     assert states(folders) == ["finished"]
-    pool(5).run([])
+    do(pool(5), [])
     assert len(made) == 1
+
+
+def test_further_jobs_find_the_processes_of_the_first_ones(tmp_path: Path) -> None:
+    """A search asks for some jobs after the other."""
+    first, second = (
+        plan(tmp_path / "1", "finish", "kill", "finish"),
+        plan(tmp_path / "2", *["finish begun 2"] * 2, "finish"),
+    )
+    used = pool(2)
+    used.run(first)
+    left = {worker.process.pid for worker in used.workers}
+    used.run(second)
+    assert states(first) == ["finished", "failed", "finished"]
+    assert states(second) == ["finished"] * 3
+    pids = {each["pid"] for each in tries(second)}
+    assert left & pids
+    assert len(pids) == 2
+    used.close()
+    assert gone(*pids, *left, seconds=0)
+    used.close()
 
 
 ENDINGS = {
@@ -84,13 +113,14 @@ def test_a_process_that_dies_costs_its_own_job_only(
     ending: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     folders = plan(tmp_path, "finish", ending, "finish", "finish")
-    pool(1).run(folders)
+    do(pool(1), folders)
     assert states(folders) == ["finished", "failed", "finished", "finished"]
     status = read_status(folders[1])
     assert (status.error, status.exit_code) == (ENDINGS[ending], 1)
     pids = [each["pid"] for each in tries(folders)]
     assert pids[0] == pids[1] != pids[2] == pids[3]
-    assert f"[2/4] gpu 0: {folders[1]} failed after 0 s: {ENDINGS[ending]}\n" in capfd.readouterr().out
+    told = rf"^\[2/4\] gpu 0: {folders[1]} failed after \d+ s: {re.escape(ENDINGS[ending])}$"
+    assert re.search(told, capfd.readouterr().out, re.MULTILINE)
     if ending == "crash":
         assert "Fatal Python error: Segmentation fault" in (folders[1] / "log.txt").read_text()
 
@@ -99,7 +129,7 @@ def test_what_a_job_wrote_before_its_process_died_is_kept(tmp_path: Path) -> Non
     """One that ended otherwise an hour ago is overwritten, one that is finished by now is not."""
     folders = plan(tmp_path, "kill", "finish")
     fake_jobs.write_status(folders[0], {"state": "interrupted", "expected": 9, "finished": 4, "exit_code": 130})
-    pool(1).run(folders)
+    do(pool(1), folders)
     assert states(folders) == ["failed", "finished"]
     assert read_status(folders[0]).expected == 2
 
@@ -108,7 +138,7 @@ def test_jobs_that_fail_by_themselves_cost_no_process(tmp_path: Path) -> None:
     folders = plan(
         tmp_path, "fail", "some", "fail", "fail", "wrong", "wrong", "wrong", "some", "raise", "fail", "finish"
     )
-    pool(1).run(folders)
+    do(pool(1), folders)
     assert states(folders) == [*["failed"] * 8, "stale", "failed", "finished"]
     assert "ArithmeticError: unexpected" in (folders[8] / "log.txt").read_text()
     assert len({each["pid"] for each in tries(folders)}) == 1
@@ -116,7 +146,7 @@ def test_jobs_that_fail_by_themselves_cost_no_process(tmp_path: Path) -> None:
 
 def test_after_an_error_of_the_gpu_another_process_takes_over(tmp_path: Path) -> None:
     folders = plan(tmp_path, "gpu", "finish", "gpu", "gpu", "finish")
-    pool(1).run(folders)
+    do(pool(1), folders)
     assert states(folders) == ["failed", "finished", "failed", "failed", "finished"]
     pids = [each["pid"] for each in tries(folders)]
     assert pids[0] != pids[1] == pids[2] != pids[3] != pids[4]
@@ -124,8 +154,8 @@ def test_after_an_error_of_the_gpu_another_process_takes_over(tmp_path: Path) ->
 
 def test_a_slot_where_nothing_works_gets_no_more(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """The others do the rest."""
-    folders = plan(tmp_path, "finish 3", "gpu", "kill", "fail", "finish", "finish", "finish")
-    pool(2).run(folders)
+    folders = plan(tmp_path, "finish over 3-fail", "gpu begun 2", "kill", "fail", "finish", "finish", "finish")
+    do(pool(2), folders)
     assert states(folders) == ["finished", "failed", "failed", "failed", *["finished"] * 3]
     done = {folder.name: trace(folder)[0]["gpu"] for folder in folders}
     assert done["1-gpu"] == done["2-kill"] == done["3-fail"] != done["0-finish"]
@@ -142,14 +172,14 @@ def test_where_no_slot_is_left_the_rest_is_not_started(
     patience: int, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     folders = plan(tmp_path, *["kill"] * 3, "finish")
-    pool(1, patience=patience).run(folders)
+    do(pool(1, patience=patience), folders)
     assert states(folders) == ["failed"] * patience + ["queued"] * (4 - patience)
     assert f"error: {4 - patience} jobs were not started: every slot has failed too often" in capfd.readouterr().err
 
 
 def test_a_process_that_cannot_get_ready_costs_no_job(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     folders = plan(tmp_path, "finish", "finish")
-    pool(1, prepare=fake_jobs.no_module).run(folders)
+    do(pool(1, prepare=fake_jobs.no_module), folders)
     assert states(folders) == ["queued", "queued"]
     told = capfd.readouterr().err
     assert "the last: the process has ended with exit code 3" in told
@@ -159,7 +189,7 @@ def test_a_process_that_cannot_get_ready_costs_no_job(tmp_path: Path, capfd: pyt
 def test_a_slot_that_should_have_a_gpu_and_has_none_does_nothing(tmp_path: Path, capfd) -> None:
     """On the CPU the job would take for ever, without a word."""
     (folder,) = plan(tmp_path, "finish")
-    Pool([Slot("gpu 7", {"CUDA_VISIBLE_DEVICES": ""}, has_gpu=True)], 1, work=fake_jobs.work).run([folder])
+    do(Pool([Slot("gpu 7", {"CUDA_VISIBLE_DEVICES": ""}, has_gpu=True)], 1, work=fake_jobs.work), [folder])
     assert states([folder]) == ["queued"]
     assert "the last: this process should see one GPU, and sees 0" in capfd.readouterr().err
 
@@ -167,7 +197,7 @@ def test_a_slot_that_should_have_a_gpu_and_has_none_does_nothing(tmp_path: Path,
 def test_what_another_command_does_is_left_to_it(tmp_path: Path) -> None:
     folders = plan(tmp_path, "finish", "finish")
     fake_jobs.write_status(folders[0], {"state": "finished", "expected": 1, "finished": 1})
-    pool(1).run(folders)
+    do(pool(1), folders)
     assert [len(trace(folder)) for folder in folders] == [0, 1]
 
 
@@ -257,7 +287,7 @@ def test_cpu_slots_share_the_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.delenv("OMP_NUM_THREADS")
     monkeypatch.setattr("treg_exp.sweeps.slots.cores", lambda: 7)
     (folder,) = plan(tmp_path, "finish")
-    Pool(find_slots("auto", 2), work=fake_jobs.work, prepare=fake_jobs.nothing).run([folder])
+    do(Pool(find_slots("auto", 2), work=fake_jobs.work, prepare=fake_jobs.nothing), [folder])
     assert [(each["gpu"], each["threads"]) for each in trace(folder)] == [("", "3")]
     assert "CUDA_VISIBLE_DEVICES" not in os.environ
     assert "OMP_NUM_THREADS" not in os.environ

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import sys
 import time
 from collections import deque
@@ -45,6 +46,7 @@ class LocalPool(FolderLauncher):
         grace: float = 30.0,
     ) -> None:
         self.devices, self.slots, self.patience, self.grace = devices, slots, patience, grace
+        self.pool: Pool | None = None
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """See `FolderLauncher`."""
@@ -53,10 +55,13 @@ class LocalPool(FolderLauncher):
             check_slots(self.devices, self.slots, self.patience, self.grace)
 
     def run(self, folders: Sequence[Path]) -> None:
-        """See `FolderLauncher`."""
-        with errors_at("hydra.launcher"):
-            slots = find_slots(self.devices, self.slots)
-        Pool(slots, self.patience, self.grace).run(folders)
+        """See `FolderLauncher`. The processes stay for further jobs, which a search has, until this program ends."""
+        if self.pool is None:
+            with errors_at("hydra.launcher"):
+                slots = find_slots(self.devices, self.slots)
+            self.pool = Pool(slots, self.patience, self.grace)
+            atexit.register(self.pool.close)
+        self.pool.run(folders)
 
 
 class Pool:
@@ -85,10 +90,9 @@ class Pool:
         self.slots = list(slots)
         self.failures = dict.fromkeys((slot.name for slot in slots), 0)
         self.workers: list[Worker] = []
-        self.leaving: list[Worker] = []  # those that have nothing to do any more
 
     def run(self, folders: Sequence[Path]) -> None:
-        """Do the jobs of these folders, in this order, and return when all have ended.
+        """Do the jobs of these folders, in this order, and return when all have ended. The processes stay.
 
         Raises:
             KeyboardInterrupt: after the jobs were interrupted, too.
@@ -99,11 +103,20 @@ class Pool:
                 by_place = {worker.connection: worker for worker in self.workers}
                 for place in connection.wait([*by_place]):
                     self._hear(by_place[place])  # type: ignore[index]
-        finally:
-            self._end()
+        except BaseException:
+            self._interrupt()
+            raise
         if self.waiting:
             told = "every slot has failed too often; the same command starts them again"
             print(f"error: {len(self.waiting)} jobs were not started: {told}", file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """End the processes; none of them does a job."""
+        for worker in self.workers:
+            worker.leave()
+        for worker in self.workers:
+            worker.end(self.grace)
+        self.workers = []
 
     def _fill(self) -> bool:
         """Give jobs to all slots that can take one; whether there is anything to wait for."""
@@ -111,18 +124,16 @@ class Pool:
             if worker.is_ready and self._may_work(worker.slot) and (folder := self._next()):
                 self._tell(worker, folder, "started")
                 worker.give(folder)
-        for worker in [worker for worker in self.workers if worker.folder is None]:
-            if not self.waiting or not self._may_work(worker.slot):
-                worker.leave()
-                self.workers.remove(worker)
-                self.leaving.append(worker)
         taken = {worker.slot.name for worker in self.workers}
-        starting = sum(worker.folder is None for worker in self.workers)
+        starting = sum(not worker.is_ready and worker.folder is None for worker in self.workers)
         for slot in self.slots:
             if slot.name not in taken and self._may_work(slot) and starting < len(self.waiting):
                 self.workers.append(Worker(slot, self.work, self.prepare))
                 starting += 1
-        return bool(self.workers)
+        return any(worker.folder is not None for worker in self.workers) or (bool(self.waiting) and self._is_any_left())
+
+    def _is_any_left(self) -> bool:
+        return any(self._may_work(worker.slot) for worker in self.workers)
 
     def _may_work(self, slot: Slot) -> bool:
         return self.failures[slot.name] < self.patience
@@ -172,20 +183,20 @@ class Pool:
     def _tell(self, worker: Worker, folder: Path, what: str) -> None:
         print(f"[{self.numbers[folder]}/{len(self.numbers)}] {worker.slot.name}: {folder} {what}", flush=True)
 
-    def _end(self) -> None:
+    def _interrupt(self) -> None:
         """Interrupt what still works, and wait for it."""
         for worker in self.workers:
             worker.process.terminate()
         deadline = time.monotonic() + self.grace
         try:
-            for worker in (*self.workers, *self.leaving):
+            for worker in self.workers:
                 worker.end(max(deadline - time.monotonic(), 0.0))
         finally:
             for worker in self.workers:
                 worker.end(0.0)  # the user did not want to wait
                 if worker.folder is not None:
                     _record(worker, worker.folder, "interrupted")
-            self.workers, self.leaving = [], []
+            self.workers = []
 
 
 def _record(worker: Worker, folder: Path, state: str, error: str = "") -> None:
