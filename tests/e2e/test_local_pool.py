@@ -49,7 +49,7 @@ def numbers(folder: Path) -> dict[str, Numbers]:
 
 def in_the_middle(folder: Path, program: subprocess.Popen) -> list[int]:
     """Wait until two processes of the pool are each in the middle of a job; returns them."""
-    end, before = time.monotonic() + 120, {name: len(rows) for name, rows in numbers(folder).items()}
+    end, before = time.monotonic() + 300, {name: len(rows) for name, rows in numbers(folder).items()}
     while time.monotonic() < end:
         assert program.poll() is None, program.stdout and program.stdout.read()
         running = {name: status for name, status in statuses(folder).items() if status["state"] == "running"}
@@ -62,7 +62,7 @@ def in_the_middle(folder: Path, program: subprocess.Popen) -> list[int]:
 @pytest.fixture(scope="module")
 def one_by_one(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Numbers]:
     folder = tmp_path_factory.mktemp("one_by_one") / "sweep"
-    told, _ = sweep(folder).communicate(timeout=300)
+    told, _ = sweep(folder).communicate(timeout=600)
     found = numbers(folder)
     assert [len(rows) for rows in found.values()] == [6] * 3, told
     return found
@@ -76,7 +76,7 @@ def test_killed_and_interrupted_sweeps_are_continued_to_the_numbers_of_single_jo
     program = sweep(folder, *POOL)
     pids = in_the_middle(folder, program)
     program.send_signal(signal.SIGTERM)
-    told, _ = program.communicate(timeout=60)
+    told, _ = program.communicate(timeout=120)
     assert program.returncode == 130, told
     assert gone(*pids, seconds=0)
     found = statuses(folder)
@@ -86,7 +86,7 @@ def test_killed_and_interrupted_sweeps_are_continued_to_the_numbers_of_single_jo
     program = sweep(folder, *POOL)
     killed = in_the_middle(folder, program)[0]
     os.kill(killed, signal.SIGKILL)
-    told, _ = program.communicate(timeout=300)
+    told, _ = program.communicate(timeout=600)
     assert program.returncode == 1, told
     (lost,) = (job for job, status in statuses(folder).items() if status["state"] == "failed")
     assert statuses(folder)[lost]["error"].startswith("the process was ended by SIGKILL")
@@ -96,7 +96,7 @@ def test_killed_and_interrupted_sweeps_are_continued_to_the_numbers_of_single_jo
     assert all(before[job].items() <= after[job].items() for job in before)
 
     program = sweep(folder, *POOL)
-    told, _ = program.communicate(timeout=300)
+    told, _ = program.communicate(timeout=600)
     assert program.returncode == 0, told
     assert told.count("started") == 1
     assert numbers(folder) == one_by_one
@@ -114,11 +114,11 @@ def test_nothing_outlives_a_pool_that_is_killed_and_further_processes_of_a_job_n
     further = [int(p) for pid in pids for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     assert len(further) == 2
     program.kill()
-    program.communicate(timeout=60)
+    program.communicate(timeout=120)
     assert gone(*pids, *further)
 
     program = sweep(folder)  # another launcher, and one process for each job
-    told, _ = program.communicate(timeout=300)
+    told, _ = program.communicate(timeout=600)
     assert program.returncode == 0, told
     assert numbers(folder) == one_by_one
 
