@@ -29,6 +29,7 @@ LAYERS = (
     ("app",),
     ("program",),
     ("sweeps",),
+    ("findings",),
     ("cli", "doctor", "bench", "worker"),
 )
 
