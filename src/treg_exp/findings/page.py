@@ -15,7 +15,7 @@ LONG, FEW = 25, 3  # lines of a table: from more on it has pages, and filters
 #: Cells such as "18.2 [17.3, 19.4]" are sorted by their first number.
 _BY_NUMBER = (
     "function (data, type) { const number = parseFloat(data); "
-    "return type === 'sort' && !isNaN(number) ? number : data; }"
+    "return (type === 'sort' || type === 'type') && !isNaN(number) ? number : data; }"
 )
 
 

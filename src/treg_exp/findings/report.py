@@ -84,9 +84,7 @@ def _overview(runs: Sequence[Run], compared: Sequence[Method], baselines: dict[s
     restorations = sum(len(run.rows) for run in runs)
     against = ", ".join(f"{method.name} ({task})" for task, method in baselines.items())
     counts = f"{restorations} restorations of {_count(len(runs), 'run')}, {_count(len(compared), 'method')} in "
-    return (
-        f"{counts}{_count(len(baselines), 'task')}. Baseline: {against}. In brackets stand 95 % intervals of the means."
-    )
+    return f"{counts}{_count(len(baselines), 'task')}. Baseline: {against}. In brackets: 95 % intervals of means."
 
 
 def _count(number: int, what: str) -> str:
