@@ -72,8 +72,13 @@ def _run(cfg: DictConfig) -> float | None:
                 return None
             rows, summary = conclude(experiment)
         failed = len(experiment.items) - len(rows)
-        folder.write_status("failed" if failed else "finished", experiment.keys)
         layout = folder.layout
+        if failed:
+            lost = f"{failed} of {len(experiment.items)} restorations failed, see {layout.failures}"
+            lost += _last_failure(experiment)
+            folder.write_status("failed", experiment.keys, error=lost)
+        else:
+            folder.write_status("finished", experiment.keys)
         made = [layout.grid, layout.results, layout.summary]
         made = made if rows else made[1:]  # where every restoration has failed there is no picture
         print(f"results: {folder.path}  ({', '.join(file.name for file in made)}, {layout.samples.name}/)", flush=True)
@@ -91,10 +96,7 @@ def _run(cfg: DictConfig) -> float | None:
     finally:
         folder.close()
     if failed:
-        raise RunFailedError(
-            f"{failed} of {len(experiment.items)} restorations failed, see {folder.layout.failures}"
-            f"{_last_failure(experiment)}"
-        )
+        raise RunFailedError(lost)
     values = [row["psnr"] for row in rows if row.get("psnr") is not None]
     return sum(values) / len(values) if values else None
 
