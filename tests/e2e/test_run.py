@@ -272,7 +272,7 @@ def test_multirun_makes_one_folder_and_one_wandb_run_per_job(tmp_path: Path) -> 
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["sweep"]
     folders = sorted(p.parent for p in (tmp_path / "out" / "sweep").glob("*/status.json"))
-    more = [".sweep.lock", "multirun.yaml", "sweep.json"]
+    more = [".sweep.lock", "comparison.csv", "comparison.txt", "multirun.yaml", "sweep.json"]
     assert sorted(p.name for p in (tmp_path / "out" / "sweep").iterdir()) == sorted([*(f.name for f in folders), *more])
     assert len(folders) == 2
     assert all(status(f)["state"] == "finished" for f in folders)
