@@ -7,7 +7,7 @@ import sys
 
 from setuptools import find_packages, setup
 
-packages, package_dir = find_packages("src"), {"": "src"}
+packages, package_dir = [*find_packages("src"), "hydra_plugins.treg_exp"], {"": "src"}
 if "editable_wheel" not in sys.argv:
     packages.append("treg_exp.conf")
     package_dir["treg_exp.conf"] = "conf"

@@ -10,7 +10,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from treg_exp.configuration.settings import config_hash, identity
+from treg_exp.configuration.identity import config_hash, identity
 from treg_exp.configuration.targets import target_class
 from treg_exp.errors import ConfigError
 from treg_exp.experiment import Experiment

@@ -27,6 +27,7 @@ LAYERS = (
     ("experiment",),
     ("restoring",),
     ("app",),
+    ("sweeps",),
     ("program",),
     ("cli", "doctor", "bench", "worker"),
 )

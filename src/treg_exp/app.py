@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from omegaconf import DictConfig
 
 from treg_exp.configuration.places import errors_at
+from treg_exp.engine.heartbeat import Heartbeat
 from treg_exp.engine.launcher import Place, check_launch, launched
+from treg_exp.engine.outcome import recorded
 from treg_exp.errors import ConfigError, RunFailedError
 from treg_exp.experiment import Experiment
 from treg_exp.reports.choice import choice_lines
@@ -17,7 +20,7 @@ from treg_exp.silence import silence_libraries
 
 
 def run(cfg: DictConfig) -> float | None:
-    """Run one experiment.
+    """Run one experiment; of a job of a sweep, what became of it is in its run folder, whatever happens.
 
     Args:
         cfg: the composed configuration.
@@ -29,6 +32,11 @@ def run(cfg: DictConfig) -> float | None:
         ConfigError: a setting that cannot work, found before any model is loaded.
         RunFailedError: some work items failed; what was finished is kept.
     """
+    with recorded(cfg.get("run_dir")):
+        return _run(cfg)
+
+
+def _run(cfg: DictConfig) -> float | None:
     silence_libraries()
     place = launched()
     if cfg.get("mode") == "fit":
@@ -54,13 +62,15 @@ def run(cfg: DictConfig) -> float | None:
         experiment.open_folder()
         _tell(experiment)
         _announce(experiment)
+        heartbeat.start()
         begun = True
 
     try:
-        restore(experiment, place, begin)
-        if place.rank > 0:
-            return None
-        rows, summary = conclude(experiment)
+        with Heartbeat(partial(folder.beat, experiment.keys)) as heartbeat:
+            restore(experiment, place, begin)
+            if place.rank > 0:
+                return None
+            rows, summary = conclude(experiment)
         failed = len(experiment.items) - len(rows)
         folder.write_status("failed" if failed else "finished", experiment.keys)
         layout = folder.layout

@@ -13,6 +13,10 @@ class ConfigError(ValueError):
     """
 
 
+class RunBusyError(ConfigError):
+    """Another process writes the run folder."""
+
+
 class FieldError(ValueError):
     """A value that a piece of the library cannot take.
 

@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
-import sys
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from treg_exp.configuration.building import build
+from treg_exp.configuration.identity import identity, run_dir
 from treg_exp.configuration.names import check_name, check_names, check_sample_ids
 from treg_exp.configuration.places import errors_at
 from treg_exp.configuration.settings import (
     DataSettings,
     RunSettings,
-    check_complete,
     check_count,
-    config_hash,
-    identity,
-    resolved,
+    prepared,
     settings,
-    with_values_placed,
 )
 from treg_exp.data.base import Source, left_out, subset
 from treg_exp.data.sample import Sample
@@ -35,6 +27,7 @@ from treg_exp.engine.costs import COSTS, cost_columns
 from treg_exp.engine.devices import TrainerSettings
 from treg_exp.engine.launcher import Place
 from treg_exp.engine.mirror import RunMirror
+from treg_exp.engine.outcome import is_job
 from treg_exp.engine.row_files import shared_pictures
 from treg_exp.engine.run_folder import RunFolder
 from treg_exp.engine.work import Variant, WorkItem, batches, pending, plan, spread
@@ -77,7 +70,7 @@ class Experiment:
         items: all work items, in order.
         prior: knows the prior without its weights, and loads it.
         folder: the run folder.
-        group: joins the jobs of a multirun, None outside one.
+        group: name of the sweep that it is a job of, None where it is none.
     """
 
     config: dict[str, Any]
@@ -103,9 +96,7 @@ class Experiment:
         Raises:
             ConfigError: the first thing that cannot work.
         """
-        check_complete(cfg)
-        cfg = resolved(cfg)
-        cfg.solver = with_values_placed(cfg.solver)
+        cfg = prepared(cfg)
         run, data = settings(RunSettings, cfg), settings(DataSettings, cfg.data, "data")
         prior: PriorSpec = build(cfg.prior, "prior", PriorSpec)
         with errors_at("prior", _plain(cfg.prior)):
@@ -129,8 +120,7 @@ class Experiment:
             texts = [item.texts for item in items if item.variant == name]
             with errors_at("", renamed=places[name]):
                 variant.policy.check(info, texts)
-        parent, group = _parent(run.run_dir)
-        folder = RunFolder(Path(run.run_dir) if run.run_dir and group is None else parent / config_hash(cfg))
+        folder = RunFolder(run_dir(cfg))
         metrics: dict[str, Metric] = {n: build(node, f"metrics.{n}", Metric) for n, node in cfg.metrics.items()}
         return cls(
             config=_plain(cfg),
@@ -147,7 +137,7 @@ class Experiment:
             items=items,
             prior=prior,
             folder=folder,
-            group=group,
+            group=folder.path.absolute().parent.name if is_job(folder.path) else None,
         ).checked()
 
     def checked(self) -> Experiment:
@@ -263,13 +253,3 @@ class Experiment:
 def _plain(cfg: DictConfig) -> dict[str, Any]:
     values: dict[str, Any] = OmegaConf.to_container(cfg)  # type: ignore[assignment]
     return values
-
-
-def _parent(run_dir: str | None) -> tuple[Path, str | None]:
-    """Folder that holds the runs, and a name that all jobs of a multirun share (None outside one)."""
-    if not (HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN):
-        return Path("runs"), None
-    if run_dir:
-        return Path(run_dir), Path(run_dir).name
-    command = hashlib.sha256("\x1f".join(sys.argv[1:]).encode()).hexdigest()
-    return Path("runs"), f"sweep-{command[:8]}"

@@ -119,7 +119,7 @@ def _work(
     share, folder, first = batches[place.rank :: place.world], experiment.folder, place.rank == 0
     loggers = experiment.loggers if first else []
     progress = StepProgress(experiment.solver.steps, len(share), shown=first)
-    writer = RunWriter(folder, experiment.keys, experiment.settings.draws, experiment.columns.medium, place.rank)
+    writer = RunWriter(folder, experiment.settings.draws, experiment.columns.medium, place.rank)
     trainer = make_trainer(experiment, place, [writer, progress, Watch(check), *loggers])
     if first:
         folder.write_columns(experiment.columns)

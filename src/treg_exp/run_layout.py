@@ -1,5 +1,6 @@
 """Where the files of a run are, and what identifies a restoration. Nothing else knows these names.
 
+    job.yaml  log.txt                                  of a job of a sweep
     config.yaml  identity.json  prior_files.json  environment.json  columns.json  status.json  .lock
     rows/rank-0.jsonl  failures/rank-0.jsonl           one line per restoration, a file per process
     samples/<sample_id>/target.*  measurement.*  pseudo_inverse.* or preview.*
@@ -50,6 +51,16 @@ class RunLayout:
     def config(self) -> Path:
         """The resolved configuration."""
         return self.path / "config.yaml"
+
+    @property
+    def job(self) -> Path:
+        """The configuration that a sweep has planned for this run, as it was then."""
+        return self.path / "job.yaml"
+
+    @property
+    def log(self) -> Path:
+        """What a job of a sweep that ran in another process has printed."""
+        return self.path / "log.txt"
 
     @property
     def identity(self) -> Path:

@@ -22,7 +22,7 @@ def closed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch):
     os.close(reader)
     monkeypatch.setattr(sys, "argv", ["run.py"])
     monkeypatch.setattr(command_line, "_exit_codes", [])
-    for name in ("hydra_guard.install_guard", "jobs.watch_jobs"):  # they change Hydra for good
+    for name in ("hydra_guard.install_guard",):  # they change Hydra for good
         monkeypatch.setattr(f"treg_exp.configuration.{name}", lambda given: None)
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")  # so that what the program sets is undone afterwards
     with os.fdopen(writer, "w") as stream:

@@ -41,7 +41,7 @@ def written(folder: Path, medium: Medium, *results: Result, draws: int = 1) -> l
     run = RunFolder(folder)
     run.open({}, {})
     run.close()
-    writer = RunWriter(run, [("a", "own", 0)], draws, medium)
+    writer = RunWriter(run, draws, medium)
     trainer: Any = SimpleNamespace(global_rank=0, is_global_zero=True)
     writer.on_predict_batch_end(trainer, SimpleNamespace(), list(results), None, 0)  # type: ignore[arg-type]
     sample = folder / "samples" / "a"

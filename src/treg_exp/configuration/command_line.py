@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import sys
@@ -10,30 +11,45 @@ import traceback
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from treg_exp.configuration.jobs import FailedJob
 from treg_exp.configuration.output import output_that_stops_nothing
 from treg_exp.errors import ConfigError, RunFailedError
 from treg_exp.files import WriteError
 
 PACKAGES_OPTION = "--packages"
 SECURITY = "docs/security.md"
-_exit_codes: list[int] = []  # of the jobs of this process that failed
+_exit_codes: list[int] = []  # of what this process has done
 
 
 def run_job(run: Callable[[Any], float | None], cfg: Any) -> float | None:
-    """Run one job; an expected mistake is printed and remembered, so that the other jobs of a multirun go on.
+    """Run one job of Hydra's; an expected mistake is printed and remembered, so that other jobs of a multirun go on.
 
     Returns:
-        What the job returns, or a `FailedJob`, which remembers it for a program in another process.
+        What the job returns, NaN where it failed.
+    """
+    value, code = attempt(run, cfg)
+    end_with(code)
+    return value
+
+
+def attempt(run: Callable[[Any], float | None], cfg: Any) -> tuple[float | None, int]:
+    """Run something; an expected mistake is printed.
+
+    Returns:
+        What it returns, and the exit code 0; or NaN, and another one.
     """
     try:
-        return run(cfg)
+        return run(cfg), 0
     except ConfigError as error:
-        return _failed(str(error), 2)
+        return math.nan, _complain(str(error), 2)
     except RunFailedError as error:
-        return _failed(str(error), 1)
+        return math.nan, _complain(str(error), 1)
     except WriteError as error:
-        return _failed(f"{error}; the same command continues with what is missing", 1)
+        return math.nan, _complain(f"{error}; the same command continues with what is missing", 1)
+
+
+def end_with(code: int) -> None:
+    """Remember an exit code; the highest one is that of the program."""
+    _exit_codes.append(code)
 
 
 def exit_code_of(main: Callable[[], object]) -> int:
@@ -57,17 +73,15 @@ def _exit_code_of(main: Callable[[], object]) -> int:
     from treg_exp.configuration.group_options import install_nested_options
     from treg_exp.configuration.hydra_guard import install_guard
     from treg_exp.configuration.hydra_messages import explain, explain_plain
-    from treg_exp.configuration.jobs import watch_jobs
 
     def start() -> None:
         sys.argv[1:] = prepared_arguments(sys.argv[1:])
         install_guard(sys.argv[1:])
         install_nested_options(sys.argv[1:])
-        watch_jobs(_exit_codes)
         main()
 
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, _interrupt)
+        signal.signal(signal.SIGTERM, interrupt)
     if os.environ.get("HYDRA_FULL_ERROR") == "1":
         start()
         return max(_exit_codes, default=0)
@@ -120,13 +134,9 @@ def prepared_arguments(arguments: list[str]) -> list[str]:
     return left
 
 
-def _interrupt(signum: int, frame: object) -> NoReturn:
+def interrupt(signum: int, frame: object) -> NoReturn:
+    """A handler of signals: as Ctrl-C."""
     raise KeyboardInterrupt
-
-
-def _failed(message: str, code: int) -> FailedJob:
-    _exit_codes.append(_complain(message, code))
-    return FailedJob.of(message, code)
 
 
 def _complain(message: str, code: int) -> int:

@@ -1,10 +1,7 @@
-"""A composed configuration: plain settings, checks of the whole, and the part that makes a run's identity."""
+"""A composed configuration: plain settings, and checks of the whole."""
 
 from __future__ import annotations
 
-import copy
-import hashlib
-import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
@@ -24,9 +21,6 @@ from treg_exp.quoting import literal, quoted_override
 T = TypeVar("T")
 SMALLEST, LARGEST = 1e-18, 1e18  # of a number in a configuration: squares are still numbers of float32
 MOST_RESTORATIONS = 1_000_000  # of one run: its plan is kept in memory, 0.2 KB each
-# What changes no restoration: not part of a run's identity, free to differ when a run is continued. A class names such
-# values of its own in `not_identity`.
-NOT_IDENTITY = ("run_dir", "dry_run", "trainer", "logger", "data.batch_size")
 
 
 @dataclass(frozen=True)
@@ -185,46 +179,19 @@ def _refuse_two_values(given: Any, own: Any, default: Any, key: str = "") -> Non
         )
 
 
-def identity(cfg: DictConfig) -> dict[str, Any]:
-    """The part of a configuration that decides the results."""
-    return decisive(OmegaConf.to_container(cfg, resolve=True))  # type: ignore[arg-type]
+def prepared(cfg: DictConfig) -> DictConfig:
+    """A composed configuration as pieces are built from it: complete, and without interpolations.
 
+    It does not change a second time.
 
-def decisive(values: dict[str, Any]) -> dict[str, Any]:
-    """``values`` of a configuration without those that change no restoration."""
-    kept = copy.deepcopy(values)
-    for key in NOT_IDENTITY:
-        *parents, leaf = key.split(".")
-        node = kept
-        for parent in parents:
-            node = node.get(parent) or {}
-        node.pop(leaf, None)
-    result: dict[str, Any] = _decisive(kept)
-    return result
-
-
-def _decisive(node: Any) -> Any:
-    """A copy of a node without what its class, or a nested one's, leaves out of the identity."""
-    if isinstance(node, list):
-        return [_decisive(child) for child in node]
-    if not isinstance(node, dict):
-        return node
-    left_out = _not_identity(node.get("_target_"))
-    return {name: _decisive(child) for name, child in node.items() if name not in left_out}
-
-
-def _not_identity(target: object) -> tuple[str, ...]:
-    """The values that a class leaves out of the identity; none where there is no such class."""
-    try:
-        return tuple(getattr(target_class(target, ""), "not_identity", ()))
-    except ConfigError:
-        return ()
-
-
-def config_hash(cfg: DictConfig) -> str:
-    """Ten hexadecimal digits that name a run."""
-    text = json.dumps(identity(cfg), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:10]
+    Raises:
+        ConfigError: a value is missing, or one that nothing reads or can be computed with.
+    """
+    check_complete(cfg)
+    cfg = resolved(cfg)
+    if cfg.get("mode") != "fit":
+        cfg.solver = with_values_placed(cfg.solver)
+    return cfg
 
 
 def resolved(cfg: DictConfig) -> DictConfig:

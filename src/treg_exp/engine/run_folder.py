@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -11,11 +10,12 @@ from typing import IO, Any
 
 from omegaconf import OmegaConf
 
-from treg_exp.configuration.settings import decisive
+from treg_exp.configuration.identity import decisive
 from treg_exp.engine.environment import environment, read_noted
 from treg_exp.engine.file_hashes import changed_file, hashed
 from treg_exp.engine.row_files import Keys, drop_damaged_rows
-from treg_exp.errors import ConfigError, FileError, RunFailedError
+from treg_exp.engine.status import here, is_alive, now, write_status
+from treg_exp.errors import ConfigError, FileError, RunBusyError, RunFailedError
 from treg_exp.files import TEMPORARY_SUFFIX, append_json_line, leftover, read_json, write_json, write_text
 from treg_exp.metrics.column import Columns
 from treg_exp.run_layout import Key, Row, RunLayout, of_process
@@ -36,6 +36,7 @@ class RunFolder:
         self.finished = Keys(self.layout.rows)
         self._failures = Keys(self.layout.failures)
         self._lock: IO[str] | None = None
+        self._start: dict[str, Any] | None = None  # who writes here, since when
 
     def open(self, config: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
         """Create the folder, or check that an existing one belongs to the same configuration, and keep others out.
@@ -92,8 +93,9 @@ class RunFolder:
             )
 
     def _beginning(self, entry: Path) -> bool:
-        """Whether a file is what a run that was killed at its very start leaves."""
-        return entry == self.layout.lock or leftover(entry)
+        """Whether a file is what a run that was killed at its very start leaves, or one that ended before it."""
+        planned = (self.layout.job, self.layout.status, self.layout.log) if self.layout.job.is_file() else ()
+        return entry in (self.layout.lock, *planned) or leftover(entry)
 
     def require(self) -> None:
         """Find out whether the folder is still there: whatever is written would make a new one, with a part of the run.
@@ -146,11 +148,18 @@ class RunFolder:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self.close()
-            raise ConfigError(
-                f"run_dir={self.path} is being written by another process; wait for it, or choose another run_dir"
-            ) from None
+            raise self._busy("another process") from None
         except (ImportError, OSError):  # no such thing on this system or file system: the run goes on without
             pass
+        status = read_noted(self.layout.status)  # a lock may not reach other machines
+        mine = here()
+        elsewhere = status.get("host") != mine["host"] and status.get("slurm_job", "") != mine.get("slurm_job")
+        if status.get("state") == "running" and elsewhere and is_alive(self.path, status):
+            self.close()
+            raise self._busy(f"{status.get('host')}, process {status.get('pid')}")
+
+    def _busy(self, whom: str) -> RunBusyError:
+        return RunBusyError(f"run_dir={self.path} is being written by {whom}; wait for it, or choose another run_dir")
 
     def write_environment(self, precision: str) -> None:
         """``environment.json``: what the restorations that come now are computed with.
@@ -188,8 +197,15 @@ class RunFolder:
             more: further entries.
         """
         finished, failed = (len(keys.intersection(wanted)) for keys in (self.finished(), self.failed()))
+        if self._start is None:
+            self._start = {**here(), "started": now(), "begun_with": finished}
         counts = {"state": state, "expected": len(wanted), "finished": finished, "failed": failed}
-        write_json(self.layout.status, {**counts, "updated": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **more})
+        write_status(self.path, {**counts, **self._start, **more})
+
+    def beat(self, wanted: Collection[Key]) -> None:
+        """A sign of life with the counts of now; of a folder that was deleted nothing is written."""
+        self.require()
+        self.write_status("running", wanted)
 
     def write_end(self, state: str, wanted: Collection[Key], **more: Any) -> None:
         """The status of a run that did not come to its end: as far as possible, for this may be why.

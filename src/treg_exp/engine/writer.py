@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,6 @@ from treg_exp.run_layout import (
     PSEUDO_INVERSE,
     RECONSTRUCTION,
     TARGET,
-    Key,
     picture,
 )
 from treg_exp.signals.base import Medium, save_picture
@@ -33,14 +32,13 @@ class RunWriter(Callback):
 
     Args:
         folder: the run folder.
-        wanted: the work items of the whole run.
         draws: draws per sample and variant (they decide the path).
         medium: keeps and shows the signals.
-        rank: number of this process; the first one writes the status.
+        rank: number of this process.
     """
 
-    def __init__(self, folder: RunFolder, wanted: Collection[Key], draws: int, medium: Medium, rank: int = 0) -> None:
-        self.folder, self.wanted, self.draws, self.medium, self.rank = folder, wanted, draws, medium, rank
+    def __init__(self, folder: RunFolder, draws: int, medium: Medium, rank: int = 0) -> None:
+        self.folder, self.draws, self.medium, self.rank = folder, draws, medium, rank
 
     def on_predict_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int,
@@ -54,8 +52,6 @@ class RunWriter(Callback):
             self._restoration(result)
         rows, failures = ([r.row for r in results if (r.signal is None) == failed] for failed in (False, True))
         self.folder.append(self.rank, rows, failures)
-        if self.rank == 0:
-            self.folder.write_status("running", self.wanted)
 
     def _sample(self, result: Result) -> None:
         """What all restorations of a sample have in common, once."""

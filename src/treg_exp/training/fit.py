@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from treg_exp.configuration.building import build, check_values
+from treg_exp.configuration.identity import run_dir
 from treg_exp.configuration.keys import check_recipe
 from treg_exp.configuration.places import errors_at, one_line
-from treg_exp.configuration.settings import check_complete, config_hash, resolved
+from treg_exp.configuration.settings import check_complete, prepared
 from treg_exp.errors import ConfigError, FieldError, FileError
 from treg_exp.silence import silence_lightning
 from treg_exp.training.folder import TrainingFolder
@@ -34,8 +33,8 @@ def fit(cfg: DictConfig) -> None:
     if "recipe" not in cfg or not cfg.get("run_dir"):
         raise ConfigError("mode=fit trains a recipe in a folder: choose both, as in recipe=emoji64/unet run_dir=DIR")
     check_recipe(cfg.recipe)
-    cfg = resolved(cfg)
-    folder = TrainingFolder(_run_dir(cfg))
+    cfg = prepared(cfg)
+    folder = TrainingFolder(run_dir(cfg))
     start = folder.checkpoint if folder.checkpoint.is_file() else None
     if cfg.dry_run:
         print(f"run_dir: {folder.path}, {'continued from its checkpoint' if start else 'nothing there yet'}")
@@ -148,9 +147,3 @@ def _precision(precision: str, accelerator: str) -> str:
         gpu = accelerator != "cpu" and torch.cuda.is_available()
         precision = "bf16" if has_fast_bf16(torch.device("cuda" if gpu else "cpu")) else "fp32"
     return {"bf16": "bf16-mixed", "fp32": "32-true"}.get(precision, precision)
-
-
-def _run_dir(cfg: DictConfig) -> Path:
-    """The folder of this training: of a multirun, one below ``run_dir`` for each job."""
-    several = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
-    return Path(cfg.run_dir) / config_hash(cfg) if several else Path(cfg.run_dir)

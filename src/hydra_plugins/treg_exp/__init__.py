@@ -1,0 +1,19 @@
+"""Sweepers and launchers where Hydra looks for them; what they do is in ``treg_exp.sweeps``.
+
+Hydra imports this module at every start, so nothing here may be heavy.
+"""
+
+from treg_exp.sweeps.launching import InProcess
+from treg_exp.sweeps.sweeping import GridSweeper, ResumeSweeper
+
+
+class OneByOne(InProcess):
+    """``hydra/launcher=in_process``."""
+
+
+class Grid(GridSweeper):
+    """``hydra/sweeper=grid``."""
+
+
+class Resume(ResumeSweeper):
+    """``hydra/sweeper=resume``."""

@@ -1,0 +1,59 @@
+"""What became of a job of a sweep is in its folder, whatever happened: others learn of it there and nowhere else."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from treg_exp.engine.status import here, write_status
+from treg_exp.errors import ConfigError, FileError, RunBusyError
+from treg_exp.files import read_json
+from treg_exp.run_layout import RunLayout
+
+INTERRUPTED = 130  # exit code, as of a shell
+RANKS = ("RANK", "SLURM_PROCID")  # of several processes of a job that a launcher has started, the first one writes
+
+
+def is_job(folder: str | Path | None) -> bool:
+    """Whether a run folder is that of a job that a sweep has planned."""
+    return folder is not None and RunLayout(Path(folder)).job.is_file()
+
+
+@contextmanager
+def recorded(folder: str | Path | None) -> Iterator[None]:
+    """Write into the status of a sweep's job how what is done here ends; of other runs nothing.
+
+    A run writes more itself, once it has opened its folder. What is refused before leaves no other trace.
+    """
+    if folder is None or not is_job(folder):
+        yield
+        return
+    try:
+        yield
+    except RunBusyError:  # the status is that of the other process
+        raise
+    except BaseException as error:
+        interrupted = isinstance(error, KeyboardInterrupt)
+        code = INTERRUPTED if interrupted else 2 if isinstance(error, ConfigError) else 1
+        expected = isinstance(error, ValueError | RuntimeError | OSError)
+        told = str(error) if expected else f"{type(error).__name__}: {error}"
+        _record(Path(folder), "interrupted" if interrupted else "failed", code, told)
+        raise
+    else:
+        _record(Path(folder), "finished", 0)
+
+
+def _record(folder: Path, state: str, exit_code: int, error: str = "") -> None:
+    if any(int(os.environ.get(name) or 0) for name in RANKS):
+        return
+    with suppress(OSError):  # a full disk; then the run has written what could be
+        try:
+            before = read_json(RunLayout(folder).status)
+        except FileError:
+            before = {}
+        if not is_job(folder):
+            return  # deleted meanwhile
+        values = {**before, "state": state, "exit_code": exit_code}
+        write_status(folder, {**here(), **values} | ({"error": error} if error else {}))

@@ -1,0 +1,67 @@
+"""One job of a sweep, as every launcher starts it: ``python -m treg_exp.sweeps.job FOLDER``."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import traceback
+from pathlib import Path
+
+from treg_exp.configuration.command_line import attempt, interrupt
+from treg_exp.configuration.output import output_that_stops_nothing
+from treg_exp.engine.outcome import INTERRUPTED
+from treg_exp.run_layout import RunLayout
+
+
+def execute(folder: Path) -> int:
+    """Run what a sweep has planned for a folder, or continue it.
+
+    The configuration is the one of that time, whatever was changed since. Finished restorations are skipped, so a job
+    that was preempted, or whose machine has died, is started by the same call. What becomes of it is in the
+    folder's ``status.json``.
+
+    Args:
+        folder: the run folder.
+
+    Returns:
+        Exit code: 0 finished, 1 some restorations failed or the run could not go on, 2 a wrong setting.
+
+    Raises:
+        KeyboardInterrupt: it was interrupted.
+    """
+    from omegaconf import DictConfig, OmegaConf
+
+    from treg_exp.app import run
+    from treg_exp.errors import RunBusyError
+
+    if not logging.getLogger().handlers:
+        logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="[%(name)s][%(levelname)s] - %(message)s")
+    cfg = OmegaConf.load(RunLayout(folder).job)
+    assert isinstance(cfg, DictConfig)
+    cfg.run_dir = str(folder)
+
+    def run_unless_busy(cfg: DictConfig) -> None:
+        try:
+            run(cfg)
+        except RunBusyError as error:  # others may work on the same sweep
+            print(f"note: {error}", flush=True)
+
+    try:
+        return attempt(run_unless_busy, cfg)[1]
+    except Exception:
+        traceback.print_exc()
+        return 1
+
+
+def _main(folder: Path) -> int:
+    signal.signal(signal.SIGTERM, interrupt)
+    with output_that_stops_nothing():
+        try:
+            return execute(folder)
+        except KeyboardInterrupt:
+            return INTERRUPTED
+
+
+if __name__ == "__main__":
+    sys.exit(_main(Path(sys.argv[1])))

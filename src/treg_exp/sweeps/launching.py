@@ -1,0 +1,69 @@
+"""Launchers of jobs that a sweep has planned: each runs what lies in a run folder, and reports through it alone."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+from treg_exp.engine.status import read_status
+from treg_exp.run_layout import read_rows
+from treg_exp.sweeps.manifest import LEFT_ALONE
+from treg_exp.sweeps.planning import open_sweep
+
+
+class FolderLauncher(Launcher):
+    """Base of our launchers.
+
+    Attributes:
+        config: as Hydra has composed it for the sweep.
+    """
+
+    config: DictConfig
+    hydra_context: HydraContext
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Called by Hydra."""
+        self.hydra_context, self.config = hydra_context, config
+
+    @abstractmethod
+    def run(self, folders: Sequence[Path]) -> None:
+        """Run the jobs of these folders, each by ``treg_exp.sweeps.job.execute``, and return when all have ended.
+
+        A job that fails is no reason to stop, nor to raise: what became of it is in its ``status.json``. A launcher
+        writes there only what the job itself could not, because its process was killed.
+        """
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        """For a sweeper that is not ours: plan the jobs, run them, and return the mean PSNR of each."""
+        sweep, planner = open_sweep(self.hydra_context, self.config, self.config.hydra.overrides.task)
+        jobs = planner.plan(job_overrides)
+        self.run([sweep.folder(job) for job in jobs if sweep.status(job).state not in LEFT_ALONE])
+        return [_returned(sweep.folder(job), job.overrides) for job in jobs]
+
+
+class InProcess(FolderLauncher):
+    """One job after another, in this process: what several of them need is loaded once."""
+
+    def run(self, folders: Sequence[Path]) -> None:
+        """See `FolderLauncher`."""
+        from treg_exp.sweeps.job import execute
+
+        for number, folder in enumerate(folders, 1):
+            if read_status(folder).state in LEFT_ALONE:  # by another program that works on the same sweep
+                continue
+            print(f"job {number} of {len(folders)}: {folder}", flush=True)
+            execute(folder)
+
+
+def _returned(folder: Path, overrides: Sequence[str]) -> JobReturn:
+    job = JobReturn(overrides=overrides, status=JobStatus.COMPLETED)
+    values: list[Any] = [row["psnr"] for row in read_rows(folder) if row.get("psnr") is not None]
+    job.return_value = sum(values) / len(values) if values else float("nan")
+    return job

@@ -1,0 +1,143 @@
+"""From lists of overrides to jobs: every configuration is composed once, and kept as it was then."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterable, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.types import HydraContext
+from omegaconf import DictConfig, OmegaConf
+
+from treg_exp.errors import ConfigError
+from treg_exp.files import write_text
+from treg_exp.run_layout import RunLayout
+from treg_exp.sweeps.manifest import Job, Sweep, make_sweep_folder
+
+MANY = 50  # jobs from which on a user is told what takes so long
+ENVIRONMENT = re.compile(r"\$\{oc\.env:\s*(\w+)")
+
+
+class Planner:
+    """Plans the jobs of a sweep.
+
+    A job whose inputs (its overrides, and the files of the configuration) are those of an earlier command is known
+    by them: nothing is composed, and nothing heavy imported.
+
+    Args:
+        sweep: where the jobs are noted.
+        loader: Hydra's.
+        config: as Hydra has composed it for the sweep.
+    """
+
+    def __init__(self, sweep: Sweep, loader: ConfigLoader, config: DictConfig) -> None:
+        self.sweep, self.loader, self.config = sweep, loader, config
+
+    def plan(self, combinations: Sequence[Sequence[str]]) -> list[Job]:
+        """The jobs of these combinations of overrides, all noted in the manifest.
+
+        Raises:
+            ConfigError: one of them cannot be composed, or two of them cannot be told apart.
+        """
+        files = _configuration_files(self.loader)
+        known = {job.inputs: job for job in self.sweep.jobs.values()}
+        inputs = [_hash(files, combination) for combination in combinations]
+        new = [i for i, value in enumerate(inputs) if value not in known]
+        if len(new) > MANY:
+            print(f"planning {len(new)} jobs", flush=True)
+        for i in new:
+            known[inputs[i]] = self._compose(combinations[i], inputs[i])
+        jobs = {known[value].id: known[value] for value in inputs}
+        if len(jobs) < len(inputs):
+            same = "the others differ in nothing that changes results"
+            print(f"note: {len(inputs)} combinations are {len(jobs)} jobs; {same}", flush=True)
+        launching = [str(each) for each in self.config.hydra.overrides.hydra if "launcher" in str(each)]
+        if new or self.sweep.launching != tuple(launching):
+            self.sweep.add([known[inputs[i]] for i in new], launching)
+        return list(jobs.values())
+
+    def compose(self, overrides: Sequence[str]) -> DictConfig:
+        """The configuration of one job, without Hydra's own part and without a folder.
+
+        Raises:
+            HydraException: (and others of Hydra) it cannot be composed.
+        """
+        composed = self.loader.load_sweep_config(self.config, list(overrides))
+        cfg: DictConfig = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
+        OmegaConf.set_struct(cfg, False)
+        cfg.run_dir = None
+        return cfg
+
+    def _compose(self, overrides: Sequence[str], inputs: str) -> Job:
+        from treg_exp.configuration.identity import config_hash
+        from treg_exp.configuration.settings import prepared
+
+        cfg = self.compose(overrides)
+        job = Job(config_hash(prepared(cfg.copy())), tuple(overrides), inputs)
+        layout = RunLayout(self.sweep.folder(job))
+        write_text(layout.job, OmegaConf.to_yaml(cfg))
+        return job
+
+
+def open_sweep(context: HydraContext, config: DictConfig, arguments: Sequence[str]) -> tuple[Sweep, Planner]:
+    """The sweep of a command, and who plans its jobs.
+
+    Raises:
+        ConfigError: its folder cannot be written, or is damaged.
+    """
+    path = Path(config.run_dir) if config.run_dir else default_folder(arguments)
+    make_sweep_folder(path)
+    sweep = Sweep(path)
+    OmegaConf.save(config, path / "multirun.yaml")  # what Hydra's users expect to find
+    return sweep, Planner(sweep, context.config_loader, config)
+
+
+def check_folders(combinations: Iterable[Sequence[str]]) -> None:
+    """Raise ConfigError where jobs ask for folders of their own: each gets one by itself."""
+    folders = {part for combination in combinations for part in combination if part.partition("=")[0] == "run_dir"}
+    if len(folders) > 1:
+        raise ConfigError("run_dir: with -m it is one folder, in which every job gets its own; give a single one")
+
+
+def default_folder(arguments: Sequence[str]) -> Path:
+    """The folder of a sweep that nobody gave one: the same for all values of the same keys, so that a grid can grow.
+
+    Args:
+        arguments: overrides of the command, with their lists of values.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    parsed = OverridesParser.create().parse_overrides(list(arguments))
+    keys = [each.get_key_element() if each.is_sweep_override() else str(each.input_line) for each in parsed]
+    return Path("runs") / f"sweep-{hashlib.sha256(chr(31).join(sorted(keys)).encode()).hexdigest()[:8]}"
+
+
+def _hash(files: str, overrides: Sequence[str]) -> str:
+    kept = [part for part in overrides if part.partition("=")[0] != "run_dir"]
+    return hashlib.sha256("\x1f".join([files, *kept]).encode()).hexdigest()[:16]
+
+
+def _configuration_files(loader: ConfigLoader) -> str:
+    """A hash of all files that a configuration may be composed from, and of what they take from the environment."""
+    found = hashlib.sha256()
+    for element in loader.get_search_path().get_path():
+        scheme, _, path = str(element.path).partition("://")
+        if scheme == "file" or not path:
+            _add(found, Path(path or scheme))
+        elif scheme == "pkg" and path != "hydra.conf":
+            with resources.as_file(resources.files(path.partition("/")[0])) as folder:
+                _add(found, Path(folder) / path.partition("/")[2])
+    return found.hexdigest()
+
+
+def _add(found: Any, folder: Path) -> None:
+    for file in sorted(folder.rglob("*.yaml")):
+        content = file.read_bytes()
+        found.update(str(file.relative_to(folder)).encode() + b"\x1f" + content + b"\x1f")
+        for name in ENVIRONMENT.findall(content.decode(errors="replace")):
+            found.update(f"{name}={os.environ.get(name)}\x1f".encode())

@@ -1,0 +1,137 @@
+"""Sweepers: what is still to be done of a sweep, handed to a launcher, and what became of it, read from the folders."""
+
+from __future__ import annotations
+
+import os
+import sys
+from abc import abstractmethod
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.plugins import Plugins
+from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+from treg_exp.configuration.command_line import end_with
+from treg_exp.engine.outcome import RANKS
+from treg_exp.errors import ConfigError
+from treg_exp.sweeps.launching import FolderLauncher
+from treg_exp.sweeps.manifest import LEFT_ALONE, Job, Sweep, find_sweep, varying
+from treg_exp.sweeps.planning import Planner, check_folders, open_sweep
+
+
+class JobSweeper(Sweeper):
+    """Base of our sweepers.
+
+    Attributes:
+        config: as Hydra has composed it for the sweep.
+        launcher: starts the jobs; Hydra's own kinds work, too.
+    """
+
+    config: DictConfig
+    launcher: Launcher
+    hydra_context: HydraContext
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Called by Hydra."""
+        if any(int(os.environ.get(name) or 0) for name in (*RANKS,)) or int(os.environ.get("WORLD_SIZE") or 1) > 1:
+            raise ConfigError(
+                "-m: start the sweep once, not in every process of torchrun or srun; its jobs start their processes "
+                "themselves, with trainer.devices=N or hydra/launcher=slurm_ddp"
+            )
+        self.config, self.hydra_context = config, hydra_context
+        make = Plugins.instance().instantiate_launcher
+        self.launcher = make(hydra_context=hydra_context, task_function=task_function, config=config)
+
+    @abstractmethod
+    def sweep(self, arguments: list[str]) -> None:
+        """Called by Hydra with the overrides of the command line."""
+
+
+class GridSweeper(JobSweeper):
+    """All combinations of the values, as Hydra's own sweeper has them.
+
+    Args:
+        params: further overrides with lists of values, by key; those of the command line come after them.
+    """
+
+    def __init__(self, params: dict[str, str] | None = None) -> None:
+        self.params = dict(params or {})
+
+    def sweep(self, arguments: list[str]) -> None:
+        """See `JobSweeper`."""
+        given = [f"{key}={value}" for key, value in self.params.items()] + list(arguments)
+        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
+        (combinations,) = BasicSweeper.split_arguments(parser.parse_overrides(given), max_batch_size=None)
+        check_folders(combinations)
+        if self.config.dry_run:
+            dry_run(combinations, self.hydra_context, self.config)
+            return
+        sweep, planner = open_sweep(self.hydra_context, self.config, given)
+        jobs = planner.plan(combinations)
+        run_jobs(sweep, jobs, self.launcher)
+        conclude(sweep, jobs)
+
+
+class ResumeSweeper(JobSweeper):
+    """What is missing of a sweep, from its folder alone: `treg-exp resume DIR`."""
+
+    def sweep(self, arguments: list[str]) -> None:
+        """See `JobSweeper`."""
+        sweep = find_sweep(Path(self.config.run_dir or "."))
+        os.chdir(sweep.working_folder)
+        jobs = list(sweep.jobs.values())
+        run_jobs(sweep, jobs, self.launcher)
+        conclude(sweep, jobs)
+
+
+def run_jobs(sweep: Sweep, jobs: Sequence[Job], launcher: Launcher) -> None:
+    """Start what is neither finished nor running, and wait for it."""
+    states = {job.id: sweep.status(job).state for job in jobs}
+    missing = [job for job in jobs if states[job.id] not in LEFT_ALONE]
+    print(f"sweep {sweep.path}: {_counts(states.values())}", flush=True)
+    if not missing:
+        return
+    if isinstance(launcher, FolderLauncher):
+        launcher.run([sweep.folder(job) for job in missing])
+        return
+    # A launcher of somebody else composes the configuration by itself, when the job starts.
+    own = [[*job.overrides, f"run_dir={sweep.folder(job).absolute()}", "hydra.mode=RUN"] for job in missing]
+    try:
+        launcher.launch(own, initial_job_idx=0)
+    except Exception as error:  # one lost job is no reason to say nothing of the others
+        print(f"error: the launcher has ended with {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+        end_with(1)
+
+
+def conclude(sweep: Sweep, jobs: Sequence[Job]) -> None:
+    """Say what became of the jobs, by their own word; the worst decides the exit code."""
+    labels, states = varying(jobs), {job.id: sweep.status(job) for job in jobs}
+    print(f"sweep {sweep.path}: {_counts(status.state for status in states.values())}", flush=True)
+    for job_id, status in states.items():
+        if status.state not in LEFT_ALONE:
+            told = status.error.splitlines()[0] if status.error else "see its folder"
+            place = f"{sweep.path / job_id} ({labels[job_id]})"
+            print(f"error: {status.state}: {place}: {told}", file=sys.stderr, flush=True)
+            end_with(status.exit_code or 1)
+
+
+def dry_run(combinations: Sequence[Sequence[str]], context: HydraContext, config: DictConfig) -> None:
+    """Say what every job would do; nothing is written."""
+    from treg_exp.app import run
+    from treg_exp.configuration.command_line import run_job
+
+    planner = Planner(Sweep(Path(os.devnull) / "none"), context.config_loader, config)
+    for overrides in combinations:
+        run_job(run, planner.compose(overrides))
+
+
+def _counts(states: Any) -> str:
+    counts = Counter(states)
+    return ", ".join(f"{count} {state}" for state, count in counts.items()) or "no jobs"
