@@ -21,6 +21,7 @@ class SlurmLauncher(FolderLauncher):
 
         super().__init__()
         self.settings = SlurmSettings(**settings)
+        self.waits = self.settings.wait
 
     def run(self, folders: Sequence[Path]) -> None:
         """Submit the folders and wait for them."""

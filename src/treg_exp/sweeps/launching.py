@@ -23,8 +23,10 @@ class FolderLauncher(Launcher):
 
     Attributes:
         config: as Hydra has composed it for the sweep.
+        waits: whether `run` returns when the jobs have ended; else it only hands them over.
     """
 
+    waits = True
     config: DictConfig
     hydra_context: HydraContext
 

@@ -20,6 +20,7 @@ from treg_exp.sweeps.slurm_queue import Seen, look, words_about
 BOOK = "jobs.jsonl"  # which job works on which folder, a line per submission
 ENDED = ("finished", "failed")  # states that a job itself writes
 LOG_END = 4096  # bytes
+SECOND_LOOK = 5.0  # s, at jobs that seem to be over
 
 
 def run_folders(folders: Sequence[Path], settings: SlurmSettings) -> None:
@@ -111,7 +112,7 @@ def _as_they_end(jobs: dict[Path, str], poll_s: float) -> Iterator[tuple[Path, S
         line = _counts(jobs, left, seen)
         if line != said:
             _say(said := line)
-        time.sleep(min(poll_s, 1.0) if once and seen is not None else poll_s)
+        time.sleep(min(poll_s, SECOND_LOOK) if once and seen is not None else poll_s)
 
 
 def _counts(jobs: dict[Path, str], left: dict[Path, str], seen: dict[str, Seen] | None) -> str:

@@ -76,7 +76,7 @@ class GridSweeper(JobSweeper):
         sweep, planner = open_sweep(self.hydra_context, self.config, given)
         jobs = planner.plan(combinations)
         run_jobs(sweep, jobs, self.launcher)
-        conclude(sweep, jobs)
+        conclude(sweep, jobs, self.launcher)
 
 
 class ResumeSweeper(JobSweeper):
@@ -88,7 +88,7 @@ class ResumeSweeper(JobSweeper):
         os.chdir(sweep.working_folder)
         jobs = list(sweep.jobs.values())
         run_jobs(sweep, jobs, self.launcher)
-        conclude(sweep, jobs)
+        conclude(sweep, jobs, self.launcher)
 
 
 def run_jobs(sweep: Sweep, jobs: Sequence[Job], launcher: Launcher) -> None:
@@ -110,8 +110,10 @@ def run_jobs(sweep: Sweep, jobs: Sequence[Job], launcher: Launcher) -> None:
         end_with(1)
 
 
-def conclude(sweep: Sweep, jobs: Sequence[Job]) -> None:
+def conclude(sweep: Sweep, jobs: Sequence[Job], launcher: Launcher) -> None:
     """Say what became of the jobs, by their own word; the worst decides the exit code."""
+    if isinstance(launcher, FolderLauncher) and not launcher.waits:
+        return
     labels, states = varying(jobs), {job.id: sweep.status(job) for job in jobs}
     print(f"sweep {sweep.path}: {_counts(status.state for status in states.values())}", flush=True)
     for job_id, status in states.items():
