@@ -83,7 +83,7 @@ def test_an_experiment_that_does_not_say_where_it_belongs(text: bytes, tmp_path:
         ("+hydra.foo=1", r"^hydra\.foo: nothing reads it$"),
         ("+hydra.jobs.name=x", r"^hydra\.jobs: nothing reads it; did you mean job\?$"),
         ("+hydra.job.nme=1", r"^hydra\.job\.nme: nothing reads it; did you mean name\?$"),
-        ("+hydra.sweeper.max_batch=1", r"^hydra\.sweeper\.max_batch: nothing reads it; did you mean max_batch_size\?$"),
+        ("+hydra.sweeper.max_batch=1", r"^hydra\.sweeper\.max_batch: Grid takes no such value$"),
         ("+hydra.sweep.folder=1", r"^hydra\.sweep\.folder: nothing reads it$"),
     ],
 )
@@ -93,7 +93,12 @@ def test_settings_of_hydra_that_nothing_reads(override: str, message: str) -> No
 
 
 def test_settings_that_hydra_reads() -> None:
-    overrides = ["hydra.sweep.dir=x", "+hydra.job.env_set.A=1", "hydra.sweeper.max_batch_size=3", "hydra.verbose=true"]
+    overrides = [
+        "hydra.sweep.dir=x",
+        "+hydra.job.env_set.A=1",
+        "+hydra.sweeper.params.seed='1,2'",
+        "hydra.verbose=true",
+    ]
     check_hydra(composed(*overrides).hydra, overrides)
 
 
@@ -112,7 +117,7 @@ def test_a_multirun_into_a_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize("given", ["+hydra.sweeper.params={seed: '1,2'}", "+hydra.sweeper.params.seed='1,2'"])
 def test_what_hydra_cannot_put_into_null(given: str, tmp_path: Path) -> None:
     with pytest.raises(Exception) as caught:  # noqa: PT011
-        composed(given)
+        composed("hydra/sweeper=basic", given)
     told = f"{given}: Hydra cannot put it into what is null; set it in a YAML file, see --config-dir"
     assert explain_plain(caught.value, [given]) == told
     overrides = experiment_file(tmp_path, b"# @package _global_\nhydra: {sweeper: {params: {seed: '1,2'}}}")

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import socket
 from pathlib import Path
 
 import pytest
@@ -112,7 +114,9 @@ def test_status_counts_the_work_items_of_the_run(tmp_path: Path) -> None:
     folder.append(1, [b], [c, c])  # c failed twice
     folder.write_status("running", [(name, "own", 0) for name in "abcd"], error="none")
     status = json.loads((tmp_path / "status.json").read_text())
-    assert status.pop("updated")
+    assert (status.pop("host"), status.pop("pid")) == (socket.gethostname(), os.getpid())
+    assert status.pop("started") <= status.pop("updated")
+    assert status.pop("begun_with") == 2
     assert status == {"state": "running", "expected": 4, "finished": 2, "failed": 1, "error": "none"}
     assert folder.failed() == {("c", "own", 0)}
 

@@ -14,12 +14,14 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
+from treg_exp.configuration.building import check_values
 from treg_exp.configuration.targets import own_packages, target_class
 from treg_exp.errors import ConfigError, nearest
 
 CALLBACKS = ("treg_exp.engine.sweep_folder.SweepFolder", "hydra.experimental.callbacks.LogJobReturnCallback")
 # Hydra builds these from its own list of installed plugins, so the names of the packages are enough.
 PLUGINS = ("hydra._internal.core_plugins.", "hydra_plugins.")
+OUR_PLUGINS = "hydra_plugins.treg_exp."
 SAMPLERS = "optuna.samplers."
 # Settings that run commands, import functions or change what programs are found: from the command line alone.
 COMMAND_LINE_ONLY = (
@@ -71,6 +73,7 @@ def check_hydra(node: DictConfig, arguments: Sequence[str] = ()) -> None:
                 _check_target(path, str(value))
             if isinstance(value, str) and len(value.splitlines()) > 1:  # in a job's script the next line is a command
                 raise ConfigError(f"{path}.{key}: not allowed; must be one line")
+        _check_values(node.get(name), f"hydra.{name}")
     for name in ("job_logging", "hydra_logging"):
         for path, key, value in _leaves(node.get(name), f"hydra.{name}"):
             _check_logging(path, key, value)
@@ -103,6 +106,20 @@ def _check_target(path: str, target: str) -> None:
             raise ConfigError(f"{path}._target_={target}: not allowed; must be a plugin of Hydra that is installed")
     elif not (path == "hydra.sweeper.sampler" and target.startswith(SAMPLERS) and target.count(".") == 2):
         raise ConfigError(f"{path}._target_={target}: not allowed")
+
+
+def _check_values(node: Any, path: str) -> None:
+    """Refuse values that a sweeper or launcher of ours does not take; Hydra's own have a schema."""
+    from hydra.core.plugins import Plugins
+
+    target = str(node.get("_target_", "")) if isinstance(node, DictConfig) else ""
+    if not target.startswith(OUR_PLUGINS):
+        return
+    known = Plugins.instance().class_name_to_class
+    if target not in known:
+        raise ConfigError(f"{path}._target_={target}: no such plugin{nearest(target, known)}")
+    values: Any = OmegaConf.to_container(node, resolve=True)
+    check_values(known[target], {key: value for key, value in values.items() if key != "_target_"}, path)
 
 
 def _check_own_callback(path: str, target: str) -> None:
