@@ -16,6 +16,7 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.e2e.test_kills import COMMAND, lines
+from treg_exp.engine.status import read_status
 from treg_exp.run_layout import RECONSTRUCTION, RunLayout, key_of, picture, read_rows
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("slurm")]
@@ -65,7 +66,8 @@ class Sweep:
 def wait_until(happened: Callable[[], object], sweep: Sweep, seconds: float = SOON) -> None:
     end = time.monotonic() + seconds
     while not happened():
-        assert time.monotonic() < end and sweep.process.poll() is None, sweep.ended(1)
+        assert time.monotonic() < end, sweep.ended(1)
+        assert sweep.process.poll() is None, sweep.ended(1)
         time.sleep(0.1)
 
 
@@ -145,6 +147,9 @@ def test_a_job_that_is_requeued_goes_on_and_is_not_submitted_twice(tmp_path: Pat
         assert time.monotonic() < end
         time.sleep(0.1)
     slurm_says("scontrol", "requeue", job)
+    while read_status(folder).state == "running":  # Slurm first asks it to end, and then ends it
+        assert time.monotonic() < end
+        time.sleep(0.1)
     again = Sweep(tmp_path / "s", *arguments)  # while it waits to start again
     code, said = again.ended()
     assert code == 0, said
@@ -158,15 +163,10 @@ def test_a_job_that_is_requeued_goes_on_and_is_not_submitted_twice(tmp_path: Pat
 
 def test_a_time_limit_is_survived_without_the_process_that_submitted(tmp_path: Path) -> None:
     """Slurm's limits are minutes, and it sends the signal up to half a minute earlier than asked for."""
-    sweep = Sweep(
-        tmp_path / "s",
-        "draws=16",
-        "solver.steps=40",
-        "hydra.launcher.timeout_min=1",
-        "hydra.launcher.signal_delay_s=10",
-    )
-    job = sweep.number("draws=16")
-    folder = sweep.folder("draws=16")
+    limit = ("hydra.launcher.timeout_min=1", "hydra.launcher.signal_delay_s=10")
+    sweep = Sweep(tmp_path / "s", "draws=32", "solver.steps=40", *limit)
+    job = sweep.number("draws=32")
+    folder = sweep.folder("draws=32")
     sweep.process.send_signal(signal.SIGINT)
     code, said = sweep.ended()
     assert code == 130
@@ -176,7 +176,7 @@ def test_a_time_limit_is_survived_without_the_process_that_submitted(tmp_path: P
         logs = "\n".join(file.read_text()[-1500:] for file in sweep.path.glob(".submitit/*log*"))
         assert time.monotonic() < end, logs
         time.sleep(0.5)
-    check_complete(folder, 48)
+    check_complete(folder, 96)
     log = (sweep.path / ".submitit" / f"{job}_0_log.out").read_text()
     assert "this job is timed-out" in log
-    assert 0 < status(folder)["begun_with"] < 48
+    assert 0 < status(folder)["begun_with"] < 96

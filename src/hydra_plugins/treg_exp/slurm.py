@@ -4,27 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from treg_exp.sweeps.launching import FolderLauncher
+from treg_exp.sweeps.slurm import SlurmSettings
 
 
-class SlurmLauncher(FolderLauncher):
-    """Hands the run folders of a sweep to Slurm.
-
-    Args:
-        **settings: fields of `treg_exp.sweeps.slurm.SlurmSettings`.
-    """
-
-    def __init__(self, **settings: Any) -> None:
-        from treg_exp.sweeps.slurm import SlurmSettings
-
-        super().__init__()
-        self.settings = SlurmSettings(**settings)
-        self.waits = self.settings.wait
+class SlurmLauncher(SlurmSettings, FolderLauncher):
+    """Hands the run folders of a sweep to Slurm."""
 
     def run(self, folders: Sequence[Path]) -> None:
-        """Submit the folders and wait for them."""
+        """Submit the folders, and wait for them unless told otherwise."""
         from treg_exp.sweeps.slurm_wait import run_folders
 
-        run_folders(folders, self.settings)
+        self.waits = self.wait
+        run_folders(folders, self)

@@ -1,7 +1,7 @@
 """A sweep as job arrays of Slurm, through submitit.
 
-A job is a run folder: what travels to the cluster is its path, and what comes back is its ``status.json``. A job that is
-preempted or reaches its time limit is put back into the queue by submitit and continues by sample.
+A job is a run folder: what travels to the cluster is its path, and what comes back is its ``status.json``. A job that
+is preempted or reaches its time limit is put back into the queue by submitit and continues by sample.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ LOGS = ".submitit"
 NOT_INHERITED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
-@dataclass(frozen=True)
+@dataclass(kw_only=True)
 class SlurmSettings:
     """What to ask Slurm for; the names are those of hydra-submitit-launcher, see ``man sbatch``.
 
@@ -55,7 +55,7 @@ class SlurmSettings:
     max_num_timeout: int = 20
     signal_delay_s: int = 120
     nodes: int = 1
-    tasks_per_node: int = 1
+    tasks_per_node: int | str = 1
     cpus_per_task: int | None = None
     gpus_per_node: int | str | None = None
     gres: str | None = None
@@ -75,15 +75,20 @@ class SlurmSettings:
     def __post_init__(self) -> None:
         """Refuse what would fail on the cluster only."""
         for name, value, least in (
-            ("timeout_min", self.timeout_min, 1), ("max_num_timeout", self.max_num_timeout, 0), ("nodes", self.nodes, 1),
+            ("timeout_min", self.timeout_min, 1), ("max_num_timeout", self.max_num_timeout, 0),
             ("tasks_per_node", self.tasks_per_node, 1), ("array_parallelism", self.array_parallelism, 1),
-            ("signal_delay_s", self.signal_delay_s, 0),
+            ("signal_delay_s", self.signal_delay_s, 0), ("nodes", self.nodes, 1),
         ):  # fmt: skip
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
                 hint = " (with slurm_ddp, set trainer.devices to a number)" if name == "tasks_per_node" else ""
                 raise ConfigError(f"hydra.launcher.{name}={value}: must be a whole number from {least}{hint}")
         if self.poll_s <= 0:
             raise ConfigError(f"hydra.launcher.poll_s={self.poll_s}: must be above 0")
+
+    @property
+    def tasks(self) -> int:
+        """Processes of a job."""
+        return self.nodes * int(self.tasks_per_node)
 
     def logs(self, sweep: Path) -> Path:
         """Where submitit keeps its scripts and the output of the jobs."""
@@ -92,7 +97,7 @@ class SlurmSettings:
     def parameters(self) -> dict[str, Any]:
         """For submitit's executor; what is not set is left to the cluster."""
         # One process that cannot go on must not leave the others waiting for it.
-        together = ["--kill-on-bad-exit=1"] if self.nodes * self.tasks_per_node > 1 else []
+        together = ["--kill-on-bad-exit=1"] if self.tasks > 1 else []
         given = {
             "name": self.name, "timeout_min": self.timeout_min, "nodes": self.nodes,
             "tasks_per_node": self.tasks_per_node, "cpus_per_task": self.cpus_per_task, "mem_gb": self.mem_gb,
@@ -142,8 +147,8 @@ class FolderJob:
 class _Stop:
     """Makes a run end in order, as by Ctrl-C, when submitit has answered the signal that its time is nearly over.
 
-    submitit's answer is to requeue the job and to raise an exit in the middle of whatever runs, or an error where the job
-    may not be requeued, which a solver might take for its own.
+    submitit's answer is to requeue the job and to raise an exit in the middle of whatever runs; or an error where the
+    job may not be requeued, which a solver might take for its own.
 
     Attributes:
         refused: why the job was not requeued; empty where it was.
@@ -219,9 +224,9 @@ def check_tasks(folders: Sequence[Path], settings: SlurmSettings) -> None:
     Raises:
         ConfigError: they differ; both numbers are said.
     """
-    if settings.nodes * settings.tasks_per_node == 1:
+    if settings.tasks == 1:
         return
-    import yaml
+    import yaml  # type: ignore[import-untyped]
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     for folder in folders:
@@ -232,9 +237,8 @@ def check_tasks(folders: Sequence[Path], settings: SlurmSettings) -> None:
         for ours, theirs in (("devices", "tasks_per_node"), ("num_nodes", "nodes")):
             wanted, started = trainer.get(ours, 1), getattr(settings, theirs)
             if wanted != started:
-                raise ConfigError(
-                    f"trainer.{ours}={wanted} and hydra.launcher.{theirs}={started} must be the same number ({folder.name})"
-                )
+                both = f"trainer.{ours}={wanted} and hydra.launcher.{theirs}={started}"
+                raise ConfigError(f"{both} must be the same number ({folder.name})")
 
 
 @contextmanager

@@ -8,9 +8,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 #: States from which a job does not come back. A requeued job may show one for a moment.
-OVER = frozenset(
-    "BOOT_FAIL CANCELLED COMPLETED DEADLINE FAILED NODE_FAIL OUT_OF_MEMORY PREEMPTED REVOKED TIMEOUT GONE".split()
-)
+OVER = (
+    "BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "REVOKED",
+    "TIMEOUT", "GONE",
+)  # fmt: skip
 ANSWER_SECONDS = 60.0  # of one command; a busy controller takes its time
 LARGEST_ARRAY = 1001  # Slurm's default for MaxArraySize
 

@@ -1,4 +1,4 @@
-"""From run folders to finished jobs: submit what is not on the cluster yet, wait, and say what Slurm did to the rest."""
+"""Submit the run folders that are not on the cluster yet, wait, and say what Slurm has done to the others."""
 
 from __future__ import annotations
 
