@@ -27,6 +27,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="treg-exp", description="Tools around the experiment framework treg_exp.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("run", help="run an experiment, as `python run.py` does; `treg-exp run --help` says more")
+    _add_status(commands)
+    _add_resume(commands)
     _add_train_prior(commands)
     _add_doctor(commands)
     _add_bench(commands)
@@ -36,6 +38,43 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(arguments.run(arguments))
     except (ValueError, FileNotFoundError, RuntimeError) as error:
         parser.exit(2, f"treg-exp {arguments.command}: {error}\n")
+
+
+def _add_status(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser(
+        "status",
+        help="how far a sweep or a run is, and what went wrong",
+        description="A table of the runs in DIR, read from its files. Exit status 1 where something failed.",
+    )
+    command.add_argument("folder", type=Path, metavar="DIR", help="run_dir of a sweep or a run, or what holds several")
+    command.add_argument("--watch", action="store_true", help="show it anew until nothing is queued or running")
+    command.add_argument("--all", action="store_true", help="list all runs of a long sweep")
+    command.add_argument("--json", action="store_true", help="print JSON, for programs")
+    command.set_defaults(run=_status)
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    from treg_exp.sweeps.overview import show
+
+    return show(arguments.folder, arguments.watch, arguments.all, arguments.json)
+
+
+def _add_resume(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser(
+        "resume",
+        help="start what is missing of a sweep or a run, with the settings of then",
+        description="Start what is missing, failed or stale in DIR, with the configurations that were planned, by the "
+        "launcher of then or another one, as in `treg-exp resume DIR hydra/launcher=local_gpus`.",
+    )
+    command.add_argument("folder", type=Path, metavar="DIR", help="run_dir of a sweep or a run")
+    command.add_argument("overrides", nargs="*", help="how to start the jobs: hydra/launcher=... hydra.launcher.x=...")
+    command.set_defaults(run=_resume)
+
+
+def _resume(arguments: argparse.Namespace) -> int:
+    from treg_exp.sweeps.resuming import resume
+
+    return resume(arguments.folder, arguments.overrides)
 
 
 def _add_study(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -15,7 +15,7 @@ from treg_exp.run_layout import RunLayout
 
 
 def execute(folder: Path) -> int:
-    """Run what a sweep has planned for a folder, or continue it.
+    """Run what a sweep has planned for a folder, or continue it; also a run that belongs to no sweep.
 
     The configuration is the one of that time, whatever was changed since. Finished restorations are skipped, so a job
     that was preempted, or whose machine has died, is started by the same call. What becomes of it is in the
@@ -37,7 +37,8 @@ def execute(folder: Path) -> int:
 
     if not logging.getLogger().handlers:
         logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="[%(name)s][%(levelname)s] - %(message)s")
-    cfg = OmegaConf.load(RunLayout(folder).job)
+    layout = RunLayout(folder)
+    cfg = OmegaConf.load(layout.job if layout.job.is_file() else layout.config)
     assert isinstance(cfg, DictConfig)
     cfg.run_dir = str(folder)
 
@@ -54,7 +55,8 @@ def execute(folder: Path) -> int:
         return 1
 
 
-def _main(folder: Path) -> int:
+def run_folder(folder: Path) -> int:
+    """`execute` as a program: a signal ends it in order, and output that nobody reads stops nothing."""
     signal.signal(signal.SIGTERM, interrupt)
     with output_that_stops_nothing():
         try:
@@ -64,4 +66,4 @@ def _main(folder: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(_main(Path(sys.argv[1])))
+    sys.exit(run_folder(Path(sys.argv[1])))

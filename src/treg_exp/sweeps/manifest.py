@@ -14,6 +14,7 @@ from treg_exp.errors import ConfigError, FileError
 from treg_exp.files import read_json, write_json
 
 MANIFEST = "sweep.json"
+SAYS_NOTHING = ("run_dir", "dry_run")  # overrides that commands differ in and jobs do not
 LEFT_ALONE = ("finished", "running")  # states of jobs that need no start
 
 
@@ -114,14 +115,18 @@ def find_sweep(path: Path) -> Sweep:
         ConfigError: there is none.
     """
     if not (path / MANIFEST).is_file():
-        raise ConfigError(f"{path}: no sweep, it has no {MANIFEST}; give the run_dir of a command with -m")
+        raise ConfigError(f"{path}: neither a run nor a sweep, whose file is {MANIFEST}; give the run_dir of one")
     return Sweep(path)
 
 
 def varying(jobs: Sequence[Job]) -> dict[str, str]:
     """What tells the jobs of a sweep apart, as a label for each id: the overrides that not all have."""
     common = set.intersection(*(set(job.overrides) for job in jobs)) if jobs else set()
-    labels = {job.id: " ".join(part for part in job.overrides if part not in common) for job in jobs}
+
+    def tells(part: str) -> bool:
+        return part not in common and part.partition("=")[0] not in SAYS_NOTHING
+
+    labels = {job.id: " ".join(filter(tells, job.overrides)) for job in jobs}
     return {job_id: label or job_id for job_id, label in labels.items()}
 
 

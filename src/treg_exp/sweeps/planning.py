@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from treg_exp.errors import ConfigError
 from treg_exp.files import write_text
 from treg_exp.run_layout import RunLayout
-from treg_exp.sweeps.manifest import Job, Sweep, make_sweep_folder
+from treg_exp.sweeps.manifest import SAYS_NOTHING, Job, Sweep, make_sweep_folder
 
 MANY = 50  # jobs from which on a user is told what takes so long
 ENVIRONMENT = re.compile(r"\$\{oc\.env:\s*(\w+)")
@@ -118,7 +118,7 @@ def default_folder(arguments: Sequence[str]) -> Path:
 
 
 def _hash(files: str, overrides: Sequence[str]) -> str:
-    kept = [part for part in overrides if part.partition("=")[0] != "run_dir"]
+    kept = [part for part in overrides if part.partition("=")[0] not in SAYS_NOTHING]
     return hashlib.sha256("\x1f".join([files, *kept]).encode()).hexdigest()[:16]
 
 
