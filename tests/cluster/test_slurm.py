@@ -137,10 +137,10 @@ def test_what_cannot_be_submitted_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_job_that_is_requeued_goes_on_and_is_not_submitted_twice(tmp_path: Path) -> None:
-    arguments = ("draws=8", "solver.steps=60")
+    arguments = ("draws=6", "solver.steps=40")
     first = Sweep(tmp_path / "s", *arguments, "hydra.launcher.wait=false")
     assert first.ended()[0] == 0
-    folder, job = first.folder("draws=8"), first.number("draws=8")
+    folder, job = first.folder("draws=6"), first.number("draws=6")
     end = time.monotonic() + SOON
     while len(rows := read_rows(folder)) < 2:
         assert time.monotonic() < end
@@ -154,10 +154,10 @@ def test_a_job_that_is_requeued_goes_on_and_is_not_submitted_twice(tmp_path: Pat
     assert code == 0, said
     assert "1 of 1 jobs are on the cluster already" in said
     assert "submitted" not in said
-    check_complete(folder, 24)
+    check_complete(folder, 18)
     kept = {key_of(row): row for row in read_rows(folder)}
     assert all(kept[key_of(row)] == row for row in rows)
-    assert 2 <= status(folder)["begun_with"] < 24
+    assert 2 <= status(folder)["begun_with"] < 18
 
 
 def test_a_time_limit_is_survived_without_the_process_that_submitted(tmp_path: Path) -> None:
