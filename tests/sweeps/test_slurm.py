@@ -6,6 +6,7 @@ import json
 import os
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -126,7 +127,7 @@ def test_what_runs_commands_is_for_the_command_line(name: str, value: Any) -> No
 
 def test_what_a_job_could_not_say_itself_is_written_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slurm_wait, "words_about", lambda job, seen: "NODE_FAIL, on n3")
-    (tmp_path / "7_0_0_log.err").write_text("one\nslurmstepd: error: the last words\n\n")
+    (tmp_path / "7_0_0_log.err").write_text("one\rslurmstepd: error: the last words\n\nsubmitit INFO x\n")
     folder = planned(tmp_path / "a")
     before = slurm_wait._status_bytes(folder)
 
@@ -202,6 +203,17 @@ def test_a_folder_whose_job_is_there_gets_no_second_one(tmp_path: Path, monkeypa
     monkeypatch.setattr(slurm_wait, "look", lambda jobs: None)
     with pytest.raises(ConfigError, match="Slurm does not answer"):
         slurm_wait.run_folders(folders, SlurmSettings(wait=False))
+
+
+def test_in_a_slurm_job_lightning_requeues_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    from treg_exp.engine.devices import TrainerSettings
+    from treg_exp.engine.launcher import Place
+    from treg_exp.restoring import make_trainer
+
+    for name, value in {"SLURM_NTASKS": "2", "SLURM_JOB_ID": "1", "SLURM_JOB_NAME": "x"}.items():
+        monkeypatch.setenv(name, value)
+    trainer = make_trainer(SimpleNamespace(trainer=TrainerSettings(accelerator="cpu")), Place())
+    assert type(trainer._accelerator_connector.cluster_environment).__name__ == "LightningEnvironment"
 
 
 def test_without_slurm_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

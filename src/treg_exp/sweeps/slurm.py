@@ -6,6 +6,7 @@ is preempted or reaches its time limit is put back into the queue by submitit an
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -126,6 +127,7 @@ class FolderJob:
         """Work; a failure is the exit code of the job."""
         from treg_exp.sweeps.job import execute
 
+        logging.getLogger("submitit").propagate = False  # it has a handler of its own
         folder, stop = Path(self.folder), _Stop()
         try:
             code = execute(folder)

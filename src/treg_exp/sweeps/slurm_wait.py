@@ -160,14 +160,15 @@ def _status(folder: Path) -> dict[str, Any]:
 
 
 def _last_line(log: Path) -> str:
-    """The last line of a job's output that says something."""
+    """The last line of a job's output that says something; submitit's own say only that a signal has come."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - LOG_END))
             lines = file.read().decode(errors="replace").split("\n")
     except OSError:
         return ""
-    return next((line.strip()[-300:] for line in reversed(lines) if line.strip()), "")
+    told = (line.rpartition("\r")[2].strip() for line in reversed(lines))  # of a progress bar the last state
+    return next((line[-300:] for line in told if line and not line.startswith("submitit ")), "")
 
 
 def _say(line: str) -> None:
