@@ -127,7 +127,9 @@ def test_what_runs_commands_is_for_the_command_line(name: str, value: Any) -> No
 
 def test_what_a_job_could_not_say_itself_is_written_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slurm_wait, "words_about", lambda job, seen: "NODE_FAIL, on n3")
-    (tmp_path / "7_0_0_log.err").write_text("one\rslurmstepd: error: the last words\n\nsubmitit INFO x\n")
+    (tmp_path / "7_0_0_log.err").write_text(
+        "one\rslurmstepd: error: the last words\n\nsrun: error: ended\nsubmitit INFO x\n"
+    )
     folder = planned(tmp_path / "a")
     before = slurm_wait._status_bytes(folder)
 
@@ -136,7 +138,7 @@ def test_what_a_job_could_not_say_itself_is_written_down(tmp_path: Path, monkeyp
         slurm_wait.settle(folder, "7_0", Seen("NODE_FAIL"), tmp_path, before)
         return json.loads(RunLayout(folder).status.read_text())
 
-    error = "Slurm job 7_0: NODE_FAIL, on n3; 7_0_0_log.err ends with: slurmstepd: error: the last words"
+    error = "Slurm job 7_0: NODE_FAIL, on n3; 7_0_0_log.err: slurmstepd: error: the last words"
     found = settled(state="running", finished=3)
     assert (found["state"], found["error"], found["finished"], found["exit_code"]) == ("failed", error, 3, 1)
     assert settled(state="interrupted")["error"] == error

@@ -7,7 +7,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -75,9 +75,9 @@ def settle(folder: Path, job: str, last: Seen, logs: Path, before: bytes) -> Non
     if status.get("state") == "finished" or (status.get("state") in ENDED and now != before):
         return
     error = f"Slurm job {job}: {words_about(job, last)}"
-    log = next((file for end in ("err", "out") if _last_line(file := logs / f"{job}_0_log.{end}")), None)
+    log = next((file for end in ("err", "out") if _last_word(file := logs / f"{job}_0_log.{end}")), None)
     if log is not None:
-        error += f"; {log.name} ends with: {_last_line(log)}"
+        error += f"; {log.name}: {_last_word(log)}"
     write_status(folder, {**status, "state": "failed", "error": error, "exit_code": 1})
 
 
@@ -87,9 +87,10 @@ def _still_there(book: Path, folders: Sequence[Path]) -> dict[Path, str]:
         return {}
     wanted, noted = set(folders), {}
     for line in book.read_text(encoding="utf-8").splitlines():
-        entry = json.loads(line)
-        if (folder := Path(entry["folder"])) in wanted:
-            noted[folder] = str(entry["job"])  # the last one counts
+        with suppress(ValueError, KeyError):  # of a program that was killed while it wrote
+            entry = json.loads(line)
+            if (folder := Path(entry["folder"])) in wanted:
+                noted[folder] = str(entry["job"])  # the last one counts
     seen = look(noted.values())
     if seen is None:
         raise ConfigError("hydra.launcher: Slurm does not answer (squeue); jobs of before may still be there")
@@ -159,16 +160,21 @@ def _status(folder: Path) -> dict[str, Any]:
     return status if isinstance(status, dict) else {}
 
 
-def _last_line(log: Path) -> str:
-    """The last line of a job's output that says something; submitit's own say only that a signal has come."""
+def _last_word(log: Path) -> str:
+    """The line of a job's output that says best why it ended: the last error that is not srun's account of it.
+
+    submitit's lines say only that a signal has come.
+    """
     try:
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - LOG_END))
             lines = file.read().decode(errors="replace").split("\n")
     except OSError:
         return ""
-    told = (line.rpartition("\r")[2].strip() for line in reversed(lines))  # of a progress bar the last state
-    return next((line[-300:] for line in told if line and not line.startswith("submitit ")), "")
+    told = [line.rpartition("\r")[2].strip() for line in reversed(lines)]  # of a progress bar the last state
+    told = [line[-300:] for line in told if line and not line.startswith("submitit ")]
+    errors = [line for line in told if "error" in line.lower()]
+    return next(iter([*(line for line in errors if not line.startswith("srun:")), *errors, *told]), "")
 
 
 def _say(line: str) -> None:
