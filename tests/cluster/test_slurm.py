@@ -22,7 +22,29 @@ from treg_exp.run_layout import RECONSTRUCTION, RunLayout, key_of, picture, read
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("slurm")]
 TINY = [part for part in COMMAND if not part.startswith(("solver.steps=", "draws="))]
 LAUNCHER = ["hydra.launcher.gpus_per_node=0", "hydra.launcher.poll_s=1"]
+# A metric that takes its time, so that a job lasts as long on a busy machine and leaves it to others.
+PATIENT = """
+import time
+from treg_exp.metrics.base import Metric
+from treg_exp.metrics.column import Column
+
+class Patient(Metric):
+    columns = {"patience": Column("patience")}
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def __call__(self, inp):
+        time.sleep(self.seconds)
+        return {"patience": [self.seconds] * len(inp.signal)}
+"""
 SOON = 300.0  # s, for what takes twenty where nothing else runs
+
+
+def patiently(seconds: float) -> list[str]:
+    """Overrides that make each restoration take so long."""
+    metric = "+metrics.patient._target_=patient_lab.Patient"
+    return ["--packages", "patient_lab", "solver.steps=3", metric, f"+metrics.patient.seconds={seconds}"]
 
 
 class Sweep:
@@ -31,7 +53,10 @@ class Sweep:
     def __init__(self, path: Path, *arguments: str, launcher: str = "slurm") -> None:
         self.path, self.said = path, path.with_suffix(".said")
         command = [sys.executable, "run.py", "-m", f"hydra/launcher={launcher}", *LAUNCHER, *TINY, *arguments]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        lab = path.parent / "patient_lab"
+        lab.mkdir(exist_ok=True)
+        (lab / "__init__.py").write_text(PATIENT)
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [*sys.path, str(path.parent)]))}
         self.process = subprocess.Popen(
             [*command, f"run_dir={path}"],
             cwd=ROOT,
@@ -137,7 +162,7 @@ def test_what_cannot_be_submitted_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_job_that_is_requeued_goes_on_and_is_not_submitted_twice(tmp_path: Path) -> None:
-    arguments = ("draws=6", "solver.steps=40")
+    arguments = ("draws=6", *patiently(0.5))
     first = Sweep(tmp_path / "s", *arguments, "hydra.launcher.wait=false")
     assert first.ended()[0] == 0
     folder, job = first.folder("draws=6"), first.number("draws=6")
@@ -163,10 +188,10 @@ def test_a_job_that_is_requeued_goes_on_and_is_not_submitted_twice(tmp_path: Pat
 def test_a_time_limit_is_survived_without_the_process_that_submitted(tmp_path: Path) -> None:
     """Slurm's limits are minutes, and it sends the signal up to half a minute earlier than asked for."""
     limit = ("hydra.launcher.timeout_min=1", "hydra.launcher.signal_delay_s=10")
-    sweep = Sweep(tmp_path / "s", "draws=32", "solver.steps=40", *limit)
-    job = sweep.number("draws=32")
-    folder = sweep.folder("draws=32")
-    sweep.process.send_signal(signal.SIGINT)
+    sweep = Sweep(tmp_path / "s", "draws=20", *patiently(0.8), *limit)
+    job = sweep.number("draws=20")
+    folder = sweep.folder("draws=20")
+    sweep.process.send_signal(signal.SIGTERM)  # as Ctrl-C, which a process in the background may not get
     code, said = sweep.ended()
     assert code == 130
     assert f"scancel {job}" in said
@@ -175,7 +200,7 @@ def test_a_time_limit_is_survived_without_the_process_that_submitted(tmp_path: P
         logs = "\n".join(file.read_text()[-1500:] for file in sweep.path.glob(".submitit/*log*"))
         assert time.monotonic() < end, logs
         time.sleep(0.5)
-    check_complete(folder, 96)
+    check_complete(folder, 60)
     log = (sweep.path / ".submitit" / f"{job}_0_log.out").read_text()
     assert "this job is timed-out" in log
-    assert 0 < status(folder)["begun_with"] < 96
+    assert 0 < status(folder)["begun_with"] < 60
