@@ -22,6 +22,7 @@ from treg_exp.configuration.command_line import end_with
 from treg_exp.engine.outcome import RANKS
 from treg_exp.errors import ConfigError
 from treg_exp.sweeps.comparison import compare
+from treg_exp.sweeps.job import check
 from treg_exp.sweeps.launching import FolderLauncher
 from treg_exp.sweeps.manifest import LEFT_ALONE, Job, Sweep, find_sweep, varying
 from treg_exp.sweeps.planning import Planner, check_folders, open_sweep
@@ -98,6 +99,8 @@ def run_jobs(sweep: Sweep, jobs: Sequence[Job], launcher: Launcher) -> int:
     if not missing:
         return 0
     if isinstance(launcher, FolderLauncher):
+        if launcher.queues:
+            check(sweep.folder(missing[0]))
         launcher.run([sweep.folder(job) for job in missing])
         return len(missing)
     # A launcher of somebody else composes the configuration by itself, when the job starts.
