@@ -43,8 +43,8 @@ def test_what_counts_is_the_job_and_not_who_reads(closed, error: Exception | Non
             raise error
         return 1.0
 
-    assert command_line.exit_code_of(lambda: command_line.run_job(job, "job")) == code
-    assert done == ["job"]
+    assert command_line.exit_code_of(lambda: command_line.run_job(job, {"seed": 1})) == code
+    assert done == [{"seed": 1}]
     assert not isinstance(sys.stdout, Output)
     closed.flush()  # leads nowhere now
 

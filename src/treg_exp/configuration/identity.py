@@ -89,7 +89,7 @@ def check_planned(cfg: DictConfig) -> None:
 
     So it is where somebody else's launcher has composed a job long after it was planned, and a file was changed since.
     """
-    planned = RunLayout(Path(cfg.run_dir)).job if cfg is not None and cfg.get("run_dir") else None
+    planned = RunLayout(Path(cfg.run_dir)).job if cfg.get("run_dir") else None
     if planned is None or not planned.is_file():
         return
     before = OmegaConf.load(planned)

@@ -47,7 +47,7 @@ def execute(folder: Path) -> int:
     def run_unless_busy(folder: Path) -> None:
         try:
             with recorded(folder):
-                run(_configuration(folder))
+                run(configuration(folder))
         except RunBusyError as error:  # others may work on the same sweep
             print(f"note: {error}", flush=True)
 
@@ -58,7 +58,7 @@ def execute(folder: Path) -> int:
         return 1
 
 
-def _configuration(folder: Path) -> DictConfig:
+def configuration(folder: Path) -> DictConfig:
     """What is to be run in a folder.
 
     Raises:
@@ -78,6 +78,19 @@ def _configuration(folder: Path) -> DictConfig:
         raise ConfigError(f"{file} is damaged: it holds no settings; {_DAMAGED}")
     cfg.run_dir = str(folder)
     return cfg
+
+
+def check(folder: Path) -> None:
+    """Build all pieces of a job but the weights: what is wrong is told now, and not when a queue comes to it.
+
+    Raises:
+        ConfigError: a setting that cannot work.
+    """
+    from treg_exp.experiment import Experiment
+
+    cfg = configuration(folder)
+    if cfg.get("mode") != "fit":
+        Experiment.from_config(cfg)
 
 
 def run_folder(folder: Path) -> int:

@@ -23,6 +23,7 @@ from treg_exp.configuration.places import one_line
 from treg_exp.engine.outcome import RANKS
 from treg_exp.errors import ConfigError
 from treg_exp.sweeps.comparison import compare
+from treg_exp.sweeps.job import check
 from treg_exp.sweeps.launching import FolderLauncher
 from treg_exp.sweeps.manifest import LEFT_ALONE, Job, Sweep, find_sweep, varying
 from treg_exp.sweeps.planning import Planner, check_folders, open_sweep
@@ -79,7 +80,7 @@ class GridSweeper(JobSweeper):
             return
         sweep, planner = open_sweep(self.hydra_context, self.config, given)
         jobs = planner.plan(combinations)
-        conclude(sweep, jobs, started=run_jobs(sweep, jobs, self.launcher))
+        conclude(sweep, jobs, self.launcher, started=run_jobs(sweep, jobs, self.launcher))
 
 
 class ResumeSweeper(JobSweeper):
@@ -90,7 +91,7 @@ class ResumeSweeper(JobSweeper):
         sweep = find_sweep(Path(self.config.run_dir or "."))
         os.chdir(sweep.working_folder)
         jobs = list(sweep.jobs.values())
-        conclude(sweep, jobs, started=run_jobs(sweep, jobs, self.launcher))
+        conclude(sweep, jobs, self.launcher, started=run_jobs(sweep, jobs, self.launcher))
 
 
 def run_jobs(sweep: Sweep, jobs: Sequence[Job], launcher: Launcher) -> int:
@@ -101,6 +102,8 @@ def run_jobs(sweep: Sweep, jobs: Sequence[Job], launcher: Launcher) -> int:
     if not missing:
         return 0
     if isinstance(launcher, FolderLauncher):
+        if launcher.queues:
+            check(sweep.folder(missing[0]))
         launcher.run([sweep.folder(job) for job in missing])
         return len(missing)
     # A launcher of somebody else composes the configuration by itself, when the job starts.
@@ -113,11 +116,13 @@ def run_jobs(sweep: Sweep, jobs: Sequence[Job], launcher: Launcher) -> int:
     return len(missing)
 
 
-def conclude(sweep: Sweep, jobs: Sequence[Job], started: int) -> None:
+def conclude(sweep: Sweep, jobs: Sequence[Job], launcher: Launcher, started: int) -> None:
     """Say what became of the jobs, by their own word; the worst decides the exit code."""
     if not sweep.file.is_file():
         print(f"error: {sweep.path} was deleted while the sweep ran", file=sys.stderr, flush=True)
         end_with(1)
+        return
+    if isinstance(launcher, FolderLauncher) and not launcher.waits:
         return
     try:
         if table := compare(sweep, jobs, anew=started > 0):
