@@ -4,6 +4,7 @@ Hydra imports this module at every start, so nothing here may be heavy.
 """
 
 from treg_exp.sweeps.launching import InProcess
+from treg_exp.sweeps.search import SearchSweeper
 from treg_exp.sweeps.sweeping import GridSweeper, ResumeSweeper
 
 
@@ -17,3 +18,7 @@ class Grid(GridSweeper):
 
 class Resume(ResumeSweeper):
     """``hydra/sweeper=resume``."""
+
+
+class OptunaSearch(SearchSweeper):
+    """``hydra/sweeper=optuna_search``."""
