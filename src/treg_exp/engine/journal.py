@@ -49,7 +49,7 @@ class PrunerSettings:
         from optuna.pruners import HyperbandPruner, MedianPruner, NopPruner
 
         if self.kind == "median":
-            return MedianPruner(self.after_trials, n_warmup_steps=self.after_samples - 1)
+            return MedianPruner(self.after_trials, n_warmup_steps=self.after_samples)
         return HyperbandPruner(min_resource=self.after_samples) if self.kind == "hyperband" else NopPruner()
 
 
