@@ -27,8 +27,8 @@ LAYERS = (
     ("experiment",),
     ("restoring",),
     ("app",),
-    ("sweeps",),
     ("program",),
+    ("sweeps",),
     ("cli", "doctor", "bench", "worker"),
 )
 

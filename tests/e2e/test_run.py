@@ -272,24 +272,21 @@ def test_multirun_makes_one_folder_and_one_wandb_run_per_job(tmp_path: Path) -> 
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["sweep"]
     folders = sorted(p.parent for p in (tmp_path / "out" / "sweep").glob("*/status.json"))
-    assert sorted(p.name for p in (tmp_path / "out" / "sweep").iterdir()) == [
-        *(f.name for f in folders),
-        "multirun.yaml",
-    ]
+    more = [".sweep.lock", "multirun.yaml", "sweep.json"]
+    assert sorted(p.name for p in (tmp_path / "out" / "sweep").iterdir()) == sorted([*(f.name for f in folders), *more])
     assert len(folders) == 2
     assert all(status(f)["state"] == "finished" for f in folders)
     found = [wandb_file.read(next((f / "wandb").glob("offline-run-*"))) for f in folders]
     assert len({f["id"] for f in found}) == 2
     assert {f["config"]["guidance"]["scale"] for f in found} == {1, 3}
-    assert len({f["group"] for f in found}) == 1
-    assert found[0]["group"]
+    assert {f["group"] for f in found} == {"sweep"}
 
 
 def test_jobs_of_a_multirun_may_need_different_numbers_of_processes(tmp_path: Path) -> None:
     sweep = ["-m", "data.limit=2,1", "experiment=single", *TINY, "data.batch_size=1", "solver.steps=2"]
     out, _ = run(*sweep, "trainer.devices=2", "trainer.accelerator=cpu", cwd=tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["runs"]
-    folders = [p.parent for p in (tmp_path / "runs").glob("*/status.json")]
+    folders = [p.parent for p in (tmp_path / "runs").glob("sweep-*/*/status.json")]
     assert sorted(status(f)["finished"] for f in folders) == [1, 2]
     assert all(status(f)["finished"] == lines(f) for f in folders)
     assert out.count("results: runs/") == 2

@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+from treg_exp.configuration.identity import check_planned
 from treg_exp.configuration.output import output_that_stops_nothing
 from treg_exp.errors import ConfigError, PrunedError, RunFailedError
 from treg_exp.files import WriteError
@@ -26,7 +27,12 @@ def run_job(run: Callable[[Any], float | None], cfg: Any) -> float | None:
     Returns:
         What the job returns, NaN where it failed.
     """
-    value, code = attempt(run, cfg)
+
+    def run_as_planned(cfg: Any) -> float | None:
+        check_planned(cfg)
+        return run(cfg)
+
+    value, code = attempt(run_as_planned, cfg)
     end_with(code)
     return value
 

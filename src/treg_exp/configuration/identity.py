@@ -12,8 +12,10 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from treg_exp.configuration.settings import prepared
 from treg_exp.configuration.targets import target_class
 from treg_exp.errors import ConfigError
+from treg_exp.run_layout import RunLayout
 
 RUNS = "runs"  # where runs are that nobody gave a folder
 # What changes no restoration: not part of a run's identity, free to differ when a run is continued. A class names such
@@ -74,3 +76,20 @@ def config_hash(cfg: DictConfig) -> str:
     """Ten hexadecimal digits that name a run."""
     text = json.dumps(identity(cfg), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+
+def check_planned(cfg: DictConfig) -> None:
+    """Raise ConfigError for a run folder that a sweep has planned for other settings.
+
+    So it is where somebody else's launcher has composed a job long after it was planned, and a file was changed since.
+    """
+    planned = RunLayout(Path(cfg.run_dir)).job if cfg is not None and cfg.get("run_dir") else None
+    if planned is None or not planned.is_file():
+        return
+    before = OmegaConf.load(planned)
+    assert isinstance(before, DictConfig)
+    if config_hash(prepared(before)) != config_hash(prepared(cfg)):
+        raise ConfigError(
+            f"run_dir={cfg.run_dir} is planned for other settings, see its {planned.name}; "
+            "`treg-exp resume` runs what was planned"
+        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from treg_exp.configuration.hydra_guard import COMMAND_LINE_ONLY
 from treg_exp.errors import ConfigError
 from treg_exp.program import run_program
 from treg_exp.run_layout import RunLayout
@@ -26,13 +27,26 @@ def resume(path: Path, overrides: Sequence[str] = ()) -> int:
     Raises:
         ConfigError: there is nothing of the kind, or an override that says something else.
     """
-    for override in overrides:
-        if not override.lstrip("+~").startswith((LAUNCHER, "hydra.launcher.")):
-            raise ConfigError(f"{override}: resuming changes no settings but hydra/launcher and hydra.launcher.*")
+    _check(overrides)
     if not (path / MANIFEST).is_file() and RunLayout(path).config.is_file():
         from treg_exp.sweeps.job import run_folder
 
         return run_folder(path)
     sweep = find_sweep(path)
     launching = [] if any(override.startswith(LAUNCHER) for override in overrides) else sweep.launching
+    _check(launching)
+    given = {_key(override) for override in overrides}
+    for key in (key for key in map(_key, launching) if key.startswith(COMMAND_LINE_ONLY) and key not in given):
+        raise ConfigError(f"{key}: was said on the command line then, and is taken from nowhere else; give it again")
     return run_program(["-m", "hydra/sweeper=resume", f"run_dir={path.absolute()}", *launching, *overrides])
+
+
+def _check(overrides: Sequence[str]) -> None:
+    """Nothing else than how jobs are started, also of what a file says."""
+    for override in overrides:
+        if not override.lstrip("+~").startswith((LAUNCHER, "hydra.launcher.")):
+            raise ConfigError(f"{override}: resuming changes no settings but hydra/launcher and hydra.launcher.*")
+
+
+def _key(override: str) -> str:
+    return override.lstrip("+~").partition("=")[0]
