@@ -113,7 +113,7 @@ def _work(
     """Restore this process's share of the batches, with Lightning's predict loop; ``check`` is called at every step."""
     from treg_exp.engine.loading import work_loader
     from treg_exp.engine.progress import StepProgress
-    from treg_exp.engine.trial import trial_callbacks
+    from treg_exp.engine.trial_report import trial_callbacks
     from treg_exp.engine.watch import Watch
     from treg_exp.engine.writer import RunWriter
 
