@@ -7,6 +7,7 @@ import json
 import os
 import shlex
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
+from tests.conftest import ROOT
 from tests.sweeps.programs import TINY, Nursery
 from treg_exp.engine.status import read_status
 from treg_exp.run_layout import key_of, read_rows
@@ -215,3 +217,38 @@ def test_dry_run_writes_nothing(nursery: Nursery, tmp_path: Path) -> None:
     assert [
         line.partition("  (")[0] for line in said.splitlines() if " guidance.scale=" in line and line[0] == "t"
     ] == told
+
+
+def test_the_example_of_wandb_gives_commands_that_run(nursery: Nursery) -> None:
+    """Its server is not here: the arguments are made as its agent makes them."""
+    from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
+
+    sweep = OmegaConf.to_container(OmegaConf.load(ROOT / "docs" / "examples" / "wandb_sweep.yaml"), resolve=False)
+    tried = {"guidance.scale": {"value": 3.25}, "solver.steps": {"value": 50}}
+    assert tried.keys() == sweep["parameters"].keys()
+    assert sweep["command"][:3] == ["${env}", "python", "${program}"]
+    assert sweep["program"] == "run.py"
+    arguments = create_sweep_command_args({"args": tried})["args_no_hyphens"]
+    command = [part for chunk in sweep["command"][3:] for part in (arguments if "args_" in chunk else [chunk])]
+    tiny = [part for part in TINY if part.partition("=")[0] in ("prior.path", "data.image_size", "null_text")]
+    code, said = nursery.run(*command, *tiny, "dry_run=true")
+    assert code == 0, said
+    assert "TReg, 50 steps" in said
+    assert "restorations: 24" in said
+
+
+def test_a_finished_search_is_looked_through_without_torch(nursery: Nursery, tmp_path: Path) -> None:
+    command = [*SEARCH, SCALE, RESIDUAL, n_trials(1), f"run_dir={tmp_path / 's'}"]
+    assert nursery.run(*command)[0] == 0
+    again = f"""
+import runpy, sys
+sys.argv = ["run.py", *{command}]
+try:
+    runpy.run_path("run.py", run_name="__main__")
+except SystemExit as end:
+    assert not end.code
+print(sorted({{"torch", "lightning"}} & set(sys.modules)))
+"""
+    told = subprocess.run([sys.executable, "-c", again], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert told.stdout.splitlines()[-1] == "[]"
+    assert "best trial" in told.stdout

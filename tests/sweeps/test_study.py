@@ -134,9 +134,11 @@ def test_failed_trials_are_tried_again_once_nobody_works(tmp_path: Path) -> None
 def test_another_search_is_refused(tmp_path: Path) -> None:
     with ExitStack() as stack:
         worker(tmp_path, stack)
-        with pytest.raises(ConfigError, match=r"holds a search with space .*interval|from 0 to 1"):
+        with pytest.raises(
+            ConfigError, match=r"search with space a: from 0 to 1 \(float\), this one has a: from 0 to 2"
+        ):
             worker(tmp_path, stack, read_space(["a=interval(0,2)", "b=x,y,z"]))
-        with pytest.raises(ConfigError, match=r"with fixed \[\], this one has \[\"c=1\"\]"):
+        with pytest.raises(ConfigError, match=r"search with settings nothing, this one has c=1;"):
             worker(tmp_path, stack, read_space(["a=interval(0,1)", "b=x,y,z", "c=1"]))
     free = ["trainer.devices=2", "logger=csv", "run_dir=x", "data.batch_size=4", "dry_run=true"]
     assert identity_of([*free, "data.limit=3"]) == ["data.limit=3"]

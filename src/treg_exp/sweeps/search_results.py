@@ -98,8 +98,8 @@ def preview(
     print(f"search {path}: {before} of {n_trials} trials are there; sampler {settings.sampler}", flush=True)
     for name, direction in objectives.items():
         print(f"  {direction} {name}")
-    for dimension in space.dimensions.values():
-        print(f"  {dimension}")
+    for key, about in space.described().items():
+        print(f"  {key} {about}")
     count = min(SHOWN, n_trials - before, max(known - before, 1))
     for _ in range(count):
         trial = study.ask()

@@ -68,9 +68,9 @@ class Dimension:
 
     def __str__(self) -> str:
         if self.kind == "word":
-            return f"{self.key} in {', '.join(self.words)}"
+            return f"one of {', '.join(self.words)}"
         about = [self.kind, *(["log"] if self.log else []), *([f"step {self.step:g}"] if self.step else [])]
-        return f"{self.key} from {self.low:g} to {self.high:g} ({', '.join(about)})"
+        return f"from {self.low:g} to {self.high:g} ({', '.join(about)})"
 
 
 @dataclass(frozen=True)

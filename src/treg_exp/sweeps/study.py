@@ -69,7 +69,7 @@ class SharedStudy:
         Raises:
             ConfigError: the folder holds the study of another search.
         """
-        about = {"space": self.space.described(), "asked": dict(asked), "fixed": identity_of(self.space.fixed)}
+        about = {"space": self.space.described(), "goals": dict(asked), "settings": identity_of(self.space.fixed)}
         with self.locked():
             if not self.exists():
                 assert objectives is not None
@@ -82,10 +82,12 @@ class SharedStudy:
             self._study = optuna.load_study(study_name=STUDY, storage=self._storage, sampler=self.sampler)
         before = self.study.user_attrs[ABOUT]
         for name, value in about.items():
-            if before[name] != json.loads(json.dumps(value)):
+            old, new = _apart(before[name], json.loads(json.dumps(value)))
+            if old or new:
+                before_it, in_it = (", ".join(each) or "nothing" for each in (old, new))
                 raise ConfigError(
-                    f"run_dir={self.file.parent} holds a search with {name} {_shown(before[name])}, this one has "
-                    f"{_shown(value)}; choose another run_dir, or the same search to continue it"
+                    f"run_dir={self.file.parent} holds a search with {name} {before_it}, this one has {in_it}; "
+                    "choose another run_dir, or the same search to continue it"
                 )
 
     def trials(self) -> list[FrozenTrial]:
@@ -171,5 +173,7 @@ def identity_of(fixed: Sequence[str]) -> list[str]:
     return sorted(part for part, key in keys.items() if not key.startswith(free))
 
 
-def _shown(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
+def _apart(before: Any, now: Any) -> tuple[list[str], list[str]]:
+    """What only one of two mappings or lists has."""
+    old, new = ([": ".join(each) for each in v.items()] if isinstance(v, dict) else v for v in (before, now))
+    return [each for each in old if each not in new], [each for each in new if each not in old]
