@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import signal
@@ -83,6 +84,14 @@ def test_the_same_command_starts_what_is_missing_alone(sweep: tuple[Path, str]) 
     assert said.count("job 1 of 1") == 1
     assert {file: stamp for file, stamp in times(folder).items() if file in before} == before
     assert len(states(folder)) == 4
+    lines = list(csv.DictReader((folder / "comparison.csv").open()))
+    assert [(line["guidance.scale"], line["variant"]) for line in lines] == [(scale, "own") for scale in "134"]
+    for line in lines:
+        summary = json.loads((folder / line["run"] / "summary.json").read_text())
+        value = summary["variants"]["own"]["metrics"]["residual"]
+        assert [float(line[f"residual{kind}"]) for kind in ("", "_low", "_high")] == list(value.values())[:3]
+    assert "3 jobs of scale\n" in said
+    assert "6 restorations of 2 images" in " ".join(said.split())
 
 
 def test_finished_jobs_cost_milliseconds(sweep: tuple[Path, str]) -> None:

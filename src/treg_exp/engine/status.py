@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +146,7 @@ def _now_of(folder: Path) -> float:
 def _between(start: object, end: object) -> float:
     """S between two times of a status; 0 where one is missing or the clock was set back."""
     try:
-        first, last = (time.mktime(time.strptime(str(moment), _CLOCK)) for moment in (start, end))
+        first, last = (datetime.strptime(str(moment), _CLOCK) for moment in (start, end))
     except ValueError:
         return 0.0
-    return max(last - first, 0.0)
+    return max((last - first).total_seconds(), 0.0)

@@ -67,11 +67,13 @@ class SearchSweeper(SearchSettings, JobSweeper):
             study.open(self.goals, objectives)
             study.try_again()
             announce(sweep, study, n_trials, self.sampler)
+            started = 0
             while claimed := study.claim(self.n_jobs, n_trials):
+                started += len(claimed)
                 self._run(claimed, study, sweep, planner)
                 write_results(Sweep(sweep.path), study)
             jobs = conclude_search(Sweep(sweep.path), study)
-        conclude(Sweep(sweep.path), jobs)
+        conclude(Sweep(sweep.path), jobs, started)
 
     def _run(self, trials: Sequence[FrozenTrial], study: SharedStudy, sweep: Sweep, planner: Planner) -> None:
         """Run some trials at once, and tell the study what became of them."""

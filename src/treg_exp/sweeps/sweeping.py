@@ -21,6 +21,7 @@ from omegaconf import DictConfig
 from treg_exp.configuration.command_line import end_with
 from treg_exp.engine.outcome import RANKS
 from treg_exp.errors import ConfigError
+from treg_exp.sweeps.comparison import compare
 from treg_exp.sweeps.launching import FolderLauncher
 from treg_exp.sweeps.manifest import LEFT_ALONE, Job, Sweep, find_sweep, varying
 from treg_exp.sweeps.planning import check_folders, no_sweep, open_sweep
@@ -75,8 +76,7 @@ class GridSweeper(JobSweeper):
             return
         sweep, planner = open_sweep(self.hydra_context, self.config, given)
         jobs = planner.plan(combinations)
-        run_jobs(sweep, jobs, self.launcher)
-        conclude(sweep, jobs)
+        conclude(sweep, jobs, started=run_jobs(sweep, jobs, self.launcher))
 
 
 class ResumeSweeper(JobSweeper):
@@ -87,17 +87,17 @@ class ResumeSweeper(JobSweeper):
         sweep = find_sweep(Path(self.config.run_dir or "."))
         os.chdir(sweep.working_folder)
         jobs = list(sweep.jobs.values())
-        run_jobs(sweep, jobs, self.launcher)
-        conclude(sweep, jobs)
+        conclude(sweep, jobs, started=run_jobs(sweep, jobs, self.launcher))
 
 
-def run_jobs(sweep: Sweep, jobs: Sequence[Job], launcher: Launcher) -> None:
-    """Start what is neither finished nor running, and wait for it."""
+def run_jobs(sweep: Sweep, jobs: Sequence[Job], launcher: Launcher) -> int:
+    """Start what is neither finished nor running, and wait for it; returns how many jobs that were."""
     states = {job.id: sweep.status(job).state for job in jobs}
     missing = [job for job in jobs if states[job.id] not in LEFT_ALONE]
     print(f"sweep {sweep.path}: {_counts(states.values())}", flush=True)
     if missing:
         start_jobs(sweep, missing, launcher)
+    return len(missing)
 
 
 def start_jobs(sweep: Sweep, jobs: Sequence[Job], launcher: Launcher) -> None:
@@ -114,8 +114,10 @@ def start_jobs(sweep: Sweep, jobs: Sequence[Job], launcher: Launcher) -> None:
         end_with(1)
 
 
-def conclude(sweep: Sweep, jobs: Sequence[Job]) -> None:
+def conclude(sweep: Sweep, jobs: Sequence[Job], started: int) -> None:
     """Say what became of the jobs, by their own word; the worst decides the exit code."""
+    if table := compare(sweep, jobs, anew=started > 0):
+        print(table, flush=True)
     labels, states = varying(jobs), {job.id: sweep.status(job) for job in jobs}
     print(f"sweep {sweep.path}: {_counts(status.state for status in states.values())}", flush=True)
     for job_id, status in states.items():
