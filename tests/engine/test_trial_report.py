@@ -5,16 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from types import SimpleNamespace
 
+import optuna
 import pytest
 
-optuna = pytest.importorskip("optuna")
-
-from treg_exp.engine.journal import STUDY, PrunerSettings, open_journal  # noqa: E402
-from treg_exp.engine.trial import Trial  # noqa: E402
-from treg_exp.engine.trial_report import TrialReport, trial_callbacks  # noqa: E402
-from treg_exp.errors import FieldError, PrunedError  # noqa: E402
-from treg_exp.files import append_json_line  # noqa: E402
-from treg_exp.run_layout import RunLayout, of_process  # noqa: E402
+from treg_exp.engine.journal import STUDY, PrunerSettings, open_journal
+from treg_exp.engine.trial import Trial
+from treg_exp.engine.trial_report import TrialReport, trial_callbacks
+from treg_exp.errors import FieldError, PrunedError
+from treg_exp.files import append_json_line
+from treg_exp.run_layout import RunLayout, of_process
 
 TRAINER = SimpleNamespace(num_predict_batches=[4])
 
@@ -36,7 +35,7 @@ def batch(*values: float | None, variant: str = "own") -> list:
 def report(folder: Path, number: int, **pruner) -> TrialReport:
     run = folder / f"run{number}"
     settings = PrunerSettings(**{"kind": "median", "after_trials": 1, **pruner})
-    Trial(number, "../study.journal", "own/psnr", settings).write(run)
+    Trial(number, "own/psnr", settings).write(run)
     (made,) = trial_callbacks(run, processes=1)
     assert isinstance(made, TrialReport)
     made.on_predict_start(TRAINER, None)
@@ -94,12 +93,16 @@ def test_a_trial_that_is_over_is_left_alone(tmp_path: Path) -> None:
 
 def test_only_trials_with_a_pruner_in_one_process_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert trial_callbacks(tmp_path, processes=1) == []
-    Trial(0, "../study.journal", "own/psnr").write(tmp_path)
+    Trial(0, "own/psnr").write(tmp_path)
     assert trial_callbacks(tmp_path, processes=1) == []
-    Trial(0, "../study.journal", "own/psnr", PrunerSettings("median")).write(tmp_path)
+    Trial(0, "own/psnr", PrunerSettings("median")).write(tmp_path)
     assert trial_callbacks(tmp_path, processes=2) == []
     assert "a trial in several processes is not pruned" in capsys.readouterr().err
-    assert Trial.read(tmp_path) == Trial(0, "../study.journal", "own/psnr", PrunerSettings("median"))
+    RunLayout(tmp_path).trial.write_text('{"number": 0, "pruner": {"kind": "best"}}')
+    assert trial_callbacks(tmp_path, processes=1) == []
+    assert "is damaged, the run is not pruned: kind=best" in capsys.readouterr().err
+    Trial(0, "own/psnr", PrunerSettings("median")).write(tmp_path)
+    assert Trial.read(tmp_path) == Trial(0, "own/psnr", PrunerSettings("median"))
 
 
 def test_hyperband_ends_most_of_what_is_worse(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileOpenLock
 
+JOURNAL = "study.journal"  # in the folder of the sweep
 STUDY = "search"  # its name in the journal, which holds one
 PRUNERS = ("none", "median", "hyperband")
 

@@ -16,13 +16,11 @@ class Trial:
 
     Attributes:
         number: of the trial in its study.
-        study: the journal file, from the run folder.
         objective: ``variant/column`` whose running mean is compared.
         pruner: when it ends early.
     """
 
     number: int
-    study: str
     objective: str
     pruner: PrunerSettings = field(default_factory=PrunerSettings)
 

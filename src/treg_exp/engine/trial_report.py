@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch.callbacks import Callback
 
-from treg_exp.engine.journal import STUDY, open_journal, require_optuna
+from treg_exp.engine.journal import JOURNAL, STUDY, open_journal, require_optuna
 from treg_exp.engine.objective import Objective
 from treg_exp.engine.trial import Trial
 from treg_exp.errors import PrunedError
-from treg_exp.run_layout import read_rows
+from treg_exp.run_layout import RunLayout, read_rows
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -28,7 +28,13 @@ def trial_callbacks(folder: Path, processes: int) -> list[Callback]:
         processes: that share the run. Several finish samples in no fixed order, so their means after N samples are
             not comparable; such a run is not ended early.
     """
-    trial = Trial.read(folder)
+    try:
+        trial = Trial.read(folder)
+    except (ValueError, TypeError, KeyError) as error:
+        print(
+            f"note: {RunLayout(folder).trial} is damaged, the run is not pruned: {error}", file=sys.stderr, flush=True
+        )
+        return []
     if trial is None or trial.pruner.kind == "none":
         return []
     if processes > 1:
@@ -99,5 +105,5 @@ class TrialReport(Callback):
         import optuna
 
         if self._storage is None:
-            self._storage = open_journal(self.folder / self.trial.study)
+            self._storage = open_journal(self.folder.absolute().parent / JOURNAL)
         return optuna.load_study(study_name=STUDY, storage=self._storage, pruner=self.trial.pruner.make())

@@ -15,7 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from treg_exp.configuration.command_line import end_with
 from treg_exp.configuration.places import one_line
-from treg_exp.engine.journal import require_optuna
+from treg_exp.engine.journal import JOURNAL, require_optuna
 from treg_exp.engine.objective import Objective
 from treg_exp.errors import ConfigError
 from treg_exp.run_layout import read_rows
@@ -43,7 +43,7 @@ class SearchSweeper(SearchSettings, JobSweeper):
         require_optuna()
         from treg_exp.sweeps.samplers import make_sampler
         from treg_exp.sweeps.search_results import announce, conclude_search, preview, write_results
-        from treg_exp.sweeps.study import JOURNAL, WORKERS, SharedStudy
+        from treg_exp.sweeps.study import WORKERS, SharedStudy
 
         given = [f"{key}={value}" for key, value in self.params.items()] + list(arguments)
         space = read_space(given, self.hydra_context.config_loader)
@@ -89,7 +89,7 @@ class SearchSweeper(SearchSettings, JobSweeper):
         from optuna.trial import TrialState
 
         from treg_exp.engine.trial import Trial
-        from treg_exp.sweeps.study import ERROR, JOB, JOURNAL, values_of
+        from treg_exp.sweeps.study import ERROR, JOB, values_of
 
         values = values_of(study.space, trial)
         shown = " ".join(f"{key}={value}" for key, value in values.items())
@@ -106,7 +106,7 @@ class SearchSweeper(SearchSettings, JobSweeper):
         study.note(trial.number, **{JOB: job.id})
         if planner.sweep.status(job).state not in LEFT_ALONE:
             objective = next(iter(study.objectives))
-            Trial(trial.number, f"../{JOURNAL}", objective, self.pruner_settings()).write(folder)
+            Trial(trial.number, objective, self.pruner_settings()).write(folder)
         return job
 
     def _objectives(self, planner: Planner, space: Space) -> dict[str, str]:

@@ -15,11 +15,12 @@ from omegaconf import OmegaConf
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
+from treg_exp.engine.journal import JOURNAL, STUDY, open_journal
 from treg_exp.files import write_text
 from treg_exp.sweeps.manifest import Job, Sweep
 from treg_exp.sweeps.search_settings import SearchSettings
 from treg_exp.sweeps.search_space import Space
-from treg_exp.sweeps.study import ERROR, JOB, JOURNAL, SharedStudy, directions_of, values_of
+from treg_exp.sweeps.study import ERROR, JOB, SharedStudy, directions_of, values_of
 
 BEST, TRIALS = "best.yaml", "trials.csv"
 SHOWN = 20  # trials of a preview, and of a Pareto front
@@ -88,8 +89,6 @@ def preview(
     settings: SearchSettings,
 ) -> None:  # fmt: skip
     """Say what a search would try; nothing is written."""
-    from treg_exp.engine.journal import STUDY, open_journal
-
     study = optuna.create_study(directions=directions_of(objectives), sampler=sampler)
     if (path / JOURNAL).is_file():
         study.add_trials(optuna.load_study(study_name=STUDY, storage=open_journal(path / JOURNAL)).trials)

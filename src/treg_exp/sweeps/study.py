@@ -17,12 +17,11 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from treg_exp.configuration.identity import NOT_IDENTITY
-from treg_exp.engine.journal import STUDY, file_lock, open_journal
+from treg_exp.engine.journal import JOURNAL, STUDY, file_lock, open_journal
 from treg_exp.errors import ConfigError
 from treg_exp.sweeps.presence import Presence
 from treg_exp.sweeps.search_space import Space, Value
 
-JOURNAL = "study.journal"
 WORKERS = ".workers"
 ABOUT, JOB, WORKER, ERROR, AGAIN = "about", "job", "worker", "error", "again"  # attributes of the study and of trials
 
