@@ -6,7 +6,8 @@ import pytest
 
 from treg_exp.engine.objective import Objective
 from treg_exp.errors import ConfigError
-from treg_exp.sweeps.search_settings import SearchSettings, resolved
+from treg_exp.metrics.column import Column
+from treg_exp.sweeps.search_settings import SearchSettings, cautions, resolved
 
 
 @pytest.mark.parametrize(
@@ -55,3 +56,15 @@ def test_a_mean_is_that_of_finite_values() -> None:
     ]  # fmt: skip
     assert Objective.named("own/psnr").mean(rows) == 2.5
     assert Objective.named("own/ssim").mean(rows) is None
+
+
+def test_objectives_that_mislead_are_named() -> None:
+    columns = {
+        "psnr": Column("PSNR", higher_is_better=True), "lpips": Column("LPIPS", higher_is_better=False),
+        "chosen": Column("score", higher_is_better=True, optimised=True), "steps": Column("steps"),
+    }  # fmt: skip
+    assert cautions({"own/psnr": "maximize", "own/lpips": "minimize", "own/steps": "maximize"}, columns) == []
+    told = cautions({"own/psnr": "minimize", "own/chosen": "maximize"}, columns)
+    assert told[0] == "hydra.sweeper.objectives.own/psnr=minimize: maximize is better in this column"
+    assert "own/chosen: the solver raises this number directly" in told[1]
+    assert len(told) == 2

@@ -22,7 +22,7 @@ from treg_exp.run_layout import read_rows
 from treg_exp.sweeps.manifest import LEFT_ALONE, Job, Sweep
 from treg_exp.sweeps.planning import Planner, no_sweep, open_sweep
 from treg_exp.sweeps.presence import Presence
-from treg_exp.sweeps.search_settings import SearchSettings, resolved
+from treg_exp.sweeps.search_settings import SearchSettings, cautions, resolved
 from treg_exp.sweeps.search_space import Space, read_space
 from treg_exp.sweeps.sweeping import JobSweeper, conclude, start_jobs
 
@@ -123,7 +123,10 @@ class SearchSweeper(SearchSettings, JobSweeper):
         if cfg.get("mode") == "fit":
             raise ConfigError("hydra/sweeper=optuna_search: searches settings of runs, not with mode=fit")
         experiment = Experiment.from_config(cfg)
-        return resolved(self.goals, experiment.variants, experiment.columns.known)
+        found = resolved(self.goals, experiment.variants, experiment.columns.known)
+        for note in cautions(found, experiment.columns.known):
+            print(f"note: {note}", file=sys.stderr, flush=True)
+        return found
 
     def _wanted(self, space: Space) -> int:
         """Trials of the study; of a grid not more than it has points."""

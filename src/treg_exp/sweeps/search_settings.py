@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from treg_exp.configuration.places import errors_at
 from treg_exp.engine.journal import PrunerSettings
+from treg_exp.engine.objective import Objective
 from treg_exp.errors import ConfigError, nearest
+
+if TYPE_CHECKING:
+    from treg_exp.metrics.column import Column
 
 PLACE = "hydra.sweeper"
 SAMPLERS = ("tpe", "random", "grid", "nsga2")
@@ -122,3 +126,21 @@ def resolved(asked: Mapping[str, str], variants: Iterable[str], columns: Iterabl
             f"columns are {', '.join(columns)}, of the variants {', '.join(variants)}"
         )
     return found
+
+
+def cautions(objectives: Mapping[str, str], columns: Mapping[str, Column]) -> list[str]:
+    """What somebody should know who optimises these: it stops nothing.
+
+    Args:
+        objectives: by ``variant/column``.
+        columns: of the results, by name.
+    """
+    notes = []
+    for name, direction in objectives.items():
+        column = columns[Objective.named(name).column]
+        better = {None: direction, True: "maximize", False: "minimize"}[column.higher_is_better]
+        if better != direction:
+            notes.append(f"{PLACE}.objectives.{name}={direction}: {better} is better in this column")
+        if column.optimised:
+            notes.append(f"{PLACE}.objectives.{name}: the solver raises this number directly, another one judges it")
+    return notes
