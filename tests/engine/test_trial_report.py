@@ -34,7 +34,7 @@ def batch(*values: float | None, variant: str = "own") -> list:
 
 def report(folder: Path, number: int, **pruner) -> TrialReport:
     run = folder / f"run{number}"
-    settings = PrunerSettings(**{"kind": "median", "after_trials": 1, **pruner})
+    settings = PrunerSettings(**{"kind": "median", "after_trials": 1, "after_samples": 1, **pruner})
     Trial(number, "own/psnr", settings).write(run)
     (made,) = trial_callbacks(run, processes=1)
     assert isinstance(made, TrialReport)

@@ -29,13 +29,13 @@ class PrunerSettings:
         kind: ``median`` ends a run whose running mean is worse than the median of the others' after as many
             samples; ``hyperband`` gives more samples to the better third again and again (Li et al. 2018).
         after_trials: complete trials from which on ``median`` compares.
-        after_samples: samples of a run before it may be ended.
+        after_samples: samples of a run before it may be ended: a mean over a few says little.
         report_every: samples between two comparisons.
     """
 
     kind: Literal["none", "median", "hyperband"] = "none"
     after_trials: int = 5
-    after_samples: int = 1
+    after_samples: int = 8
     report_every: int = 1
 
     def __post_init__(self) -> None:

@@ -48,7 +48,7 @@ class SearchSettings:
     population: int = 20
     pruner: str = "none"
     pruner_after_trials: int = 5
-    pruner_after_samples: int = 1
+    pruner_after_samples: int = 8
     pruner_every: int = 1
     params: dict[str, Any] = field(default_factory=dict)
 
