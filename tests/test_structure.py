@@ -13,7 +13,8 @@ PACKAGE = ROOT / "src" / "treg_exp"
 MOST_LINES = 300
 #: Parts of the package from the ground up; a part may import from the parts below it and from itself.
 LAYERS = (
-    ("errors", "noise", "files", "quoting", "run_layout", "shipped", "silence", "numerics", "schedule", "signals"),
+    ("errors", "noise", "files", "quoting", "run_layout", "shipped", "silence", "stamps"),
+    ("numerics", "schedule", "signals"),
     ("operators", "priors"),
     ("data", "text"),
     ("tasks",),
@@ -26,10 +27,10 @@ LAYERS = (
     ("variants",),
     ("experiment",),
     ("restoring",),
-    ("app",),
+    ("app", "worker"),
     ("program",),
     ("sweeps",),
-    ("cli", "doctor", "bench", "worker"),
+    ("cli", "doctor", "bench"),
 )
 
 

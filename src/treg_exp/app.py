@@ -143,6 +143,7 @@ def dry_run(experiment: Experiment) -> None:
     module.to(make_trainer(experiment, Place()).strategy.root_device)
     module.on_predict_start()
     cost = estimate(module, probes, counts)
+    module.on_predict_end()
     total = len(experiment.items)
     print(experiment.title)
     print(f"restorations: {total} ({len(experiment.source)} images, variants {', '.join(experiment.variants)},")

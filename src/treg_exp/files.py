@@ -129,6 +129,12 @@ def append_json_line(path: str | Path, value: Any) -> Path:
     return path
 
 
+def user_cache() -> Path | None:
+    """The user's folder for what can be made again; None where there is none."""
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
+    return folder / "treg_exp" if folder.is_absolute() else None  # without a home "~" stays as it is
+
+
 def whole(file: Path) -> bool:
     """Whether a file is there up to its end: a PNG with all its checksums, a WAV of the length that it says.
 

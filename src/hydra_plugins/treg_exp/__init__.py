@@ -4,12 +4,17 @@ Hydra imports this module at every start, so nothing here may be heavy.
 """
 
 from treg_exp.sweeps.launching import InProcess
+from treg_exp.sweeps.pool import LocalPool
 from treg_exp.sweeps.search import SearchSweeper
 from treg_exp.sweeps.sweeping import GridSweeper, ResumeSweeper
 
 
 class OneByOne(InProcess):
     """``hydra/launcher=in_process``."""
+
+
+class LocalGpus(LocalPool):
+    """``hydra/launcher=local_gpus``."""
 
 
 class Grid(GridSweeper):

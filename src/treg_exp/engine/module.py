@@ -16,6 +16,7 @@ from torch import Tensor
 from treg_exp.data.sample import Sample
 from treg_exp.engine.costs import COSTS
 from treg_exp.engine.recovery import FirstNonFinite, MicroBatches, is_out_of_memory
+from treg_exp.engine.shared_prior import SHARED_PRIOR, Loan
 from treg_exp.engine.work import Variant, WorkItem
 from treg_exp.metrics.base import Metric, MetricInput, evaluate
 from treg_exp.noise import KeyedNoise, StreamKey
@@ -107,14 +108,22 @@ class RestorationModule(LightningModule):
         self.task, self.solver, self.variants = task, solver, variants
         self.judges = dict(metrics)
         self.seed, self.signal_shape, self.on_step = seed, tuple(signal_shape), on_step
+        self.loan: Loan | None = None
         self.prior: Prior | None = None
         self.calls = Calls()
         self.micro_batches = MicroBatches()
 
     def on_predict_start(self) -> None:
-        """Load the prior onto this process's device."""
+        """Get the prior onto this process's device: loaded, or that of the last job where it is the same."""
         if self.prior is None:
-            self.prior = self.prior_spec.load(self.device)
+            self.loan = SHARED_PRIOR.borrow(self.prior_spec, self.device)
+            self.prior = self.loan.prior
+
+    def on_predict_end(self) -> None:
+        """Leave the prior to the next job of this process; after an error nobody comes here."""
+        if self.loan is not None:
+            SHARED_PRIOR.give_back(self.loan)
+            self.loan = self.prior = None
 
     def transfer_batch_to_device(self, batch: WorkBatch, device: torch.device, dataloader_idx: int) -> WorkBatch:
         """Leave samples where they are; the task moves what it needs."""

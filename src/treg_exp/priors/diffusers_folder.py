@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import torch
 
-from treg_exp.errors import FieldError
+from treg_exp.errors import FieldError, FileError
 from treg_exp.priors.checked_json import is_number, is_whole
 from treg_exp.priors.families.base import Family, Options
 from treg_exp.priors.families.image_tower import tower_network
@@ -20,6 +20,7 @@ from treg_exp.priors.network_check import check_network
 from treg_exp.priors.precision import check_precision, number_format
 from treg_exp.priors.prior import Prior
 from treg_exp.priors.tokenizers import check_tokenizers
+from treg_exp.stamps import Stamp, stamps_of
 
 MOST_T5_TOKENS = 512  # as in the pipelines of diffusers: the encoders were trained on no longer texts
 
@@ -80,7 +81,12 @@ class DiffusersFolder(Options):
         return self.family.read_info(self.folder, self)
 
     def check(self) -> None:
-        """See ``PriorSpec``."""
+        """See ``PriorSpec``. What has passed is not checked again in this process, while its files stay the same."""
+        if not _last_checked.holds(self):
+            self._check()
+            _last_checked.note(self)
+
+    def _check(self) -> None:
         check_precision(self.precision)
         self._check_options()
         tower = self.own_image_encoder and self.family.USES_IMAGE_ENCODER
@@ -131,3 +137,24 @@ class DiffusersFolder(Options):
         """
         self.check()
         return self.family.load(self.folder, self.info, self, torch.device(device))
+
+
+class _LastChecked:
+    """The prior that has passed all checks last, and its files at that time."""
+
+    def __init__(self) -> None:
+        self.passed: tuple[DiffusersFolder, tuple[Stamp, ...]] | None = None
+
+    def holds(self, prior: DiffusersFolder) -> bool:
+        """Whether it is this one, with the same files; a folder that is broken by now is not."""
+        try:
+            return self.passed is not None and self.passed == (prior, stamps_of(prior.files))
+        except (FieldError, FileError, OSError):
+            return False
+
+    def note(self, prior: DiffusersFolder) -> None:
+        """Remember one."""
+        self.passed = prior, stamps_of(prior.files)
+
+
+_last_checked = _LastChecked()

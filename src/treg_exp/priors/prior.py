@@ -141,7 +141,8 @@ class PriorSpec(Protocol):
     """What a configuration builds: knows a prior without its weights, and loads it.
 
     It may have ``files``, a list of paths: those that decide what the prior computes. A run keeps their hashes, and is
-    not continued with others.
+    not continued with others; and the jobs of one process share a loaded prior while these files and all fields of the
+    spec stay the same (it is a dataclass, or has an ``__eq__``).
 
     Attributes:
         name: for titles.

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from treg_exp.errors import FieldError
-from treg_exp.files import write_bytes, write_json
+from treg_exp.files import user_cache, write_bytes, write_json
 from treg_exp.noise import generator
 from treg_exp.priors import small
 from treg_exp.priors.small import PREPROCESSOR, byte_pair_tokenizer, training_scheduler
@@ -61,7 +61,7 @@ def tiny_random() -> Path:
     """
     tried = []
     for root in _cache_roots():
-        folder = root / "treg_exp" / f"{TINY}-{_revision()}"
+        folder = root / f"{TINY}-{_revision()}"
         try:
             if any(not (folder / name).is_file() for name in FILES):
                 _install(folder)
@@ -73,10 +73,9 @@ def tiny_random() -> Path:
 
 def _cache_roots() -> Iterator[Path]:
     """The user's cache folder, and one for temporary files where there is none or it is read-only."""
-    user = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
-    if user.is_absolute():  # a relative one is to be ignored, and without a home "~" stays as it is
+    if user := user_cache():
         yield user
-    yield Path(tempfile.gettempdir()) / f"cache-{os.getuid() if hasattr(os, 'getuid') else 'user'}"
+    yield Path(tempfile.gettempdir()) / f"cache-{os.getuid() if hasattr(os, 'getuid') else 'user'}" / "treg_exp"
 
 
 def _revision() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from treg_exp.errors import FileError
 from treg_exp.priors.checked_json import Section, check_content, is_whole, read_section, told
 from treg_exp.priors.folder_files import read_config
 from treg_exp.priors.small import WORD_END
+from treg_exp.stamps import Stamp, stamps_in
 
 #: The files that a vocabulary may be in; one of these sets has to be there.
 VOCABULARIES = (("tokenizer.json",), ("vocab.json", "merges.txt"), ("spiece.model",))
@@ -25,7 +27,7 @@ def vocabulary_of(folder: Path) -> tuple[str, ...] | None:
 
 
 def load_tokenizer(folder: Path, part: str, name: str) -> Any:
-    """A tokenizer of transformers.
+    """A tokenizer of transformers, which all that ask for it share: loaded again only where its files have changed.
 
     Args:
         folder: of the prior.
@@ -35,12 +37,18 @@ def load_tokenizer(folder: Path, part: str, name: str) -> Any:
     Raises:
         FileError: its files cannot be read.
     """
+    return _loaded(folder / part, name, stamps_in(folder / part))
+
+
+@lru_cache(maxsize=8)
+def _loaded(place: Path, name: str, stamps: tuple[Stamp, ...]) -> Any:
+    """See above; the stamps are those of the files that it is read from."""
     import transformers
 
     try:
-        return getattr(transformers, name).from_pretrained(folder / part)
+        return getattr(transformers, name).from_pretrained(place)
     except Exception as error:  # the library raises bare Exceptions about files
-        raise FileError(f"{folder / part} holds no {name}: {told(error)}") from error
+        raise FileError(f"{place} holds no {name}: {told(error)}") from error
 
 
 def check_tokenizers(folder: Path, tokenizers: Mapping[str, str]) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from treg_exp.errors import FileError
 from treg_exp.files import write_json
 from treg_exp.priors.checked_json import read_section, told
 from treg_exp.priors.weights_fit import load_into
+from treg_exp.stamps import Stamp, stamps_of
 
 FOLDER = Path(__file__).parents[2] / "assets" / "judge"
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
@@ -164,7 +166,7 @@ class Residual(nn.Module):
 
 
 def load_judge(folder: str | Path | None = None) -> Judge:
-    """The judge, frozen.
+    """The judge, frozen; all jobs of a process share it.
 
     Args:
         folder: what :meth:`Judge.save` wrote; None for the one that ships.
@@ -178,6 +180,12 @@ def load_judge(folder: str | Path | None = None) -> Judge:
             f"no judge in {place}: {' and '.join(missing)} missing. Restore the one that ships (git checkout, or "
             "install the package again), or make one: treg-exp train-prior --stage judge, then --stage export"
         )
+    return _loaded(place, stamps_of([place / CONFIG, place / WEIGHTS]))
+
+
+@lru_cache(maxsize=1)
+def _loaded(place: Path, stamps: tuple[Stamp, ...]) -> Judge:
+    """See above; the stamps are those of its files."""
     config = read_section(place / CONFIG)
     try:
         judge = Judge(**config)
