@@ -30,6 +30,7 @@ LAYERS = (
     ("app", "worker"),
     ("program",),
     ("sweeps",),
+    ("findings",),
     ("cli", "doctor", "bench"),
 )
 

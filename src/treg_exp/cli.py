@@ -29,6 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands.add_parser("run", help="run an experiment, as `python run.py` does; `treg-exp run --help` says more")
     _add_status(commands)
     _add_resume(commands)
+    _add_report(commands)
     _add_train_prior(commands)
     _add_doctor(commands)
     _add_bench(commands)
@@ -75,6 +76,28 @@ def _resume(arguments: argparse.Namespace) -> int:
     from treg_exp.sweeps.resuming import resume
 
     return resume(arguments.folder, arguments.overrides)
+
+
+def _add_report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser(
+        "report",
+        help="compare runs: tables, intervals, figures and pictures as one HTML page",
+        description="Compare the runs in DIRs with paired statistics. OUT gets report.html, which needs no network, "
+        "tables as CSV, Markdown and LaTeX, and figures as PNG and PDF.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    command.add_argument("folders", type=Path, nargs="+", metavar="DIR", help="run_dir of runs and sweeps")
+    command.add_argument("--out", type=Path, default=Path("report"), help="folder to write")
+    command.add_argument("--baseline", default=None, help="method that others are compared with (default: the first)")
+    command.add_argument("--pictures", type=int, default=300, help="samples with pictures in the page")
+    command.set_defaults(run=_report)
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    from treg_exp.findings.report import report
+
+    print(f"written: {report(arguments.folders, arguments.out, arguments.baseline, arguments.pictures)}")
+    return 0
 
 
 def _add_study(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

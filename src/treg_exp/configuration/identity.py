@@ -93,3 +93,11 @@ def check_planned(cfg: DictConfig) -> None:
             f"run_dir={cfg.run_dir} is planned for other settings, see its {planned.name}; "
             "`treg-exp resume` runs what was planned"
         )
+
+
+def check_single(cfg: DictConfig) -> None:
+    """Raise ConfigError for a grid of values that is asked for without -m: it would have no effect."""
+    hydra = HydraConfig.get() if HydraConfig.initialized() else None
+    grid = hydra is not None and hydra.mode == RunMode.RUN and hydra.sweeper.get("params")
+    if grid and not (cfg.get("run_dir") and RunLayout(Path(cfg.run_dir)).job.is_file()):
+        raise ConfigError("an ablation is a grid of runs (hydra.sweeper.params): start it with -m")

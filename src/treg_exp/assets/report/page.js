@@ -1,0 +1,80 @@
+"use strict";
+const $ = (id) => document.getElementById(id);
+$("theme").onclick = () => { localStorage.theme = document.documentElement.classList.contains("dark") ? "light" : "dark"; location.reload(); };
+for (const [name, spec] of Object.entries(specs)) {
+  vegaEmbed(`#chart-${name}`, spec, { actions: { export: true, source: false, compiled: false, editor: false }, theme: dark ? "dark" : undefined,
+    config: { background: "transparent" } });
+}
+
+// The picture browser: two pictures of every sample, the right one over the left one as far as the slider says.
+const data = JSON.parse($("data").textContent), PAGE = 24;
+let page = 0;
+const fill = (id, values) => { const kept = $(id).value; $(id).replaceChildren(...values.map((value) => new Option(value, value))); if (values.includes(kept)) $(id).value = kept; };
+const task = () => data.tasks[$("task").value];
+
+function choices() {
+  const shared = new Set(), restored = new Set();
+  for (const sample of task().samples) {
+    Object.keys(sample.shared).forEach((label) => shared.add(label));
+    for (const [method, entry] of Object.entries(sample.restored)) Object.keys(entry.pictures).forEach((kind) => restored.add(label(method, kind)));
+  }
+  return [[...shared], [...restored]];
+}
+const label = (method, kind) => (kind === "restored" ? method : `${method} · ${kind}`);
+function chosen(sample, name) {
+  if (sample.shared[name]) return { picture: sample.shared[name], text: name };
+  for (const [method, entry] of Object.entries(sample.restored))
+    for (const [kind, picture] of Object.entries(entry.pictures))
+      if (label(method, kind) === name) return { picture, text: method, entry };
+  return null;
+}
+function chooseTask() {
+  const [shared, restored] = choices(), all = [...shared, ...restored];
+  fill("left", all); fill("right", all);
+  $("left").value = shared.includes("measurement") ? "measurement" : all[0];
+  $("right").value = restored[0] ?? all[0];
+  const numbers = new Set(task().samples.flatMap((sample) => Object.values(sample.restored).flatMap((entry) => Object.keys(entry.numbers))));
+  fill("order", ["as in the data", ...[...numbers].flatMap((name) => [`${name} ↑`, `${name} ↓`])]);
+  first();
+}
+function ordered() {
+  const [name, way] = $("order").value.split(" "), words = $("find").value.toLowerCase();
+  const value = (sample) => chosen(sample, $("right").value)?.entry?.numbers[name] ?? Object.values(sample.restored)[0]?.numbers[name] ?? NaN;
+  const found = task().samples.filter((sample) => sample.id.toLowerCase().includes(words) || Object.values(sample.restored).some((entry) => String(entry.prompt).toLowerCase().includes(words)));
+  return way === "↑" || way === "↓" ? found.sort((a, b) => (way === "↑" ? 1 : -1) * (value(a) - value(b))) : found;
+}
+function figure(sample) {
+  const [left, right] = [chosen(sample, $("left").value), chosen(sample, $("right").value)];
+  const made = document.createElement("figure"), pair = document.createElement("div"), caption = document.createElement("figcaption");
+  made.className = "sample"; pair.className = "pair";
+  for (const side of [left, right].filter(Boolean)) {
+    const image = new Image(); image.decoding = "async"; image.alt = side.text;
+    image.onload = () => image.classList.toggle("crisp", image.naturalWidth <= 128);
+    image.src = side.picture; pair.append(image);
+  }
+  const slider = Object.assign(document.createElement("input"), { type: "range", min: 0, max: 100, value: 50 });
+  slider.setAttribute("aria-label", `${sample.id}: how much of the right picture`);
+  slider.oninput = () => pair.style.setProperty("--cut", `${slider.value}%`);
+  pair.append(slider);
+  const name = document.createElement("b"); name.textContent = sample.id; caption.append(name);
+  const shown = right?.entry ?? left?.entry;
+  if (shown) caption.append(`“${shown.prompt}” ${Object.entries(shown.numbers).slice(0, 4).map(([key, value]) => `${key} ${value.toPrecision(3)}`).join(", ")}`);
+  made.append(pair, caption);
+  return made;
+}
+function draw() {
+  const found = ordered(), pages = Math.max(1, Math.ceil(found.length / PAGE));
+  page = Math.min(Math.max(page, 0), pages - 1);
+  $("gallery").replaceChildren(...found.slice(page * PAGE, (page + 1) * PAGE).map(figure));
+  $("page").textContent = `page ${page + 1} of ${pages}`;
+  $("count").textContent = `${found.length} samples` + (data.left_out ? `; pictures of ${data.left_out} more were left out of this file, --pictures takes more` : "");
+}
+const first = () => { page = 0; draw(); };
+fill("task", Object.keys(data.tasks));
+$("task").onchange = chooseTask;
+for (const id of ["left", "right", "order"]) $(id).onchange = first;
+$("find").oninput = first;
+$("size").oninput = () => $("gallery").style.setProperty("--side", `${$("size").value}px`);
+$("before").onclick = () => { page -= 1; draw(); };
+$("after").onclick = () => { page += 1; draw(); };
+chooseTask();

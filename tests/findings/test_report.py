@@ -1,0 +1,145 @@
+"""The report as files, and its page in a real browser."""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.findings.folders import run
+
+BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+
+
+def numbers(scale: int, i: int) -> dict[str, float]:
+    quality = {"psnr": 20 + scale + 0.1 * (i % 7) * scale, "lpips": 0.3 - 0.01 * scale}
+    return {**quality, "residual": 1 + 0.01 * i, "judge_own": 0.1 * scale + 0.01 * i, "seconds": float(scale)}
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of three values of guidance, 30 images each."""
+    folder = tmp_path_factory.mktemp("findings")
+    for scale in (1, 3, 5):
+        run(folder / "runs" / f"scale_{scale}", partial(numbers, scale), 30, pictures=True, guidance__scale=scale)
+    command = [sys.executable, "-m", "treg_exp.cli", "report", str(folder / "runs"), "--out", str(folder / "out")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"written: {folder / 'out' / 'report.html'}\n"
+    return folder / "out"
+
+
+def test_tables_for_papers_and_programs(report: Path) -> None:
+    means = list(csv.DictReader((report / "tables" / "means.csv").open()))
+    assert [line["method"] for line in means] == ["guidance.scale=1", "guidance.scale=3", "guidance.scale=5"]
+    assert float(means[1]["lpips"]) == pytest.approx(0.27)
+    differences = list(csv.DictReader((report / "tables" / "differences.csv").open()))
+    psnr = next(line for line in differences if line["method"] == "guidance.scale=5" and line["metric"] == "psnr")
+    assert float(psnr["difference"]) == pytest.approx(4 + 0.4 * sum(i % 7 for i in range(30)) / 30)
+    assert psnr["verdict"] == "better"
+    same = [line["verdict"] for line in differences if line["metric"] == "residual"]
+    assert same == ["open", "open"]
+    tex = (report / "tables" / "means.tex").read_text()
+    assert r"\toprule" in tex
+    assert r"judge\_own" in tex
+    assert (report / "tables" / "means.md").read_text().startswith("| task")
+
+
+def test_figures_for_papers(report: Path) -> None:
+    names = {file.name for file in (report / "figures").iterdir()}
+    assert {"effect_psnr.png", "effect_psnr.pdf", "front_alignment_residual.pdf", "setting_psnr.png"} <= names
+    for file in (report / "figures").iterdir():
+        assert file.read_bytes()[:4] == (b"%PDF" if file.suffix == ".pdf" else b"\x89PNG")
+
+
+def test_the_page_needs_no_network(report: Path) -> None:
+    page = (report / "report.html").read_text(encoding="utf-8")
+    for tag in ("<script src", "<link ", "@import", 'src="http'):
+        assert tag not in page
+
+
+@pytest.fixture(scope="module")
+def browser(report: Path) -> Iterator[Any]:
+    if not (BROWSER and DRIVER):
+        pytest.skip("needs chromium and chromedriver")
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = BROWSER
+    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=1300,900"):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(DRIVER, env=dict(os.environ)))
+    driver.get(f"file://{report / 'report.html'}")
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    drawn = "document.querySelectorAll('.chart svg, .chart canvas').length > 3"
+    ready = f"return document.querySelectorAll('#gallery figure').length == 24 && {drawn}"
+    WebDriverWait(driver, 60).until(lambda driver: driver.execute_script(ready))
+    yield driver
+    driver.quit()
+
+
+def cells(browser: Any, table: str, column: int) -> list[str]:
+    script = (
+        f"return [...document.querySelectorAll('#{table} tbody tr')].map(row => row.children[{column}].textContent)"
+    )
+    return browser.execute_script(script)
+
+
+def test_no_errors_in_the_console(browser: Any) -> None:
+    assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+
+
+def test_tables_sort_by_numbers_and_filter(browser: Any) -> None:
+    assert cells(browser, "effects", 1)[0] == "guidance.scale=3"
+    heads = "document.querySelectorAll('#effects_wrapper thead th')"
+    browser.execute_script(f"{heads}[3].querySelector('.dt-column-order').click()")
+    values = [float(cell.split()[0]) for cell in cells(browser, "effects", 3)]
+    assert values == sorted(values)
+    assert min(values) < 0 < max(values)
+    search = browser.execute_script(f"return {heads}[1].querySelector('input')")
+    search.send_keys("scale=5")
+    assert set(cells(browser, "effects", 1)) == {"guidance.scale=5"}
+
+
+def test_the_picture_browser(browser: Any) -> None:
+    def shown() -> list[str]:
+        return browser.execute_script("return [...document.querySelectorAll('#gallery b')].map(b => b.textContent)")
+
+    def set_value(name: str, value: str, event: str) -> None:
+        element = f"document.getElementById({name!r})"
+        browser.execute_script(f"{element}.value = {value!r}; {element}.dispatchEvent(new Event({event!r}))")
+
+    assert shown()[0] == "image_00"
+    assert browser.execute_script("return page.textContent") == "page 1 of 2"
+    browser.execute_script("after.click()")
+    assert shown()[0] == "image_24"
+    set_value("find", "thing 7", "input")
+    assert shown() == ["image_07"]
+    set_value("find", "", "input")
+    set_value("order", "judge_own ↓", "change")
+    assert shown()[0] == "image_29"
+    set_value("right", "target", "change")
+    images = "document.querySelectorAll('.pair')[0].querySelectorAll('img')"
+    assert browser.execute_script(f"return [...{images}].map(image => image.naturalWidth)") == [32, 32]
+    slider = "document.querySelector('.pair input')"
+    browser.execute_script(f"{slider}.value = 80; {slider}.dispatchEvent(new Event('input'))")
+    assert browser.execute_script(f"return getComputedStyle({images}[1]).clipPath") == "inset(0px 0px 0px 80%)"
+
+
+def test_light_and_dark(browser: Any) -> None:
+    ink = "return getComputedStyle(document.body).backgroundColor"
+    before = browser.execute_script(ink)
+    browser.execute_script("theme.click()")
+    after = browser.execute_script(ink)
+    assert {before, after} == {"rgb(255, 255, 255)", "rgb(20, 24, 29)"}
