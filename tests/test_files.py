@@ -102,3 +102,15 @@ def test_signals_are_whole_until_a_byte_is_missing_or_wrong(tmp_path: Path, medi
             assert not whole(file)
         file.unlink()
         assert not whole(file)
+
+
+def test_several_lines_are_appended_in_one_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are on the disk together; a torn line of before is closed first."""
+    synced: list[int] = []
+    fsync = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda number: synced.append(number) or fsync(number))
+    file = tmp_path / "rows.jsonl"
+    file.write_bytes(b'{"torn": ')
+    append_json_line(file, *({"a": i} for i in range(3)))
+    assert file.read_bytes() == b'{"torn": \n{"a": 0}\n{"a": 1}\n{"a": 2}\n'
+    assert len(synced) == 1

@@ -105,24 +105,25 @@ def read_json(path: str | Path) -> dict[str, Any]:
     return value
 
 
-def append_json_line(path: str | Path, value: Any) -> Path:
-    """Append ``value`` as one line of JSON; a reader may see a torn last line, but never a mixed one.
+def append_json_line(path: str | Path, *values: Any) -> Path:
+    """Append each of ``values`` as one line of JSON; a reader may see a torn last line, but never a mixed one.
 
     A line that a killed process left unfinished is closed first, so that it cannot swallow the new one. There
-    is one writer per file. Non-finite numbers become ``null``.
+    is one writer per file. Non-finite numbers become ``null``. On return all lines are on the disk.
 
     Raises:
-        WriteError: it cannot be written.
+        WriteError: they cannot be written.
     """
     path = Path(path)
-    line = json.dumps(finite(value), ensure_ascii=False, allow_nan=False).encode() + b"\n"
+    made = (json.dumps(finite(value), ensure_ascii=False, allow_nan=False).encode() + b"\n" for value in values)
+    lines = b"".join(made)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a+b") as file:
             if file.tell() > 0:
                 file.seek(-1, os.SEEK_END)
-                line = line if file.read(1) == b"\n" else b"\n" + line
-            file.write(line)  # append mode: always at the end; one call
+                lines = lines if file.read(1) == b"\n" else b"\n" + lines
+            file.write(lines)  # append mode: always at the end; one call
             _to_disk(file)
     except OSError as error:
         raise WriteError(path, error) from None

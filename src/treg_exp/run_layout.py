@@ -16,7 +16,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
+from sys import intern
 from typing import Any
 
 from treg_exp.files import TEMPORARY_SUFFIX, finite
@@ -200,14 +202,16 @@ def _read(folder: Path) -> Iterator[Row]:
 
 
 def rows_in(lines: bytes) -> Iterator[Row]:
-    """The rows among lines of JSON; others are left out."""
-    for line in lines.split(b"\n"):
+    """The rows among lines of JSON; others are left out. Names of columns and variants are shared by all rows."""
+    for line in BytesIO(lines):
         try:
             row = json.loads(line)
         except (ValueError, RecursionError):  # torn, also in the middle of a character; or the empty end of the file
             continue
         if isinstance(row, dict) and _has_key(row):
-            yield finite(row)
+            shared = {intern(name): finite(value) for name, value in row.items()}
+            shared["variant"] = intern(shared["variant"])
+            yield shared
 
 
 def _has_key(row: Mapping[str, Any]) -> bool:

@@ -67,10 +67,10 @@ def test_unusable_files_are_named_before_a_run(tmp_path: Path) -> None:
         subset(AudioFolder(tmp_path, SHAPE, RATE))
     (tmp_path / "b.wav").write_text("no audio")
     with pytest.raises(FileError, match=r"1 of 2 files .* cannot be used: b\.wav"):
-        AudioFolder(tmp_path, SHAPE, RATE)
+        subset(AudioFolder(tmp_path, SHAPE, RATE))
     write(tmp_path / "b.wav", ramp(16), rate=44100)
     with pytest.raises(FieldError, match=r"sample_rate=44100: .*resample it"):
-        AudioFolder(tmp_path, SHAPE, RATE)
+        subset(AudioFolder(tmp_path, SHAPE, RATE))
     assert len(AudioFolder(tmp_path, SHAPE, RATE, verify=False)) == 2
 
 

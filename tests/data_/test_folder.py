@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from treg_exp.data.base import subset
 from treg_exp.data.folder import ImageFolder
 from treg_exp.errors import FieldError, FileError
 
@@ -130,7 +131,7 @@ def test_16_bit_rgb_keeps_its_colour(tmp_path: Path) -> None:
 def test_float_pixels_are_refused_with_a_remedy(tmp_path: Path) -> None:
     save(tmp_path / "a.tif", np.zeros((8, 8), np.float32))
     with pytest.raises(FileError, match=r"a\.tif \(32-bit pixels.*save it with 8 or 16 bits"):
-        ImageFolder(tmp_path, 8)
+        subset(ImageFolder(tmp_path, 8))
 
 
 def test_three_ways_to_make_a_wide_image_square(tmp_path: Path) -> None:
@@ -168,7 +169,7 @@ def test_missing_empty_and_broken_folders_are_explained(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "bad.png").write_bytes(b"<html>not found</html>")
     with pytest.raises(FileError, match=r"1 of 2 files in .* cannot be used: sub/bad\.png \(.*Repair them"):
-        ImageFolder(tmp_path, 8)
+        subset(ImageFolder(tmp_path, 8))
 
 
 def test_a_truncated_jpeg_is_named_when_it_is_read(tmp_path: Path) -> None:

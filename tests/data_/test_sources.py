@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from treg_exp.data.base import subset, text_table
+from treg_exp.data.base import TextTable, subset
 from treg_exp.data.emoji_test import PACKAGED, EmojiTest
 from treg_exp.data.gallery import Gallery
 from treg_exp.data.measurements import MeasurementFolder
@@ -66,7 +66,8 @@ def test_emoji_with_a_missing_image_is_refused(small: Path) -> None:
 def test_emoji_with_a_broken_image_or_none_is_refused(small: Path) -> None:
     (small / "images" / "e3.png").write_bytes(b"")
     with pytest.raises(FileError, match=r"1 of 5 files in .*images cannot be used: e3\.png"):
-        EmojiTest(path=small)
+        subset(EmojiTest(path=small))
+    assert list(subset(EmojiTest(path=small), limit=3).ids) == ["e0", "e1", "e2"]  # it is not selected
     with pytest.raises(FieldError, match=r"^path=.*nowhere/images: does not exist"):
         EmojiTest(path=small / "nowhere")
 
@@ -92,7 +93,7 @@ def test_subset(small: Path) -> None:
     part = subset(data, limit=2, offset=1)
     assert (list(part.ids), len(part), part[1].sample_id) == (["e1", "e2"], 2, "e2")
     assert part.captions(0) == data.captions(1)
-    assert text_table(part) == [("e1", data.captions(1)), ("e2", data.captions(2))]
+    assert list(TextTable(part)) == [("e1", data.captions(1)), ("e2", data.captions(2))]
     rest = subset(data, limit=99, offset=3)
     assert (list(rest.ids), len(rest)) == (["e3", "e4"], 2)
     assert [sample.sample_id for sample in part] == ["e1", "e2"]  # type: ignore[attr-defined]
@@ -148,7 +149,7 @@ def test_broken_arrays_are_found_at_the_start(tmp_path: Path) -> None:
     (tmp_path / "b.npy").write_bytes(b"nothing")
     (tmp_path / "c.pt").write_bytes(b"nothing")
     with pytest.raises(FileError, match=r"2 of 3 files in .*: b\.npy \(.*c\.pt \(no \.pt archive\)"):
-        MeasurementFolder(tmp_path)
+        subset(MeasurementFolder(tmp_path))
 
 
 def test_pickled_arrays_are_never_loaded(tmp_path: Path) -> None:

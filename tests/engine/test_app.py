@@ -105,6 +105,36 @@ def test_a_run_with_other_texts_is_not_continued(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "run" / "status.json").read_text())["state"] == "finished"
 
 
+def test_pictures_of_tables_and_archives_are_restored_as_those_of_files(tmp_path: Path) -> None:
+    """The same names, texts and pixels give the same figures, from the second sample on as well."""
+    datasets = pytest.importorskip("datasets")
+    import tarfile
+
+    photos, texts = tmp_path / "photos", {"a": "red apple", "b": "green pear", "c": "blue plum"}
+    for seed, name in enumerate(texts):
+        save_png(torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(seed)) * 2 - 1, photos / f"{name}.png")
+    manifest = tmp_path / "captions.csv"
+    manifest.write_text("file,caption\n" + "".join(f"{name}.png,{text}\n" for name, text in texts.items()))
+    with tarfile.open(tmp_path / "s.tar", "w") as tar:
+        for name, text in texts.items():
+            tar.add(photos / f"{name}.png", f"{name}.png")
+            (photos / "t").write_text(text)
+            tar.add(photos / "t", f"{name}.txt")
+    (photos / "t").unlink()
+    table = {"image": [str(photos / f"{name}.png") for name in texts], "text": [*texts.values()], "key": [*texts]}
+    datasets.Dataset.from_dict(table).cast_column("image", datasets.Image()).save_to_disk(tmp_path / "hf")
+    part = ["experiment=single", "data.limit=2", "data.offset=1"]
+    expected = go(tmp_path / "r0", *part, "data=folder", f"data.path={photos}", f"data.manifest={manifest}")
+    assert [key[0] for key in expected] == ["b", "c"]
+    hf = ["data=hf_dataset", f"data.path={tmp_path}/hf", "data.sample_id=key", "data.captions={caption: text}"]
+    for number, data in enumerate((["data=webdataset", f"data.path={tmp_path}/s.tar"], hf), 1):
+        made = go(tmp_path / f"r{number}", *part, *data)
+        assert made.keys() == expected.keys()
+        for key, row in made.items():
+            names = ("psnr", "residual", "measurement", "prompt")
+            assert [row[name] for name in names] == [expected[key][name] for name in names]
+
+
 def test_the_same_command_continues_and_repeats_nothing(reference, capsys: pytest.CaptureFixture[str]) -> None:
     folder, rows = reference
     lines = (folder / "rows" / "rank-0.jsonl").read_text().splitlines()

@@ -104,7 +104,7 @@ def test_a_folder_that_is_deleted_ends_the_run(tmp_path: Path, monkeypatch: pyte
 def test_a_full_disk_is_told_and_the_run_can_be_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     command, folder = with_photos(tmp_path / "photos"), tmp_path / "r"
 
-    def full(file: Path, row: object) -> None:
+    def full(file: Path, *rows: object) -> None:
         raise WriteError(file, OSError(28, "No space left on device"))
 
     monkeypatch.setattr("treg_exp.engine.run_folder.append_json_line", full)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +19,7 @@ from treg_exp.engine.module import Result
 from treg_exp.engine.run_folder import RunFolder
 from treg_exp.engine.work import WorkItem
 from treg_exp.engine.writer import RunWriter
+from treg_exp.files import WriteError, write_bytes
 from treg_exp.run_layout import read_failures, read_rows
 from treg_exp.signals.audio import AudioMedium
 from treg_exp.signals.base import Medium
@@ -48,6 +50,7 @@ def written(folder: Path, medium: Medium, *results: Result, draws: int = 1) -> l
     return sorted(path.relative_to(sample).as_posix() for path in sample.rglob("*") if path.is_file())
 
 
+IMAGE_MEDIUM = ImageMedium()
 IMAGE, WAVE, SMALL = torch.full((3, 8, 8), 0.75), torch.full((1, 64), 0.75), torch.full((3, 4, 4), 0.5)
 
 
@@ -94,3 +97,30 @@ def test_latents_of_a_solver_are_kept(tmp_path: Path) -> None:
     assert kept[:2] == ["own/draw_000/latents.safetensors", "own/draw_000/reconstruction.png"]
     stored = load_file(tmp_path / "samples/a/own/draw_000/latents.safetensors")
     assert torch.equal(stored["inverted"], latent)
+
+
+def test_what_the_draws_of_a_sample_share_is_written_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of several in one batch, too; and the measurement last of a sample's files, the rows after all."""
+    order: list[str] = []
+    for place in ("treg_exp.signals.base.write_bytes", "treg_exp.signals.image.write_bytes"):
+        monkeypatch.setattr(place, lambda path, data: order.append(path.name) or write_bytes(path, data))
+    append = RunFolder.append
+    monkeypatch.setattr(RunFolder, "append", lambda *args: order.append("rows") or append(*args))
+    results = [result(IMAGE, measured(SMALL), IMAGE) for _ in range(3)]
+    results = [replace(r, item=replace(r.item, draw=i), row={**r.row, "draw": i}) for i, r in enumerate(results)]
+    written(tmp_path, IMAGE_MEDIUM, *results, draws=3)
+    assert sorted(order[:5]) == ["pseudo_inverse.png", *["reconstruction.png"] * 3, "target.png"]
+    assert order[5:] == ["measurement.png", "rows"]
+    assert [row["draw"] for row in read_rows(tmp_path)] == [0, 1, 2]
+
+
+def test_a_file_that_cannot_be_written_leaves_no_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, data: bytes) -> Path:
+        if path.name == "reconstruction.png":
+            raise WriteError(path, OSError(28, "No space left on device"))
+        return write_bytes(path, data)
+
+    monkeypatch.setattr("treg_exp.signals.base.write_bytes", full)
+    with pytest.raises(WriteError, match=r"cannot write .*reconstruction\.png: No space left"):
+        written(tmp_path, IMAGE_MEDIUM, result(IMAGE, measured(SMALL), IMAGE))
+    assert read_rows(tmp_path) == []

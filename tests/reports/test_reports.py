@@ -165,6 +165,17 @@ def test_interval_covers_like_the_normal_one() -> None:
         pytest.approx(values.mean() + half, abs=0.02),
     )
     assert interval(values.tolist()) == (low, high)
+
+
+@pytest.mark.parametrize("drawn", [1, 500, 7777, 2**21])
+def test_intervals_do_not_depend_on_how_many_numbers_are_drawn_at_once(
+    monkeypatch: pytest.MonkeyPatch, drawn: int
+) -> None:
+    values = np.random.default_rng(1).normal(size=151)
+    rng = np.random.default_rng(0)
+    means = values[rng.integers(0, 151, (2000, 151))].mean(axis=1)
+    monkeypatch.setattr("treg_exp.reports.summary.MOST_DRAWN", drawn)
+    assert interval(values.tolist()) == tuple(np.percentile(means, [2.5, 97.5]))
     assert interval([1.0]) == (None, None)
     assert interval([2.0] * 5) == (2.0, 2.0)
 

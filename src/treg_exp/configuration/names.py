@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable
 
@@ -9,6 +10,7 @@ from treg_exp.data.listing import LONGEST_ID
 from treg_exp.errors import ConfigError
 
 FORBIDDEN = frozenset('/\\:*?"<>|[]')  # separators, what some file systems refuse, and markup of tables
+FINE = re.compile(r"\w(?:[\w .-]*[\w-])?", re.ASCII)  # of a million sample names, nearly all
 LONGEST = 100  # bytes: folders of a file system take 255, columns append to a name
 
 
@@ -50,7 +52,11 @@ def check_sample_ids(ids: Iterable[object], place: str) -> None:
     """
     seen: set[object] = set()
     for sample_id in ids:
-        problem = _problem(sample_id, LONGEST_ID) if isinstance(sample_id, str) else "is no text"
+        if isinstance(sample_id, str):
+            fine = len(sample_id) <= LONGEST_ID and FINE.fullmatch(sample_id)
+            problem = "" if fine else _problem(sample_id, LONGEST_ID)
+        else:
+            problem = "is no text"
         if problem or sample_id in seen:
             raise ConfigError(f"{place}: the sample name {sample_id!r} {problem or 'is there twice'}")
         seen.add(sample_id)

@@ -14,7 +14,7 @@ ADVICE: Mapping[str, str] = {
     "data.limit": "null is all of them",
     "prompt.role": (
         "Choose another prompt (prompt=fixed prompt.text='a red apple'), add the texts (data.manifest=FILE, such as "
-        "metadata.jsonl), or select the samples that "
+        "metadata.jsonl; data.captions of tables and shards), or select the samples that "
         "have one (data=emoji_test: data.only=counterfactual)"
     ),
     "null_text": "null_text=fixed and null_text=off need none",

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, overload
 
-from treg_exp.data.file_source import FileSource
+from treg_exp.data.checked import CheckedSource
 from treg_exp.data.sample import Sample
 from treg_exp.errors import FieldError
 
@@ -37,18 +37,19 @@ class Subset:
     def __init__(self, source: Source, start: int, stop: int) -> None:
         self.source = source
         self.indices = range(start, stop)
+        self._ids = source.ids[start:stop]
 
     @property
     def ids(self) -> Sequence[str]:
         """See :class:`Source`."""
-        return self.source.ids[self.indices.start : self.indices.stop]
+        return self._ids
 
     def __len__(self) -> int:
         return len(self.indices)
 
     @property
     def left_out(self) -> str:
-        """See :class:`~treg_exp.data.file_source.FileSource`."""
+        """See :class:`~treg_exp.data.checked.CheckedSource`."""
         return left_out(self.source)
 
     def __getitem__(self, index: int) -> Sample:
@@ -62,7 +63,7 @@ class Subset:
 def subset(source: Source, limit: int | None = None, offset: int = 0) -> Source:
     """``limit`` samples of ``source`` after the first ``offset``; fewer where the source ends earlier.
 
-    Files are loaded once here, unless their source says ``verify=False``: the selection is known and no model is
+    They are loaded once here, unless their source says ``verify=False``: the selection is known and no model is
     loaded yet, so this costs time for what will be restored only.
 
     Args:
@@ -80,22 +81,42 @@ def subset(source: Source, limit: int | None = None, offset: int = 0) -> Source:
     if not 0 <= offset < total:
         raise FieldError("offset", offset, f"must be in [0, {total - 1}], the data has {total} samples")
     stop = total if limit is None else min(total, offset + limit)
-    if isinstance(source, FileSource) and source.verify:
+    if isinstance(source, CheckedSource) and source.verify:
         source.check(range(offset, stop))
     return source if (offset, stop) == (0, total) else Subset(source, offset, stop)
 
 
 def left_out(source: Source) -> str:
-    """What a folder holds beside the samples, in words; nothing where there is nothing."""
-    return source.left_out if isinstance(source, FileSource | Subset) else ""
+    """What there is beside the samples, in words; nothing where there is nothing."""
+    return source.left_out if isinstance(source, CheckedSource | Subset) else ""
 
 
-def text_table(source: Source) -> list[tuple[str, Mapping[str, str]]]:
-    """(id, captions) of every sample: what a prompt needs, without opening an image."""
-    return [(sample_id, source.captions(index)) for index, sample_id in enumerate(source.ids)]
+class TextTable(Sequence[tuple[str, Mapping[str, str]]]):
+    """(id, captions) of every sample of a source: what a prompt needs, without opening an image.
+
+    A row is made when it is asked for: a part of a large data set costs no more than a small one.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self.source, self.ids = source, source.ids
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @overload
+    def __getitem__(self, index: int) -> tuple[str, Mapping[str, str]]: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[tuple[str, Mapping[str, str]]]: ...
+    def __getitem__(
+        self, index: int | slice
+    ) -> tuple[str, Mapping[str, str]] | Sequence[tuple[str, Mapping[str, str]]]:
+        """One row, or several."""
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        return self.ids[index], self.source.captions(range(len(self))[index])
 
 
-def text_tables(source: Source) -> tuple[list[tuple[str, Mapping[str, str]]], list[tuple[str, Mapping[str, str]]]]:
+def text_tables(source: Source) -> tuple[TextTable, TextTable]:
     """The text table of ``source``, and that of the data set that :func:`subset` took it from."""
-    table = text_table(source)
-    return table, text_table(source.source) if isinstance(source, Subset) else table
+    table = TextTable(source)
+    return table, TextTable(source.source) if isinstance(source, Subset) else table

@@ -7,13 +7,14 @@ bits. Metadata decide nothing but the orientation: no picture is refused because
 
 from __future__ import annotations
 
+import io
 import re
 import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import ExifTags, Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
@@ -37,8 +38,16 @@ TURNS = {  # by EXIF orientation
 }
 
 
+Stored = Path | bytes  # a file, or the content of one that stands within another
+
+
+def stream(stored: Stored) -> BinaryIO:
+    """To read it."""
+    return stored.open("rb") if isinstance(stored, Path) else io.BytesIO(stored)
+
+
 @contextmanager
-def opened(path: Path) -> Iterator[ImageFile.ImageFile]:
+def opened(stored: Stored) -> Iterator[ImageFile.ImageFile]:
     """The open picture, of which only the header is read yet.
 
     Raises:
@@ -46,14 +55,14 @@ def opened(path: Path) -> Iterator[ImageFile.ImageFile]:
     """
     limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     try:
-        with warnings.catch_warnings(), path.open("rb") as file:
+        with warnings.catch_warnings(), stream(stored) as file:
             warnings.simplefilter("ignore")  # of Pillow, about metadata
             with closing(picture_alone(file)) as content, Image.open(content, formats=FORMATS) as image:
                 _refuse(image)
                 _repair_planes(image)
                 yield image
     except UnidentifiedImageError:
-        with path.open("rb") as file:
+        with stream(stored) as file:
             heif = HEIF.search(file.read(32))
         what = "a HEIC or AVIF file" if heif else "no picture that can be read: broken, or of an unknown kind"
         raise FileError(f"it is {what}; {CONVERT}") from None
@@ -61,19 +70,19 @@ def opened(path: Path) -> Iterator[ImageFile.ImageFile]:
         Image.MAX_IMAGE_PIXELS = limit
 
 
-def decode(path: Path) -> Image.Image:
+def decode(stored: Stored) -> Image.Image:
     """The picture at its own size, mode RGB, or RGBA where it has transparency; of several frames the first.
 
     Raises:
         Exception: nearly any, as Pillow does.
     """
-    with opened(path) as image:
+    with opened(stored) as image:
         depth, raw = _depth(image), _raw_mode(image)
         joined = ";16" in raw and image.mode in ("RGB", "RGBA") and "a" not in raw  # a: multiplied with alpha
         image.load()
         value = image.info.get("transparency") if image.format == "PNG" and image.mode != "P" else None
         if joined:
-            picture = _picture(_joined(image, path, raw), depth, value)
+            picture = _picture(_joined(image, stored, raw), depth, value)
         elif image.mode.startswith("I"):
             picture = _picture(_white_is_largest(image, depth), depth, value)
         elif value is not None:
@@ -124,9 +133,9 @@ def _depth(image: Any) -> int:
     return int("".join(filter(str.isdigit, raw.partition(";")[2])) or 8) if raw != "1" else 1
 
 
-def _joined(image: Image.Image, path: Path, raw: str) -> np.ndarray:
+def _joined(image: Image.Image, stored: Stored, raw: str) -> np.ndarray:
     """(H, W, C) of 16 bits: Pillow keeps the high bytes; asked for the other byte order, it keeps the low ones."""
-    with opened(path) as low:
+    with opened(stored) as low:
         if raw == "LA;16B":  # four bytes a pixel, too
             low.tile = [tile._replace(args="RGBA") for tile in low.tile]
             grey_high, grey_low, alpha_high, alpha_low = np.moveaxis(np.asarray(low).astype(np.uint16), -1, 0)

@@ -6,13 +6,13 @@ import re
 from collections.abc import Mapping, Sequence
 
 from treg_exp.data.listing import first_few
-from treg_exp.data.prompts import Texts
+from treg_exp.data.prompts import PromptRule, Texts
 from treg_exp.errors import FieldError
 
 ROLE = re.compile(r"\{(\w+)\}")
 
 
-class PromptLadder:
+class PromptLadder(PromptRule):
     """One rung of a list of templates that say more and more.
 
     Args:
@@ -28,16 +28,18 @@ class PromptLadder:
             raise FieldError("rung", rung, f"must be a whole number from 0 to {len(rungs) - 1}: {shown}")
         self.template = rungs[rung]
 
-    def resolve(self, samples: Texts, whole: Texts | None = None) -> list[str]:
+    def found(self, samples: Texts, whole: Texts | None = None) -> list[str | None]:
         """See ``Prompt``."""
-        missing = [sample_id for sample_id, texts in samples if not self._roles() <= set(filter(texts.get, texts))]
-        if missing:
-            wanted = ", ".join(sorted(self._roles()))
-            raise FieldError(
-                "rungs", self.template, f"the data lacks one of the texts {wanted} for {len(missing)} of "
-                f"{len(samples)} samples: {first_few(missing)}"
-            )  # fmt: skip
-        return [self._filled(texts) for _, texts in samples]
+        roles = self._roles()
+        return [self._filled(texts) if all(map(texts.get, roles)) else None for _, texts in samples]
+
+    def lack(self, missing: Sequence[str], samples: Texts) -> FieldError:
+        """See ``PromptRule``."""
+        wanted = ", ".join(sorted(self._roles()))
+        return FieldError(
+            "rungs", self.template, f"the data lacks one of the texts {wanted} for {len(missing)} of "
+            f"{len(samples)} samples: {first_few(missing)}"
+        )  # fmt: skip
 
     def _roles(self) -> set[str]:
         return set(ROLE.findall(self.template))

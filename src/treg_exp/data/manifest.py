@@ -13,13 +13,13 @@ The metadata files of Hugging Face data sets are such files, too: ``file_name`` 
 from __future__ import annotations
 
 import csv
-import io
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
+from sys import intern
 from typing import Any
 
 from treg_exp.data.listing import NAMED_AT_MOST, first_few
@@ -28,9 +28,9 @@ from treg_exp.errors import FileError
 
 FILE_NAME, TEXT, CAPTION = "file_name", "text", "caption"  # names of Hugging Face, and ours
 KEYS = ("sample_id", "file", FILE_NAME)
-METADATA = ("metadata.jsonl", "metadata.csv")
 HALF = re.compile("[\ud800-\udfff]")  # no text, but JSON can write it
-Row = tuple[int, Sequence[tuple[str, Any]]]  # line number; (column, cell), where a column may occur twice
+Cells = Sequence[tuple[str, Any]]  # (column, cell) of a row, where a column may occur twice
+Row = tuple[int, Cells]  # with the number of its line
 
 
 def read_manifest(path: str | Path, folder: Path | None = None) -> dict[str, dict[str, str]]:
@@ -52,27 +52,37 @@ def read_manifest(path: str | Path, folder: Path | None = None) -> dict[str, dic
     readers = {".csv": _csv_rows, ".jsonl": _json_rows}
     if path.suffix.lower() not in readers:
         raise FileError(f"{where} must end in .csv or .jsonl")
-    try:
-        content = path.read_text(encoding="utf-8-sig")  # -sig: spreadsheets write a byte order mark
-    except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
-        raise FileError(f"{where}, line {line}: not UTF-8; save the file with that encoding") from None
+    parent = path.resolve().parent
     root = folder.resolve() if folder else None
 
-    def place(file_name: str) -> Path:
+    def place(file_name: str) -> str:
         """Of a file that is named relative to the manifest, below the folder; one that is not there stays as it is."""
-        absolute = Path(os.path.normpath(path.resolve().parent / file_name))
-        return absolute.relative_to(root) if root and absolute.is_relative_to(root) else Path(file_name)
+        absolute = Path(os.path.normpath(parent / file_name))
+        return absolute.relative_to(root).as_posix() if root and absolute.is_relative_to(root) else file_name
 
     texts: dict[str, dict[str, str]] = {}
-    for line, row in readers[path.suffix.lower()](where, content):
-        sample_id, roles = _entry(f"{where}, line {line}", row, place)
-        if sample_id in texts:
-            raise FileError(f"{where}, line {line}: {sample_id!r} has a row already")
-        texts[sample_id] = roles
+    try:
+        with path.open(encoding="utf-8-sig") as stream:  # -sig: spreadsheets write a byte order mark
+            for line, row in readers[path.suffix.lower()](where, stream):
+                sample_id, roles = _entry(where, line, row, place)
+                if sample_id in texts:
+                    raise FileError(f"{where}, line {line}: {sample_id!r} has a row already")
+                texts[sample_id] = roles
+    except UnicodeDecodeError:
+        raise FileError(f"{where}, line {_undecodable(path)}: not UTF-8; save the file with that encoding") from None
     if not texts:
         raise FileError(f"{where} has no rows")
     return texts
+
+
+def _undecodable(path: Path) -> int:
+    """The first line that is not UTF-8; a stream tells its place in a part of the file."""
+    content = path.read_bytes()
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return content.count(b"\n", 0, error.start) + 1
+    return 1
 
 
 def match(texts: Mapping[str, dict[str, str]], names: Mapping[str, str], path: str | Path) -> None:
@@ -94,9 +104,9 @@ def match(texts: Mapping[str, dict[str, str]], names: Mapping[str, str], path: s
         )
 
 
-def _csv_rows(where: str, content: str) -> Iterator[Row]:
+def _csv_rows(where: str, stream: Iterable[str]) -> Iterator[Row]:
     # strict: without it, a quote that is never closed swallows the rows below it in silence.
-    reader = csv.reader(io.StringIO(content), strict=True, skipinitialspace=True)
+    reader = csv.reader(stream, strict=True, skipinitialspace=True)
     try:
         columns = [name.strip() for name in next(reader, [])]
         if not set(columns) & set(KEYS) or len(set(columns) - set(KEYS)) == 0:
@@ -118,8 +128,8 @@ def _csv_rows(where: str, content: str) -> Iterator[Row]:
         ) from None
 
 
-def _json_rows(where: str, content: str) -> Iterator[Row]:
-    for number, line in enumerate(content.split("\n"), start=1):
+def _json_rows(where: str, stream: Iterable[str]) -> Iterator[Row]:
+    for number, line in enumerate(stream, start=1):
         if not line.strip():
             continue
         try:
@@ -131,35 +141,42 @@ def _json_rows(where: str, content: str) -> Iterator[Row]:
         yield number, row
 
 
-def _entry(where: str, row: Sequence[tuple[str, Any]], place: Callable[[str], Path]) -> tuple[str, dict[str, str]]:
-    """The id and the non-empty texts of one row; ``where`` starts messages, ``place`` is that of a ``file_name``."""
-    if foreign := FILE_NAME in dict(row):
-        row = [(name, text) for name, text in row if name in KEYS or isinstance(text, str)]
-    wrong = [name for name, text in row if not isinstance(text, str | None)]
-    if wrong:
-        raise FileError(f"{where}: {', '.join(wrong)} must be text")
+def _entry(where: str, line: int, row: Cells, place: Callable[[str], str]) -> tuple[str, dict[str, str]]:
+    """The id and the non-empty texts of one row; ``where`` and ``line`` start messages, ``place`` is of `FILE_NAME`."""
+    foreign = any(name == FILE_NAME for name, _ in row)
     cells: dict[str, str] = {}
     for name, text in row:
+        if not isinstance(text, str | None):
+            if foreign and name not in KEYS:
+                continue
+            wrong = [name for name, text in row if not isinstance(text, str | None)]
+            raise FileError(f"{where}, line {line}: {', '.join(wrong)} must be text")
         if name in cells:
-            raise FileError(f"{where}: {name!r} occurs twice; keep one of them, or give it another name")
-        if name or (text or "").strip():  # spreadsheets append columns without name and text
-            cells[name] = (text or "").strip()
-    if halves := [name for name, text in cells.items() if name not in KEYS and HALF.search(name + text)]:
-        raise FileError(f"{where}: {halves[0]!a} holds half of a letter, \\ud800 to \\udfff; write the letter itself")
+            raise FileError(f"{where}, line {line}: {name!r} occurs twice; keep one of them, or give it another name")
+        text = (text or "").strip()
+        if name or text:  # spreadsheets append columns without name and text
+            cells[intern(name)] = text  # of a million rows each has the name of its own from JSON
+            if not text.isascii() and HALF.search(text) and name not in KEYS:
+                raise FileError(f"{where}, line {line}: {_half(name)}")
+    if halves := [name for name in cells if HALF.search(name)]:
+        raise FileError(f"{where}, line {line}: {_half(halves[0])}")
     if "" in cells:
-        raise FileError(f"{where}: {cells['']!r} stands in a column without a name; name its role")
-    if not any(cells.get(key) for key in KEYS):
-        raise FileError(f"{where}: needs sample_id, file or file_name")
+        raise FileError(f"{where}, line {line}: {cells['']!r} stands in a column without a name; name its role")
     if cells.get("sample_id"):
         sample_id = identifier(cells["sample_id"])
-    else:
-        file = Path(cells["file"]) if cells.get("file") else place(cells[FILE_NAME])
-        if not file.name:
-            raise FileError(f"{where}: {file.as_posix()!r} is no name of a file")
+    elif file := cells.get("file") or (cells.get(FILE_NAME) and place(cells[FILE_NAME])):
+        if not (file[-1].isalnum() or Path(file).name):
+            raise FileError(f"{where}, line {line}: {file!r} is no name of a file")
         sample_id = sample_id_of(file)
+    else:
+        raise FileError(f"{where}, line {line}: needs sample_id, file or file_name")
     roles = {name: text for name, text in cells.items() if text and name not in KEYS}
     if foreign and TEXT in roles and CAPTION not in roles:
         roles[CAPTION] = roles.pop(TEXT)
     if not roles:
-        raise FileError(f"{where}: {sample_id!r} has an empty text in every role")
+        raise FileError(f"{where}, line {line}: {sample_id!r} has an empty text in every role")
     return sample_id, roles
+
+
+def _half(name: str) -> str:
+    return f"{name!a} holds half of a letter, \\ud800 to \\udfff; write the letter itself"

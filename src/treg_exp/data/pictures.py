@@ -6,7 +6,6 @@ are taken as stored: embedded ICC profiles are not applied, CMYK is converted by
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
@@ -14,7 +13,7 @@ import torch
 from PIL import Image, ImageColor
 from torch import Tensor
 
-from treg_exp.data.decoding import decode, opened
+from treg_exp.data.decoding import Stored, decode, opened
 from treg_exp.errors import FieldError, FileError
 from treg_exp.signals.ranges import from_uint8
 
@@ -44,30 +43,31 @@ def check_colour(colour: str) -> None:
         raise FieldError("background", colour, "is no colour; use a name such as white, or #rrggbb")
 
 
-def check_header(path: Path) -> str | None:
+def check_header(stored: Stored) -> str | None:
     """Why the file cannot be used as an image, or None; reads the header and checksums, not the pixels."""
     try:
-        with opened(path) as image:
+        with opened(stored) as image:
             image.verify()
     except Exception as error:  # Pillow raises nearly any type for a broken file
         return str(error) or type(error).__name__
     return None
 
 
-def read_rgb(path: Path, background: str | None = "white") -> Image.Image:
+def read_rgb(stored: Stored, background: str | None = "white", name: str = "") -> Image.Image:
     """The picture as 8-bit RGB, upright, at its own size.
 
     Args:
-        path: file of a kind in :data:`EXTENSIONS`; of several frames or pages the first is read.
+        stored: file of a kind in :data:`EXTENSIONS`, or its content; of several frames or pages the first is read.
         background: colour under transparent pixels; None refuses transparency.
+        name: of what is no file, for messages.
 
     Raises:
         FileError: the file cannot be decoded, or is of a kind that has no defined range.
     """
     try:
-        return opaque(decode(path), background)
+        return opaque(decode(stored), background)
     except Exception as error:
-        raise FileError(f"cannot read the image {path}: {error}. Re-export it, or take it out.") from error
+        raise FileError(f"cannot read the image {name or stored!s}: {error}. Re-export it, or take it out.") from error
 
 
 def opaque(image: Image.Image, background: str | None) -> Image.Image:

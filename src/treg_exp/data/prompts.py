@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from treg_exp.data.listing import first_few
 from treg_exp.data.manifest import match, read_manifest
-from treg_exp.errors import FieldError
+from treg_exp.errors import FieldError, FileError
 from treg_exp.noise import stream_seed
 
 Texts = Sequence[tuple[str, Mapping[str, str]]]  # (sample_id, captions by role)
@@ -31,8 +32,33 @@ class Prompt(Protocol):
         """
         ...
 
+    def found(self, samples: Texts, whole: Texts | None = None) -> list[str | None]:
+        """The same with None for a sample without a text."""
+        ...
 
-class PromptFromCaption:
+
+class PromptRule(ABC):
+    """A `Prompt` that says which texts there are, and what is wrong where one is missing."""
+
+    @abstractmethod
+    def found(self, samples: Texts, whole: Texts | None = None) -> list[str | None]:
+        """See :class:`Prompt`."""
+
+    def resolve(self, samples: Texts, whole: Texts | None = None) -> list[str]:
+        """See :class:`Prompt`."""
+        texts = self.found(samples, whole)
+        present = [text for text in texts if text is not None]
+        if len(present) < len(texts):
+            missing = [sample_id for (sample_id, _), text in zip(samples, texts, strict=True) if text is None]
+            raise self.lack(missing, samples)
+        return present
+
+    def lack(self, missing: Sequence[str], samples: Texts) -> FieldError | FileError:
+        """What to say of samples without a text."""
+        raise NotImplementedError  # of a rule that has a text for every sample
+
+
+class PromptFromCaption(PromptRule):
     """The text that the data set has for each image in one role.
 
     Args:
@@ -46,12 +72,17 @@ class PromptFromCaption:
         self.role = role
         self.template = template
 
-    def resolve(self, samples: Texts, whole: Texts | None = None) -> list[str]:
+    def found(self, samples: Texts, whole: Texts | None = None) -> list[str | None]:
         """See :class:`Prompt`."""
-        return [self.template.replace("{text}", text) for text in texts_in_role(samples, self.role, "the data")]
+        texts = (captions.get(self.role) for _, captions in samples)
+        return [self.template.replace("{text}", text) if text else None for text in texts]
+
+    def lack(self, missing: Sequence[str], samples: Texts) -> FieldError:
+        """See :class:`PromptRule`."""
+        return no_text_in_role(missing, [captions for _, captions in samples], self.role, "the data")
 
 
-class RandomCaption:
+class RandomCaption(PromptRule):
     """The text of another sample, drawn among those that are alike: a control for what any text does.
 
     A sample's draw depends on its id, the seed and the texts of the whole data set; order, limit and the samples of a
@@ -70,7 +101,7 @@ class RandomCaption:
     ) -> None:
         self.role, self.same, self.unlike, self.seed = role, same, unlike, seed
 
-    def resolve(self, samples: Texts, whole: Texts | None = None) -> list[str]:
+    def found(self, samples: Texts, whole: Texts | None = None) -> list[str | None]:
         """See :class:`Prompt`."""
         groups: dict[str, set[tuple[str, str]]] = {}  # of samples that are alike: texts in `role` and in `unlike`
         for _, texts in samples if whole is None else whole:
@@ -79,25 +110,28 @@ class RandomCaption:
                     (texts[self.role], _in_role(texts, self.unlike))
                 )
         ordered = {group: sorted(members) for group, members in groups.items()}
-        drawn = [self._draw(sample_id, texts, ordered) for sample_id, texts in samples]
-        if missing := [sample_id for (sample_id, _), text in zip(samples, drawn, strict=True) if not text]:
-            alike = f" with the same {self.same}" if self.same else ""
-            raise FieldError(
-                "same", self.same, f"{len(missing)} of {len(samples)} samples: {first_few(missing)} have no other "
-                f"sample{alike} that has another {self.role}; null takes any sample"
-            )  # fmt: skip
-        return drawn
+        return [self._draw(sample_id, texts, ordered) for sample_id, texts in samples]
 
-    def _draw(self, sample_id: str, texts: Mapping[str, str], groups: Mapping[str, Sequence[tuple[str, str]]]) -> str:
-        """The drawn text of the sample's group or, where that is its own, the next one; nothing without another."""
+    def lack(self, missing: Sequence[str], samples: Texts) -> FieldError:
+        """See :class:`PromptRule`."""
+        alike = f" with the same {self.same}" if self.same else ""
+        return FieldError(
+            "same", self.same, f"{len(missing)} of {len(samples)} samples: {first_few(missing)} have no other "
+            f"sample{alike} that has another {self.role}; null takes any sample"
+        )  # fmt: skip
+
+    def _draw(
+        self, sample_id: str, texts: Mapping[str, str], groups: Mapping[str, Sequence[tuple[str, str]]]
+    ) -> str | None:
+        """The drawn text of the sample's group or, where that is its own, the next one; None without another."""
         alike, own, name = _in_role(texts, self.same), texts.get(self.role, ""), _in_role(texts, self.unlike)
         group = groups.get(alike, ()) if alike or self.same is None else ()
         start = stream_seed(self.seed, sample_id, "random caption")
         rotated = (group[(start + step) % len(group)] for step in range(len(group)))
-        return next((text for text, other in rotated if text != own and (not name or other != name)), "")
+        return next((text for text, other in rotated if text != own and (not name or other != name)), None)
 
 
-class FixedPrompt:
+class FixedPrompt(PromptRule):
     """The same text for every image; the empty text stands for *without text*.
 
     Args:
@@ -109,12 +143,12 @@ class FixedPrompt:
             raise FieldError("text", text, "must be text, as 'a red apple'")
         self.text = text
 
-    def resolve(self, samples: Texts, whole: Texts | None = None) -> list[str]:
+    def found(self, samples: Texts, whole: Texts | None = None) -> list[str | None]:
         """See :class:`Prompt`."""
         return [self.text] * len(samples)
 
 
-class ManifestPrompt:
+class ManifestPrompt(PromptRule):
     """Texts from a CSV or JSONL file of its own, whatever captions the data set has.
 
     Args:
@@ -127,27 +161,27 @@ class ManifestPrompt:
         self.role = role
         self.texts = read_manifest(path)
 
-    def resolve(self, samples: Texts, whole: Texts | None = None) -> list[str]:
+    def found(self, samples: Texts, whole: Texts | None = None) -> list[str | None]:
         """See :class:`Prompt`."""
-        match(self.texts, {sample_id: sample_id for sample_id, _ in samples}, self.path)
-        rows = [(sample_id, self.texts[sample_id]) for sample_id, _ in samples]
-        return texts_in_role(rows, self.role, f"prompt manifest {self.path.name}")
+        return [self.texts.get(sample_id, {}).get(self.role) for sample_id, _ in samples]
+
+    def lack(self, missing: Sequence[str], samples: Texts) -> FieldError | FileError:
+        """See :class:`PromptRule`."""
+        try:
+            match(self.texts, {sample_id: sample_id for sample_id, _ in samples}, self.path)
+        except FileError as error:
+            return error
+        rows = [self.texts[sample_id] for sample_id, _ in samples]
+        return no_text_in_role(missing, rows, self.role, f"prompt manifest {self.path.name}")
 
 
-def texts_in_role(samples: Texts, role: str, owner: str) -> list[str]:
-    """The text of every sample in one role.
-
-    Raises:
-        FieldError: samples have none; the message names them and all roles that there are.
-    """
-    missing = [sample_id for sample_id, texts in samples if not texts.get(role)]
-    if missing:
-        roles = sorted({name for _, texts in samples for name, text in texts.items() if text})
-        raise FieldError(
-            "role", role, f"{owner} has no such text for {len(missing)} of {len(samples)} samples: "
-            f"{first_few(missing)}; roles with a text: {', '.join(roles) or 'none'}"
-        )  # fmt: skip
-    return [texts[role] for _, texts in samples]
+def no_text_in_role(missing: Sequence[str], texts: Sequence[Mapping[str, str]], role: str, owner: str) -> FieldError:
+    """What to say of samples that have no text in a role; ``texts`` of all samples say which roles there are."""
+    roles = sorted({name for of_sample in texts for name, text in of_sample.items() if text})
+    return FieldError(
+        "role", role, f"{owner} has no such text for {len(missing)} of {len(texts)} samples: "
+        f"{first_few(missing)}; roles with a text: {', '.join(roles) or 'none'}"
+    )  # fmt: skip
 
 
 def _in_role(texts: Mapping[str, str], role: str | None) -> str:

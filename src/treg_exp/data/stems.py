@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from treg_exp.data.audio_folder import AudioFolder
-from treg_exp.data.listing import list_files, unique_ids
+from treg_exp.data.listing import Listing, unique_ids
 from treg_exp.data.waveforms import Channels, Longer, Shorter
 from treg_exp.errors import FieldError
 
@@ -50,21 +50,25 @@ class StemFolder(AudioFolder):
         self.stems = tuple(stems or ())
         super().__init__(path, signal_shape, sample_rate, manifest, longer, shorter, channels, verify)
 
-    def find(self, path: str | Path) -> dict[str, Path]:
+    def find(self, listing: Listing) -> Mapping[str, str]:
         """The folders that hold audio files."""
-        root = Path(path).expanduser()
-        files = [file.relative_to(root) for file in list_files(path, self.extensions).values()]
-        if loose := [file.name for file in files if file.parent == Path()]:
-            raise FieldError("path", root, f"{loose[0]} is in no folder of a sample; expected are <sample>/<stem>.wav")
-        self.stems = self.stems or tuple(sorted(file.stem for file in files if file.parent == files[0].parent))
+        stems: dict[str, set[str]] = {}
+        for path in listing.paths:
+            folder, inside, name = path.rpartition("/")
+            if not inside:
+                raise FieldError(
+                    "path", listing.root, f"{name} is in no folder of a sample; expected are <sample>/<stem>.wav"
+                )
+            stems.setdefault(folder, set()).add(Path(name).stem)
+        self.stems = self.stems or tuple(sorted(next(iter(stems.values()))))
         if len(self.stems) < 2:
             raise FieldError("stems", ", ".join(self.stems), "a sample needs at least two sources")
+        for folder, present in stems.items():
+            if not present.issuperset(self.stems):
+                self.sources(listing.root / folder)
         # With an ending that the id loses again, so that dots in the names of folders stay.
-        folders = unique_ids([file.with_name(file.name + ".sample") for file in dict.fromkeys(f.parent for f in files)])
-        found = {sample_id: root / folder.with_suffix("") for sample_id, folder in folders.items()}
-        for folder in found.values():
-            self.sources(folder)
-        return found
+        folders = unique_ids(f"{folder}.sample" for folder in stems)
+        return {sample_id: folder.removesuffix(".sample") for sample_id, folder in folders.items()}
 
     def sources(self, folder: Path) -> list[Path]:
         """The files of a sample, in the order of ``stems``."""

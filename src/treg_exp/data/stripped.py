@@ -33,6 +33,10 @@ def picture_alone(file: BinaryIO) -> IO[bytes]:
     if head == PNG:
         return io.BytesIO(_png(file))
     if head[:4] in TIFF:
+        if isinstance(file, io.BytesIO):
+            changed = bytearray(file.getbuffer())
+            _shorten_directory(changed, TIFF[head[:4]])
+            return io.BytesIO(changed)
         content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)  # changes are not written to the file
         _shorten_directory(content, TIFF[head[:4]])
         return cast(IO[bytes], content)
@@ -50,13 +54,13 @@ def _png(file: BinaryIO) -> bytes:
     return b"".join(kept)
 
 
-def _shorten_directory(content: mmap.mmap, order: str) -> None:
+def _shorten_directory(content: mmap.mmap | bytearray, order: str) -> None:
     """Write the tags that are needed over those that are there."""
     start = struct.unpack_from(f"{order}I", content, 4)[0] if len(content) >= 8 else 0
     if not 0 < start <= len(content) - 2:
         return
     end = start + 2 + 12 * struct.unpack_from(f"{order}H", content, start)[0]
-    entries = [content[at : at + 12] for at in range(start + 2, min(end, len(content) - 11), 12)]
+    entries = [bytes(content[at : at + 12]) for at in range(start + 2, min(end, len(content) - 11), 12)]
     kept = [entry for entry in entries if _needed(entry, order)]
     new = struct.pack(f"{order}H", len(kept)) + b"".join(kept) + bytes(4)  # 0: no further page
     content[start : start + len(new)] = new[: len(content) - start]

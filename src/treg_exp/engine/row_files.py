@@ -19,7 +19,6 @@ from treg_exp.run_layout import (
     Row,
     RunLayout,
     key_of,
-    picture,
     rows_in,
 )
 from treg_exp.tasks.problems import Problem
@@ -108,8 +107,9 @@ def drop_damaged_rows(
             lines = (json.dumps(finite(row), ensure_ascii=False) + "\n" for row in kept)
             write_bytes(file, "".join(lines).encode())
     for sample, names in damaged.items():  # last: until then another start would see them, too
-        for left in (left for name in names for left in _files(layout.sample(sample), name)):
-            left.unlink()
+        folder = layout.sample(sample)
+        for left in {left for stem in names for left in _of(_names(folder), stem)}:
+            (folder / left).unlink()
     return dropped
 
 
@@ -121,17 +121,28 @@ def _sound(row: Row, told: Mapping[str, str], numbers: Collection[str]) -> bool:
 def _kept(layout: RunLayout, key: Key) -> bool:
     """Whether the files of a restoration are whole: its picture, and its signals beside it."""
     folder = layout.found(key)
-    return all(map(whole, {picture(folder, RECONSTRUCTION), *_files(folder, RECONSTRUCTION)}))
+    names = _names(folder)
+    return f"{RECONSTRUCTION}.png" in names and all(whole(folder / name) for name in _of(names, RECONSTRUCTION))
 
 
-def _files(folder: Path, name: str) -> set[Path]:
-    return {file for file in folder.glob(f"{name}*") if file.suffix in (".png", ".wav")}
+def _names(folder: Path) -> list[str]:
+    """What is in a folder; nothing where it is missing. One look: of very many samples each costs."""
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []
+
+
+def _of(names: Collection[str], stem: str) -> list[str]:
+    """Names of the pictures and signals that are kept under a stem."""
+    return [name for name in names if name.startswith(stem) and name.endswith((".png", ".wav"))]
 
 
 def _damaged(sample: Path, needed: Collection[str]) -> set[str]:
     """What is damaged or missing of the files that all restorations of a sample share."""
-    damaged = {name for name in SHARED if not all(map(whole, _files(sample, name)))}
-    damaged |= {name for name in needed if not picture(sample, name).is_file()}
+    names = _names(sample)
+    damaged = {stem for stem in SHARED if not all(whole(sample / name) for name in _of(names, stem))}
+    damaged |= {stem for stem in needed if f"{stem}.png" not in names}
     if damaged - {TARGET}:
         damaged.add(MEASUREMENT)  # written last: where its picture is, none of the others is written
     return damaged

@@ -189,8 +189,8 @@ class RunFolder:
     def append(self, rank: int, rows: Sequence[Row], failures: Sequence[Row]) -> None:
         """Append the rows of a batch; each process has its own files."""
         for folder, lines in ((self.layout.rows, rows), (self.layout.failures, failures)):
-            for row in lines:
-                append_json_line(of_process(folder, rank), row)
+            if lines:
+                append_json_line(of_process(folder, rank), *lines)
 
     def write_status(self, state: str, wanted: Collection[Key], **more: Any) -> None:
         """``status.json``: state and counts of work items, from the files of all processes.

@@ -29,7 +29,7 @@ class Variant:
     optional: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class WorkItem:
     """One restoration.
 
@@ -90,38 +90,40 @@ def plan(
     """
     table, all_texts = text_tables(source)
     texts = {v.name: _texts(v, table, all_texts) for v in variants}
-    compared = {sample_id: _captions(sample_id, captions, texts.values()) for sample_id, captions in table}
-    tasks = {sample_id: task_of(captions) for sample_id, captions in table}
-    return [
-        WorkItem(index, sample_id, v.name, draw, texts[v.name][sample_id], compared[sample_id], tasks[sample_id])
-        for (index, (sample_id, _)), v, draw in product(enumerate(table), variants, range(draws))
-        if sample_id in texts[v.name]
-    ]
+    items = []
+    for index, (sample_id, captions) in enumerate(table):
+        told = {name: of_samples[index] for name, of_samples in texts.items()}
+        compared, task = _captions(captions, told.values()), task_of(captions)
+        items += [
+            WorkItem(index, sample_id, v.name, draw, own, compared, task)
+            for v, draw in product(variants, range(draws))
+            if (own := told[v.name]) is not None
+        ]
+    return items
 
 
-def _captions(
-    sample_id: str, captions: Mapping[str, str], texts: Iterable[Mapping[str, Mapping[str, str]]]
-) -> Mapping[str, str]:
+def _captions(captions: Mapping[str, str], texts: Iterable[Mapping[str, str] | None]) -> Mapping[str, str]:
     """The texts that metrics compare a sample with, see `WorkItem`."""
-    first = next((of[sample_id]["prompt"] for of in texts if sample_id in of and of[sample_id]["prompt"]), None)
+    first = next((of_variant["prompt"] for of_variant in texts if of_variant and of_variant["prompt"]), None)
     return captions if captions.get("caption") or first is None else {**captions, "caption": first}
 
 
-def _texts(variant: Variant, table: Texts, all_texts: Texts) -> dict[str, dict[str, str]]:
-    """sample_id -> role -> text; samples without one of the texts are missing where the variant is optional."""
-    try:
-        columns = {role: prompt.resolve(table, all_texts) for role, prompt in variant.texts.items()}
-        return {sample_id: {role: columns[role][i] for role in columns} for i, (sample_id, _) in enumerate(table)}
-    except ValueError:
-        if not variant.optional:
-            raise
-    found = {}
-    for row in table:
-        try:
-            found[row[0]] = {role: prompt.resolve([row], all_texts)[0] for role, prompt in variant.texts.items()}
-        except ValueError:
-            continue
-    return found
+def _texts(variant: Variant, table: Texts, all_texts: Texts) -> list[Mapping[str, str] | None]:
+    """The texts of each sample by role; None where the variant is optional and the sample lacks one of them.
+
+    Samples with the same texts share them.
+    """
+    roles, shared = list(variant.texts), dict[tuple[str | None, ...], Mapping[str, str] | None]()
+    columns: list[Sequence[str | None]] = [
+        prompt.found(table, all_texts) if variant.optional else prompt.resolve(table, all_texts)
+        for prompt in variant.texts.values()
+    ]
+    for told in (rows := list(zip(*columns, strict=True))):
+        if told not in shared:
+            shared[told] = {role: text for role, text in zip(roles, told, strict=True) if text is not None}
+            if None in told:
+                shared[told] = None
+    return [shared[told] for told in rows]
 
 
 def batches(items: Sequence[WorkItem], batch_size: int) -> list[list[WorkItem]]:

