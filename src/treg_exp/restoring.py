@@ -148,6 +148,7 @@ def make_trainer(experiment: Experiment, place: Place, callbacks: Sequence[Any] 
         ConfigError: this machine does not have such devices.
     """
     from lightning import Trainer
+    from lightning.fabric.plugins.environments import LightningEnvironment
     from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
     silence_lightning()
@@ -156,7 +157,7 @@ def make_trainer(experiment: Experiment, place: Place, callbacks: Sequence[Any] 
         return Trainer(
             accelerator=settings.accelerator, devices=settings.device(place.local_rank), inference_mode=False,
             logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
-            callbacks=list(callbacks),
+            callbacks=list(callbacks), plugins=[LightningEnvironment()],  # in a Slurm job it would requeue by itself
         )  # fmt: skip
     except MisconfigurationException as error:
         raise ConfigError(f"trainer: {one_line(error)}") from None

@@ -27,6 +27,9 @@ def main(folder: str, rank: int, world: int, parent: int) -> int:
     """
     end_with(parent)
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # ends as by SIGTERM: at once, and the first process says so
+    for name in ("SIGUSR1", "SIGUSR2"):  # Slurm tells all processes that the time is nearly over; the first one answers
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     from treg_exp.configuration.output import output_that_stops_nothing
     from treg_exp.errors import ConfigError, RunFailedError
     from treg_exp.files import WriteError

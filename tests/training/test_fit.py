@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -201,6 +202,16 @@ def test_progress_is_told_before_each_step(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(Line, "advance", lambda self, progress, average: seen.append(progress))
     train(tmp_path)
     assert seen == pytest.approx([step / 12 for step in range(12)])
+
+
+def test_in_a_slurm_job_lightning_requeues_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would answer Slurm's signal with a checkpoint of its own and `scontrol requeue`, which submitit does."""
+    for name, value in {"SLURM_NTASKS": "1", "SLURM_JOB_ID": "1", "SLURM_JOB_NAME": "x"}.items():
+        monkeypatch.setenv(name, value)
+    seen: set = set()
+    monkeypatch.setattr(Line, "advance", lambda *_: seen.add(signal.getsignal(signal.SIGUSR1)))
+    train(tmp_path)
+    assert seen == {signal.SIG_DFL}
 
 
 def test_threads_share_a_batch_and_average_its_gradient(tmp_path: Path) -> None:

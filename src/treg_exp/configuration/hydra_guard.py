@@ -119,7 +119,8 @@ def _check_values(node: Any, path: str) -> None:
     if target not in known:
         raise ConfigError(f"{path}._target_={target}: no such plugin{nearest(target, known)}")
     values: Any = OmegaConf.to_container(node, resolve=True)
-    check_values(known[target], {key: value for key, value in values.items() if key != "_target_"}, path)
+    kind = getattr(known[target], "takes", None) or known[target]
+    check_values(kind, {key: value for key, value in values.items() if key != "_target_"}, path)
 
 
 def _check_own_callback(path: str, target: str) -> None:

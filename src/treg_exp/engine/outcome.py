@@ -41,7 +41,7 @@ def recorded(folder: str | Path | None) -> Iterator[None]:
         interrupted = isinstance(error, KeyboardInterrupt)
         code = INTERRUPTED if interrupted else 2 if isinstance(error, ConfigError) else 1
         expected = isinstance(error, ValueError | RuntimeError | OSError)
-        told = str(error) if expected else f"{type(error).__name__}: {error}"
+        told = str(error) if expected or interrupted else f"{type(error).__name__}: {error}"
         _record(Path(folder), "interrupted" if interrupted else "failed", code, told)
         raise
     else:

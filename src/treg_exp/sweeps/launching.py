@@ -23,8 +23,12 @@ class FolderLauncher(Launcher):
 
     Attributes:
         config: as Hydra has composed it for the sweep.
+        waits: whether `run` returns when the jobs have ended; else it only hands them over.
+        takes: class whose fields are the settings, where the launcher's own constructor takes any.
     """
 
+    waits = True
+    takes: type | None = None
     config: DictConfig
     hydra_context: HydraContext
 

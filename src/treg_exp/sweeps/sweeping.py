@@ -76,7 +76,7 @@ class GridSweeper(JobSweeper):
             return
         sweep, planner = open_sweep(self.hydra_context, self.config, given)
         jobs = planner.plan(combinations)
-        conclude(sweep, jobs, started=run_jobs(sweep, jobs, self.launcher))
+        conclude(sweep, jobs, self.launcher, started=run_jobs(sweep, jobs, self.launcher))
 
 
 class ResumeSweeper(JobSweeper):
@@ -87,7 +87,7 @@ class ResumeSweeper(JobSweeper):
         sweep = find_sweep(Path(self.config.run_dir or "."))
         os.chdir(sweep.working_folder)
         jobs = list(sweep.jobs.values())
-        conclude(sweep, jobs, started=run_jobs(sweep, jobs, self.launcher))
+        conclude(sweep, jobs, self.launcher, started=run_jobs(sweep, jobs, self.launcher))
 
 
 def run_jobs(sweep: Sweep, jobs: Sequence[Job], launcher: Launcher) -> int:
@@ -114,8 +114,10 @@ def start_jobs(sweep: Sweep, jobs: Sequence[Job], launcher: Launcher) -> None:
         end_with(1)
 
 
-def conclude(sweep: Sweep, jobs: Sequence[Job], started: int) -> None:
+def conclude(sweep: Sweep, jobs: Sequence[Job], launcher: Launcher, started: int) -> None:
     """Say what became of the jobs, by their own word; the worst decides the exit code."""
+    if isinstance(launcher, FolderLauncher) and not launcher.waits:
+        return
     if table := compare(sweep, jobs, anew=started > 0):
         print(table, flush=True)
     labels, states = varying(jobs), {job.id: sweep.status(job) for job in jobs}

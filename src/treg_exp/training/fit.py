@@ -61,6 +61,7 @@ def fit(cfg: DictConfig) -> None:
 def _build(recipe: DictConfig, folder: TrainingFolder) -> tuple[Any, Any, Any]:
     """Trainer, module and data module."""
     import lightning as L
+    from lightning.fabric.plugins.environments import LightningEnvironment
     from lightning.pytorch.callbacks import LambdaCallback
     from lightning.pytorch.loggers import Logger
 
@@ -89,7 +90,7 @@ def _build(recipe: DictConfig, folder: TrainingFolder) -> tuple[Any, Any, Any]:
     loggers = [build(node, f"recipe.loggers.{name}", Logger, save_dir=path) for name, node in named]
     trainer = _trainer(
         recipe.trainer, max_steps=budget.steps or -1, callbacks=callbacks, logger=loggers or False,
-        plugins=[WholeFiles()],
+        plugins=[WholeFiles(), LightningEnvironment()],  # in a Slurm job Lightning would requeue it by itself
     )  # fmt: skip
     torch.manual_seed(recipe.seed)  # of the first weights
     objective = build(recipe.objective, "recipe.objective", Objective)
