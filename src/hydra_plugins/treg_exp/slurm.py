@@ -17,6 +17,7 @@ class SlurmLauncher(FolderLauncher):
         **settings: fields of `SlurmSettings`. One is called ``setup``, as a method of launchers is.
     """
 
+    queues = True
     takes = SlurmSettings
 
     def __init__(self, **settings: Any) -> None:

@@ -7,11 +7,15 @@ import signal
 import sys
 import traceback
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from treg_exp.configuration.command_line import attempt, interrupt
 from treg_exp.configuration.output import output_that_stops_nothing
 from treg_exp.engine.outcome import INTERRUPTED
 from treg_exp.run_layout import RunLayout
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 
 def execute(folder: Path) -> int:
@@ -30,17 +34,12 @@ def execute(folder: Path) -> int:
     Raises:
         KeyboardInterrupt: it was interrupted.
     """
-    from omegaconf import DictConfig, OmegaConf
-
     from treg_exp.app import run
     from treg_exp.errors import RunBusyError
 
     if not logging.getLogger().handlers:
         logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="[%(name)s][%(levelname)s] - %(message)s")
-    layout = RunLayout(folder)
-    cfg = OmegaConf.load(layout.job if layout.job.is_file() else layout.config)
-    assert isinstance(cfg, DictConfig)
-    cfg.run_dir = str(folder)
+    cfg = configuration(folder)
 
     def run_unless_busy(cfg: DictConfig) -> None:
         try:
@@ -53,6 +52,29 @@ def execute(folder: Path) -> int:
     except Exception:
         traceback.print_exc()
         return 1
+
+
+def configuration(folder: Path) -> DictConfig:
+    """What a sweep has planned for a folder; of a run that belongs to no sweep, what it was started with."""
+    from omegaconf import OmegaConf
+
+    layout = RunLayout(folder)
+    cfg: Any = OmegaConf.load(layout.job if layout.job.is_file() else layout.config)
+    cfg.run_dir = str(folder)
+    return cfg  # type: ignore[no-any-return]
+
+
+def check(folder: Path) -> None:
+    """Build all pieces of a job but the weights: what is wrong is told now, and not when a queue comes to it.
+
+    Raises:
+        ConfigError: a setting that cannot work.
+    """
+    from treg_exp.experiment import Experiment
+
+    cfg = configuration(folder)
+    if cfg.get("mode") != "fit":
+        Experiment.from_config(cfg)
 
 
 def run_folder(folder: Path) -> int:

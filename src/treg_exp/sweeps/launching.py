@@ -23,10 +23,12 @@ class FolderLauncher(Launcher):
 
     Attributes:
         config: as Hydra has composed it for the sweep.
+        queues: whether jobs wait in a queue of somebody else; then the first one is checked before.
         waits: whether `run` returns when the jobs have ended; else it only hands them over.
         takes: class whose fields are the settings, where the launcher's own constructor takes any.
     """
 
+    queues = False
     waits = True
     takes: type | None = None
     config: DictConfig

@@ -19,6 +19,7 @@ from treg_exp.engine.journal import JOURNAL, require_optuna
 from treg_exp.engine.objective import Objective
 from treg_exp.errors import ConfigError
 from treg_exp.run_layout import read_rows
+from treg_exp.sweeps.launching import FolderLauncher
 from treg_exp.sweeps.manifest import LEFT_ALONE, Job, Sweep
 from treg_exp.sweeps.planning import Planner, no_sweep, open_sweep
 from treg_exp.sweeps.presence import Presence
@@ -41,6 +42,8 @@ class SearchSweeper(SearchSettings, JobSweeper):
         """See `JobSweeper`."""
         self.check()
         require_optuna()
+        if isinstance(self.launcher, FolderLauncher) and not self.launcher.waits:
+            raise ConfigError("hydra.launcher.wait=false: not with a search, which learns from what its jobs give")
         from treg_exp.sweeps.samplers import make_sampler
         from treg_exp.sweeps.search_results import announce, conclude_search, preview, write_results
         from treg_exp.sweeps.study import WORKERS, SharedStudy
@@ -73,7 +76,7 @@ class SearchSweeper(SearchSettings, JobSweeper):
                 self._run(claimed, study, sweep, planner)
                 write_results(Sweep(sweep.path), study)
             jobs = conclude_search(Sweep(sweep.path), study)
-        conclude(Sweep(sweep.path), jobs, started)
+        conclude(Sweep(sweep.path), jobs, self.launcher, started)
 
     def _run(self, trials: Sequence[FrozenTrial], study: SharedStudy, sweep: Sweep, planner: Planner) -> None:
         """Run some trials at once, and tell the study what became of them."""

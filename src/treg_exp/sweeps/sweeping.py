@@ -22,6 +22,7 @@ from treg_exp.configuration.command_line import end_with
 from treg_exp.engine.outcome import RANKS
 from treg_exp.errors import ConfigError
 from treg_exp.sweeps.comparison import compare
+from treg_exp.sweeps.job import check
 from treg_exp.sweeps.launching import FolderLauncher
 from treg_exp.sweeps.manifest import LEFT_ALONE, Job, Sweep, find_sweep, varying
 from treg_exp.sweeps.planning import check_folders, no_sweep, open_sweep
@@ -96,6 +97,8 @@ def run_jobs(sweep: Sweep, jobs: Sequence[Job], launcher: Launcher) -> int:
     missing = [job for job in jobs if states[job.id] not in LEFT_ALONE]
     print(f"sweep {sweep.path}: {_counts(states.values())}", flush=True)
     if missing:
+        if isinstance(launcher, FolderLauncher) and launcher.queues:
+            check(sweep.folder(missing[0]))
         start_jobs(sweep, missing, launcher)
     return len(missing)
 
