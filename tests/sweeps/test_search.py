@@ -252,3 +252,9 @@ print(sorted({{"torch", "lightning"}} & set(sys.modules)))
     told = subprocess.run([sys.executable, "-c", again], cwd=ROOT, capture_output=True, text=True, check=True)
     assert told.stdout.splitlines()[-1] == "[]"
     assert "best trial" in told.stdout
+
+
+def test_a_search_waits_for_its_jobs(nursery: Nursery, tmp_path: Path) -> None:
+    command = [*SEARCH, SCALE, RESIDUAL, n_trials(1), f"run_dir={tmp_path / 's'}"]
+    code, said = nursery.run(*command, "hydra/launcher=slurm", "hydra.launcher.wait=false")
+    assert (code, "hydra.launcher.wait=false: not with a search" in said) == (2, True), said
