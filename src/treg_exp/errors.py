@@ -50,6 +50,10 @@ class RunFailedError(RuntimeError):
     """The run ended, but some work items failed; what was finished is kept."""
 
 
+class PrunedError(RuntimeError):
+    """A search has ended the run early; what was finished is kept."""
+
+
 def nearest(word: str, allowed: Iterable[str]) -> str:
     """The hint "; did you mean x?", or nothing where nothing is near."""
     found = difflib.get_close_matches(word, list(allowed), n=1, cutoff=0.6)
