@@ -11,7 +11,7 @@ from treg_exp.configuration.places import errors_at
 from treg_exp.engine.heartbeat import Heartbeat
 from treg_exp.engine.launcher import Place, check_launch, launched
 from treg_exp.engine.outcome import recorded
-from treg_exp.errors import ConfigError, RunFailedError
+from treg_exp.errors import ConfigError, PrunedError, RunFailedError
 from treg_exp.experiment import Experiment
 from treg_exp.reports.choice import choice_lines
 from treg_exp.restoring import make_trainer, restore
@@ -31,6 +31,7 @@ def run(cfg: DictConfig) -> float | None:
     Raises:
         ConfigError: a setting that cannot work, found before any model is loaded.
         RunFailedError: some work items failed; what was finished is kept.
+        PrunedError: a search has ended it early.
     """
     with recorded(None if cfg.get("dry_run") else cfg.get("run_dir")):
         return _run(cfg)
@@ -91,7 +92,7 @@ def _run(cfg: DictConfig) -> float | None:
         if begun:
             _write_end(experiment, error)
             for logger in experiment.loggers:
-                logger.close(exit_code=1)
+                logger.close(exit_code=0 if isinstance(error, PrunedError) else 1)
         raise
     finally:
         folder.close()
@@ -206,5 +207,7 @@ def _write_end(experiment: Experiment, error: BaseException) -> None:
     """The status of a run that did not come to its end."""
     if isinstance(error, KeyboardInterrupt):
         experiment.folder.write_end("interrupted", experiment.keys)
+    elif isinstance(error, PrunedError):
+        experiment.folder.write_end("pruned", experiment.keys)
     else:
         experiment.folder.write_end("failed", experiment.keys, error=f"{type(error).__name__}: {error}")

@@ -50,6 +50,10 @@ class RunFailedError(RuntimeError):
     """The run ended, but some work items failed; what was finished is kept."""
 
 
+class PrunedError(RuntimeError):
+    """A search has ended the run early; what was finished is kept."""
+
+
 def is_interruption(error: SystemExit) -> bool:
     """Whether it is what Lightning makes of Ctrl-C and of SIGTERM; else somebody has called ``sys.exit``."""
     return isinstance(error.__context__, KeyboardInterrupt) or type(error).__name__ == "SIGTERMException"

@@ -113,6 +113,7 @@ def _work(
     """Restore this process's share of the batches, with Lightning's predict loop; ``check`` is called at every step."""
     from treg_exp.engine.loading import work_loader
     from treg_exp.engine.progress import StepProgress
+    from treg_exp.engine.trial_report import trial_callbacks
     from treg_exp.engine.watch import Watch
     from treg_exp.engine.writer import RunWriter
 
@@ -120,7 +121,8 @@ def _work(
     loggers = experiment.loggers if first else []
     progress = StepProgress(experiment.solver.steps, len(share), shown=first)
     writer = RunWriter(folder, experiment.settings.draws, experiment.columns.medium, place.rank)
-    trainer = make_trainer(experiment, place, [writer, progress, Watch(check), *loggers])
+    reports = trial_callbacks(folder.path, place.world) if first else []
+    trainer = make_trainer(experiment, place, [writer, progress, Watch(check), *reports, *loggers])
     if first:
         folder.write_columns(experiment.columns)
         folder.write_environment(experiment.prior.number_format(trainer.strategy.root_device))

@@ -1,6 +1,6 @@
 """Where the files of a run are, and what identifies a restoration. Nothing else knows these names.
 
-    job.yaml  log.txt                                  of a job of a sweep
+    job.yaml  log.txt  trial.json                      of a job of a sweep; the last of a search
     config.yaml  identity.json  prior_files.json  environment.json  columns.json  status.json  .lock
     rows/rank-0.jsonl  failures/rank-0.jsonl           one line per restoration, a file per process
     samples/<sample_id>/target.*  measurement.*  pseudo_inverse.* or preview.*
@@ -63,6 +63,11 @@ class RunLayout:
     def log(self) -> Path:
         """What a job of a sweep that ran in another process has printed."""
         return self.path / "log.txt"
+
+    @property
+    def trial(self) -> Path:
+        """Which trial of a search the run is."""
+        return self.path / "trial.json"
 
     @property
     def identity(self) -> Path:

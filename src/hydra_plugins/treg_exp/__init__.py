@@ -5,6 +5,7 @@ Hydra imports this module at every start, so nothing here may be heavy.
 
 from treg_exp.sweeps.launching import InProcess
 from treg_exp.sweeps.pool import LocalPool
+from treg_exp.sweeps.search import SearchSweeper
 from treg_exp.sweeps.sweeping import GridSweeper, ResumeSweeper
 
 
@@ -22,3 +23,7 @@ class Grid(GridSweeper):
 
 class Resume(ResumeSweeper):
     """``hydra/sweeper=resume``."""
+
+
+class OptunaSearch(SearchSweeper):
+    """``hydra/sweeper=optuna_search``."""

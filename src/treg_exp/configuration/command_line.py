@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from treg_exp.configuration.identity import check_planned, check_single
 from treg_exp.configuration.output import output_that_stops_nothing
-from treg_exp.errors import ConfigError, RunFailedError
+from treg_exp.errors import ConfigError, PrunedError, RunFailedError
 from treg_exp.files import WriteError
 
 PACKAGES_OPTION = "--packages"
@@ -46,6 +46,9 @@ def attempt(run: Callable[[Any], float | None], cfg: Any) -> tuple[float | None,
     """
     try:
         return run(cfg), 0
+    except PrunedError as error:
+        print(f"pruned: {error}", flush=True)
+        return math.nan, 0
     except ConfigError as error:
         return math.nan, _complain(str(error), 2)
     except RunFailedError as error:

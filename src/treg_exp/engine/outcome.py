@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from treg_exp.engine.status import here, is_alive, is_mine, write_status
-from treg_exp.errors import ConfigError, FileError, RunBusyError
+from treg_exp.errors import ConfigError, FileError, PrunedError, RunBusyError
 from treg_exp.files import read_json
 from treg_exp.run_layout import RunLayout
 
@@ -34,6 +34,9 @@ def recorded(folder: str | Path | None) -> Iterator[None]:
     try:
         yield
     except RunBusyError:  # the status is that of the other process
+        raise
+    except PrunedError:
+        _record(Path(folder), "pruned", 0)
         raise
     except BaseException as error:
         interrupted = isinstance(error, KeyboardInterrupt)

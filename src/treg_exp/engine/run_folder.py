@@ -108,7 +108,11 @@ class RunFolder:
 
     def _beginning(self, entry: Path) -> bool:
         """Whether a file is what a run that was killed at its very start leaves, or one that ended before it."""
-        planned = (self.layout.job, self.layout.status, self.layout.log) if self.layout.job.is_file() else ()
+        planned = (
+            (self.layout.job, self.layout.status, self.layout.log, self.layout.trial)
+            if self.layout.job.is_file()
+            else ()
+        )
         return entry in (self.layout.lock, *planned) or leftover(entry)
 
     def require(self) -> None:

@@ -26,7 +26,7 @@ class Status:
 
     Attributes:
         state: queued (nothing has happened yet), running, stale (it was running and its process is gone), finished,
-            failed or interrupted.
+            failed, interrupted, or pruned (a search has ended it early).
         expected: restorations of the run, None where it has not come so far.
         finished: of them, those that are there.
         failed: of them, those that could not be made.
@@ -50,7 +50,7 @@ class Status:
     @property
     def is_over(self) -> bool:
         """Whether there is nothing to do."""
-        return self.state == "finished"
+        return self.state in ("finished", "pruned")
 
 
 def read_status(folder: Path) -> Status:

@@ -15,7 +15,7 @@ from treg_exp.files import leftover, read_json, write_json
 
 MANIFEST = "sweep.json"
 SAYS_NOTHING = ("run_dir", "dry_run")  # overrides that commands differ in and jobs do not
-LEFT_ALONE = ("finished", "running")  # states of jobs that need no start
+LEFT_ALONE = ("finished", "pruned", "running")  # states of jobs that need no start
 
 
 @dataclass(frozen=True)

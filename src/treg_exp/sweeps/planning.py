@@ -90,17 +90,30 @@ class Planner:
         return job
 
 
-def open_sweep(context: HydraContext, config: DictConfig, arguments: Sequence[str]) -> tuple[Sweep, Planner]:
+def open_sweep(
+    context: HydraContext, config: DictConfig, arguments: Sequence[str], default: Path | None = None
+) -> tuple[Sweep, Planner]:
     """The sweep of a command, and who plans its jobs.
+
+    Args:
+        context: Hydra's.
+        config: as Hydra has composed it for the sweep.
+        arguments: overrides of the command, with their lists of values.
+        default: the folder where no run_dir is given; that of a grid unless it is said.
 
     Raises:
         ConfigError: its folder cannot be written, or is damaged.
     """
-    path = Path(config.run_dir) if config.run_dir else default_folder(arguments)
+    path = Path(config.run_dir) if config.run_dir else default or default_folder(arguments)
     make_sweep_folder(path)
     sweep = Sweep(path)
     write_text(path / "multirun.yaml", OmegaConf.to_yaml(config))  # what Hydra's users expect to find
     return sweep, Planner(sweep, context.config_loader, config)
+
+
+def no_sweep(context: HydraContext, config: DictConfig) -> Planner:
+    """Composes configurations for a look; nothing is written."""
+    return Planner(Sweep(Path(os.devnull) / "none"), context.config_loader, config)
 
 
 def check_folders(combinations: Iterable[Sequence[str]]) -> None:

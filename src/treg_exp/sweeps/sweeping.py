@@ -26,7 +26,7 @@ from treg_exp.sweeps.comparison import compare
 from treg_exp.sweeps.job import check
 from treg_exp.sweeps.launching import FolderLauncher
 from treg_exp.sweeps.manifest import LEFT_ALONE, Job, Sweep, find_sweep, varying
-from treg_exp.sweeps.planning import Planner, check_folders, open_sweep
+from treg_exp.sweeps.planning import check_folders, no_sweep, open_sweep
 
 _SAYS = {"queued": "it has not begun", "stale": "its process has ended without a word; the same command continues it"}
 
@@ -99,21 +99,25 @@ def run_jobs(sweep: Sweep, jobs: Sequence[Job], launcher: Launcher) -> int:
     states = {job.id: sweep.status(job).state for job in jobs}
     missing = [job for job in jobs if states[job.id] not in LEFT_ALONE]
     print(f"sweep {sweep.path}: {_counts(states.values())}", flush=True)
-    if not missing:
-        return 0
-    if isinstance(launcher, FolderLauncher):
-        if launcher.queues:
+    if missing:
+        if isinstance(launcher, FolderLauncher) and launcher.queues:
             check(sweep.folder(missing[0]))
-        launcher.run([sweep.folder(job) for job in missing])
-        return len(missing)
+        start_jobs(sweep, missing, launcher)
+    return len(missing)
+
+
+def start_jobs(sweep: Sweep, jobs: Sequence[Job], launcher: Launcher) -> None:
+    """Start jobs, whatever their state, and wait for them."""
+    if isinstance(launcher, FolderLauncher):
+        launcher.run([sweep.folder(job) for job in jobs])
+        return
     # A launcher of somebody else composes the configuration by itself, when the job starts.
-    own = [[*job.overrides, f"run_dir={sweep.folder(job).absolute()}", "hydra.mode=RUN"] for job in missing]
+    own = [[*job.overrides, f"run_dir={sweep.folder(job).absolute()}", "hydra.mode=RUN"] for job in jobs]
     try:
         launcher.launch(own, initial_job_idx=0)
     except Exception as error:  # one lost job is no reason to say nothing of the others
         print(f"error: the launcher has ended with {type(error).__name__}: {error}", file=sys.stderr, flush=True)
         end_with(1)
-    return len(missing)
 
 
 def conclude(sweep: Sweep, jobs: Sequence[Job], launcher: Launcher, started: int) -> None:
@@ -145,7 +149,7 @@ def dry_run(combinations: Sequence[Sequence[str]], context: HydraContext, config
     from treg_exp.app import run
     from treg_exp.configuration.command_line import run_job
 
-    planner = Planner(Sweep(Path(os.devnull) / "none"), context.config_loader, config)
+    planner = no_sweep(context, config)
     for overrides in combinations:
         run_job(run, planner.compose(overrides))
 

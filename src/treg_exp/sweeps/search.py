@@ -1,0 +1,185 @@
+"""``hydra/sweeper=optuna_search``: Optuna says what to try next, and every trial is a job like those of a grid."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
+from treg_exp.configuration.command_line import end_with
+from treg_exp.configuration.places import one_line
+from treg_exp.engine.journal import JOURNAL, require_optuna
+from treg_exp.engine.objective import Objective
+from treg_exp.errors import ConfigError
+from treg_exp.run_layout import read_rows
+from treg_exp.sweeps.launching import FolderLauncher
+from treg_exp.sweeps.manifest import LEFT_ALONE, Job, Sweep
+from treg_exp.sweeps.planning import Planner, no_sweep, open_sweep
+from treg_exp.sweeps.presence import Presence
+from treg_exp.sweeps.search_settings import SearchSettings, cautions, resolved
+from treg_exp.sweeps.search_space import Space, read_space
+from treg_exp.sweeps.sweeping import JobSweeper, conclude, start_jobs
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+    from treg_exp.sweeps.study import SharedStudy
+
+POLL_SECONDS = 2.0  # between two looks at a job that another process runs
+
+
+class SearchSweeper(SearchSettings, JobSweeper):
+    """A search: trial after trial, until the study has as many as were wanted."""
+
+    def sweep(self, arguments: list[str]) -> None:
+        """See `JobSweeper`."""
+        self.check()
+        require_optuna()
+        if isinstance(self.launcher, FolderLauncher) and not self.launcher.waits:
+            raise ConfigError("hydra.launcher.wait=false: not with a search, which learns from what its jobs give")
+        from treg_exp.sweeps.samplers import make_sampler
+        from treg_exp.sweeps.search_results import announce, conclude_search, preview, write_results
+        from treg_exp.sweeps.study import WORKERS, SharedStudy
+
+        given = [f"{key}={value}" for key, value in self.params.items()] + list(arguments)
+        space = read_space(given, self.hydra_context.config_loader)
+        sampler = make_sampler(self.sampler, self.seed, self.startup_trials, self.population, space)
+        n_trials = self._wanted(space)
+        path = Path(self.config.run_dir) if self.config.run_dir else self._folder(space)
+        trial_planner = no_sweep(self.hydra_context, self.config)
+        begun = (path / JOURNAL).is_file()
+        objectives = None if begun and not self.config.dry_run else self._objectives(trial_planner, space)
+        if self.config.dry_run:
+            assert objectives is not None
+            preview(path, space, sampler, objectives, n_trials, self)
+            self.show_cost(space)
+            return
+        sweep, planner = open_sweep(self.hydra_context, self.config, given, path)
+        presence = Presence(sweep.path / WORKERS)
+        study = SharedStudy(sweep.path, space, sampler, presence)
+        if objectives is None and not study.exists():  # the process that wanted to begin it was killed
+            objectives = self._objectives(trial_planner, space)
+        with presence.shown():
+            study.open(self.goals, objectives)
+            study.try_again()
+            announce(sweep, study, n_trials, self.sampler)
+            started = 0
+            while claimed := study.claim(self.n_jobs, n_trials):
+                started += len(claimed)
+                self._run(claimed, study, sweep, planner)
+                write_results(Sweep(sweep.path), study)
+            jobs = conclude_search(Sweep(sweep.path), study)
+        conclude(Sweep(sweep.path), jobs, self.launcher, started)
+
+    def _run(self, trials: Sequence[FrozenTrial], study: SharedStudy, sweep: Sweep, planner: Planner) -> None:
+        """Run some trials at once, and tell the study what became of them."""
+        jobs = {trial.number: job for trial in trials if (job := self._plan(trial, study, planner))}
+        missing = {job.id: job for job in jobs.values() if sweep.status(job).state not in LEFT_ALONE}
+        if missing:
+            start_jobs(sweep, list(missing.values()), self.launcher)
+        for number, job in jobs.items():
+            _tell(number, job, study, sweep)
+
+    def _plan(self, trial: FrozenTrial, study: SharedStudy, planner: Planner) -> Job | None:
+        """The job of a trial; None where its configuration cannot be composed, which the study is told."""
+        from optuna.trial import TrialState
+
+        from treg_exp.engine.trial import Trial
+        from treg_exp.sweeps.study import ERROR, JOB, values_of
+
+        values = values_of(study.space, trial)
+        shown = " ".join(f"{key}={value}" for key, value in values.items())
+        try:
+            (job,) = planner.plan([study.space.overrides(values)])
+        except (ConfigError, HydraException, OmegaConfBaseException) as error:
+            print(f"error: trial {trial.number}: {shown}: {one_line(error)}", file=sys.stderr, flush=True)
+            study.note(trial.number, **{ERROR: one_line(error)})
+            study.tell(trial.number, TrialState.FAIL)
+            end_with(2)
+            return None
+        folder = planner.sweep.folder(job)
+        print(f"trial {trial.number}: {shown}  ({folder})", flush=True)
+        study.note(trial.number, **{JOB: job.id})
+        if planner.sweep.status(job).state not in LEFT_ALONE:
+            objective = next(iter(study.objectives))
+            Trial(trial.number, objective, self.pruner_settings()).write(folder)
+        return job
+
+    def _objectives(self, planner: Planner, space: Space) -> dict[str, str]:
+        """Objectives by ``variant/column``, as a run from the middle of the space would have them.
+
+        Raises:
+            ConfigError: such a run cannot be, or has no such column.
+        """
+        from treg_exp.experiment import Experiment
+        from treg_exp.silence import silence_libraries
+
+        silence_libraries()
+        cfg = planner.compose(space.overrides(space.middle()))
+        if cfg.get("mode") == "fit":
+            raise ConfigError("hydra/sweeper=optuna_search: searches settings of runs, not with mode=fit")
+        experiment = Experiment.from_config(cfg)
+        found = resolved(self.goals, experiment.variants, experiment.columns.known)
+        for note in cautions(found, experiment.columns.known):
+            print(f"note: {note}", file=sys.stderr, flush=True)
+        return found
+
+    def _wanted(self, space: Space) -> int:
+        """Trials of the study; of a grid not more than it has points."""
+        if self.sampler != "grid":
+            assert self.n_trials is not None
+            return self.n_trials
+        points = len(space.grid())
+        return min(points, self.n_trials or points)
+
+    def _folder(self, space: Space) -> Path:
+        """The folder of a search that nobody gave one: the same for the same search, however many trials it has."""
+        from treg_exp.sweeps.study import identity_of
+
+        about = [space.described(), identity_of(space.fixed), self.goals, self.sampler, self.seed]
+        return Path("runs") / f"search-{hashlib.sha256(json.dumps(about).encode()).hexdigest()[:8]}"
+
+    def show_cost(self, space: Space) -> None:
+        """What a trial from the middle of the space would cost."""
+        from treg_exp.sweeps.sweeping import dry_run
+
+        print("one of them, from the middle:", flush=True)
+        dry_run([space.overrides(space.middle())], self.hydra_context, self.config)
+
+
+def _tell(number: int, job: Job, study: SharedStudy, sweep: Sweep) -> None:
+    """Tell the study what the run folder of a trial says."""
+    from optuna.trial import TrialState
+
+    from treg_exp.sweeps.search_results import told
+    from treg_exp.sweeps.study import ERROR
+
+    while (status := sweep.status(job)).state == "running":  # in another process
+        time.sleep(POLL_SECONDS)
+    if status.state == "pruned":
+        study.tell(number, TrialState.PRUNED)
+    elif status.state == "finished":
+        rows = read_rows(sweep.folder(job))
+        values = {name: Objective.named(name).mean(rows) for name in study.objectives}
+        found = [value for value in values.values() if value is not None]
+        if len(found) < len(values):
+            study.note(number, **{ERROR: f"no value of {', '.join(n for n, v in values.items() if v is None)}"})
+            study.tell(number, TrialState.FAIL)
+            end_with(1)
+        else:
+            study.tell(number, TrialState.COMPLETE, found)
+    elif status.state == "failed":
+        study.note(number, **{ERROR: status.error or f"see {sweep.folder(job)}"})
+        study.tell(number, TrialState.FAIL)
+    else:  # nobody has run it to its end: the same command does
+        print(f"error: trial {number}: {status.state}: {sweep.folder(job)}", file=sys.stderr, flush=True)
+        end_with(1)
+        return
+    print(told(study, number), flush=True)

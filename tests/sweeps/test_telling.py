@@ -1,0 +1,52 @@
+"""What a study learns of a trial is what its run folder says, whoever has run it."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from optuna.trial import TrialState
+
+from tests.sweeps.test_study import worker
+from treg_exp.engine.status import write_status
+from treg_exp.files import append_json_line
+from treg_exp.run_layout import RunLayout, of_process
+from treg_exp.sweeps.manifest import Job, Sweep
+from treg_exp.sweeps.search import _tell
+from treg_exp.sweeps.study import ERROR
+
+
+@pytest.mark.parametrize(
+    ("state", "values", "expected", "value", "error"),
+    [
+        ("finished", [1.0, 4.0], TrialState.COMPLETE, 2.5, None),
+        ("finished", [None], TrialState.FAIL, None, "no value of own/psnr"),
+        ("failed", [1.0], TrialState.FAIL, None, "CUDA error"),
+        ("pruned", [1.0], TrialState.PRUNED, 7.0, None),
+        ("interrupted", [1.0], TrialState.RUNNING, None, None),
+        ("running", [1.0], TrialState.RUNNING, None, None),  # its process is gone
+    ],
+)
+def test_states(
+    tmp_path: Path, state: str, values: list[float | None], expected: TrialState, value: float | None, error: str | None
+) -> None:
+    sweep, job = Sweep(tmp_path), Job("abc", ("a=1",))
+    folder = sweep.folder(job)
+    for i, psnr in enumerate(values):
+        row = {"sample_id": str(i), "variant": "own", "draw": 0, "psnr": psnr}
+        append_json_line(of_process(RunLayout(folder).rows, 0), row)
+    about = {"error": "CUDA error"} if state == "failed" else {}
+    write_status(folder, {"state": state, "expected": 2, "finished": len(values), "host": "n17", **about})
+    if state == "running":  # on another machine, long ago
+        import os
+
+        os.utime(RunLayout(folder).status, (0, 0))
+    with ExitStack() as stack:
+        study = worker(tmp_path, stack)
+        (trial,) = study.claim(1, 1)
+        study._storage.set_trial_intermediate_value(0, 1, 7.0)
+        _tell(trial.number, job, study, sweep)
+        (told,) = study.trials()
+    assert (told.state, told.user_attrs.get(ERROR)) == (expected, error)
+    assert told.value == value
