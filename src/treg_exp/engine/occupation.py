@@ -16,6 +16,8 @@ from treg_exp.engine.status import here, is_alive, now, write_status
 from treg_exp.errors import ConfigError, RunBusyError
 from treg_exp.run_layout import RunLayout
 
+PATIENCE = (0.02, 0.05, 0.1, 0.0)  # s between tries to get a lock
+
 
 class FolderLock:
     """Keeps others out of a run folder until ``release`` or the end of this process, however it ends.
@@ -56,21 +58,31 @@ class FolderLock:
         """
         self.layout.path.mkdir(parents=True, exist_ok=True)
         self._file = self.layout.lock.open("a+")
-        try:
-            import fcntl
-
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not self._locked():
             self.release()
-            raise self._busy("another process") from None
-        except (ImportError, OSError):  # no such thing on this system or file system: the run goes on without
-            pass
+            raise self._busy("another process")
         status = read_noted(self.layout.status)  # a lock may not reach other machines
         mine = here()
         elsewhere = status.get("host") != mine["host"] and status.get("slurm_job", "") != mine.get("slurm_job")
         if status.get("state") == "running" and elsewhere and is_alive(self.layout.path, status):
             self.release()
             raise self._busy(f"{status.get('host')}, process {status.get('pid')}")
+
+    def _locked(self) -> bool:
+        """Whether the lock is ours now; also where this system or file system has none, and the run goes on without."""
+        assert self._file is not None
+        for wait in PATIENCE:
+            try:
+                import fcntl
+
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:  # perhaps by somebody who only looks whether it is held
+                time.sleep(wait)
+            except (ImportError, OSError):
+                return True
+            else:
+                return True
+        return False
 
     def release(self) -> None:
         """Let others write there."""
