@@ -21,7 +21,7 @@ NURSERY = """
 import json, os, runpy, signal, sys
 import torch, lightning, diffusers, transformers, optuna
 import treg_exp.app, treg_exp.engine.module, treg_exp.engine.writer, treg_exp.engine.loading
-import treg_exp.engine.trial_report, treg_exp.sweeps.study, treg_exp.sweeps.search
+import treg_exp.engine.trial_report, treg_exp.sweeps.search.study, treg_exp.sweeps.search
 for line in sys.stdin:
     order = json.loads(line)
     if isinstance(order, int):

@@ -19,9 +19,9 @@ from tests.proc import gone
 from tests.sweeps import fake_jobs
 from tests.sweeps.fake_jobs import plan, trace
 from treg_exp.engine.status import read_status
-from treg_exp.sweeps.pool import Pool
-from treg_exp.sweeps.pool_worker import Worker
-from treg_exp.sweeps.slots import Slot, find_slots
+from treg_exp.sweeps.local.pool import Pool
+from treg_exp.sweeps.local.slots import Slot, find_slots
+from treg_exp.sweeps.local.worker import Worker
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at processes")
 
@@ -285,7 +285,7 @@ def test_a_process_killed_from_outside_is_replaced(tmp_path: Path) -> None:
 
 def test_cpu_slots_share_the_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS")
-    monkeypatch.setattr("treg_exp.sweeps.slots.cores", lambda: 7)
+    monkeypatch.setattr("treg_exp.sweeps.local.slots.cores", lambda: 7)
     (folder,) = plan(tmp_path, "finish")
     do(Pool(find_slots("auto", 2), work=fake_jobs.work, prepare=fake_jobs.nothing), [folder])
     assert [(each["gpu"], each["threads"]) for each in trace(folder)] == [("", "3")]

@@ -7,7 +7,7 @@ import pytest
 from treg_exp.engine.objective import Objective
 from treg_exp.errors import ConfigError
 from treg_exp.metrics.column import Column
-from treg_exp.sweeps.search_settings import SearchSettings, cautions, resolved
+from treg_exp.sweeps.search.settings import SearchSettings, cautions, resolved
 
 
 @pytest.mark.parametrize(

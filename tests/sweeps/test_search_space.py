@@ -7,7 +7,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from treg_exp.errors import ConfigError
-from treg_exp.sweeps.search_space import Dimension, dimension, read_space
+from treg_exp.sweeps.search.space import Dimension, dimension, read_space
 
 
 def one(text: str) -> Dimension:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from treg_exp.errors import FieldError
-from treg_exp.sweeps.slots import check_slots, find_slots
+from treg_exp.sweeps.local.slots import check_slots, find_slots
 
 
 @pytest.fixture(autouse=True)
@@ -17,7 +17,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
-    monkeypatch.setattr("treg_exp.sweeps.slots.cores", lambda: 16)
+    monkeypatch.setattr("treg_exp.sweeps.local.slots.cores", lambda: 16)
 
 
 def gpus(devices: Any) -> list[str]:

@@ -16,9 +16,11 @@ from tests.configuration.test_hydra_messages import composed
 from treg_exp.configuration.hydra_guard import check_hydra
 from treg_exp.errors import ConfigError
 from treg_exp.run_layout import RunLayout
-from treg_exp.sweeps import slurm, slurm_queue, slurm_wait
-from treg_exp.sweeps.slurm import FolderJob, SlurmSettings, check_tasks, outside_of_jobs
-from treg_exp.sweeps.slurm_queue import Seen, largest_array, look, words_about
+from treg_exp.sweeps.slurm import queue as slurm_queue
+from treg_exp.sweeps.slurm import submission as slurm
+from treg_exp.sweeps.slurm import waiting as slurm_wait
+from treg_exp.sweeps.slurm.queue import Seen, largest_array, look, words_about
+from treg_exp.sweeps.slurm.submission import FolderJob, SlurmSettings, check_tasks, outside_of_jobs
 
 
 @pytest.fixture

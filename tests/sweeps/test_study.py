@@ -11,10 +11,10 @@ from optuna.trial import TrialState
 
 from treg_exp.engine.journal import JOURNAL, STUDY, open_journal
 from treg_exp.errors import ConfigError
-from treg_exp.sweeps.presence import Presence
-from treg_exp.sweeps.samplers import make_sampler
-from treg_exp.sweeps.search_space import Space, read_space
-from treg_exp.sweeps.study import SharedStudy, identity_of, values_of
+from treg_exp.sweeps.search.presence import Presence
+from treg_exp.sweeps.search.samplers import make_sampler
+from treg_exp.sweeps.search.space import Space, read_space
+from treg_exp.sweeps.search.study import SharedStudy, identity_of, values_of
 
 SPACE = read_space(["a=interval(0,1)", "b=x,y,z"])
 FINITE = read_space(["a=range(0,3)", "b=x,y"])

@@ -13,8 +13,8 @@ from treg_exp.engine.status import write_status
 from treg_exp.files import append_json_line
 from treg_exp.run_layout import RunLayout, of_process
 from treg_exp.sweeps.manifest import Job, Sweep
-from treg_exp.sweeps.search import _tell
-from treg_exp.sweeps.study import ERROR
+from treg_exp.sweeps.search.study import ERROR
+from treg_exp.sweeps.search.sweeper import _tell
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ Hydra imports this module at every start, so nothing here may be heavy.
 """
 
 from treg_exp.sweeps.launching import InProcess
-from treg_exp.sweeps.pool import LocalPool
-from treg_exp.sweeps.search import SearchSweeper
+from treg_exp.sweeps.local.pool import LocalPool
+from treg_exp.sweeps.search.sweeper import SearchSweeper
 from treg_exp.sweeps.sweeping import GridSweeper, ResumeSweeper
 
 

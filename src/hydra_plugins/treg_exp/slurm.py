@@ -1,4 +1,4 @@
-"""``hydra/launcher=slurm`` and ``slurm_ddp``: the runs of a sweep as a job array; see `treg_exp.sweeps.slurm_wait`."""
+"""``hydra/launcher=slurm`` and ``slurm_ddp``: the runs of a sweep as a job array, see ``treg_exp.sweeps.slurm``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from treg_exp.sweeps.launching import FolderLauncher
-from treg_exp.sweeps.slurm import SlurmSettings
+from treg_exp.sweeps.slurm.submission import SlurmSettings
 
 
 class SlurmLauncher(FolderLauncher):
@@ -26,6 +26,6 @@ class SlurmLauncher(FolderLauncher):
 
     def run(self, folders: Sequence[Path]) -> None:
         """Submit the folders, and wait for them unless told otherwise."""
-        from treg_exp.sweeps.slurm_wait import run_folders
+        from treg_exp.sweeps.slurm.waiting import run_folders
 
         run_folders(folders, self.settings)

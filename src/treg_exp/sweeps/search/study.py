@@ -19,8 +19,8 @@ from optuna.trial import FrozenTrial, TrialState
 from treg_exp.configuration.identity import NOT_IDENTITY
 from treg_exp.engine.journal import JOURNAL, STUDY, file_lock, open_journal
 from treg_exp.errors import ConfigError
-from treg_exp.sweeps.presence import Presence
-from treg_exp.sweeps.search_space import Space, Value
+from treg_exp.sweeps.search.presence import Presence
+from treg_exp.sweeps.search.space import Space, Value
 
 WORKERS = ".workers"
 ABOUT, JOB, WORKER, ERROR, AGAIN = "about", "job", "worker", "error", "again"  # attributes of the study and of trials

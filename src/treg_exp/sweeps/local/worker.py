@@ -19,7 +19,7 @@ from treg_exp.configuration.output import output_that_stops_nothing
 from treg_exp.engine.outcome import INTERRUPTED
 from treg_exp.run_layout import RunLayout
 from treg_exp.stamps import Stamp, stamp_of
-from treg_exp.sweeps.slots import Slot
+from treg_exp.sweeps.local.slots import Slot
 from treg_exp.worker import end_with
 
 Answer = tuple[int, str]  # exit code of a job, and why this process takes no more; empty where it does

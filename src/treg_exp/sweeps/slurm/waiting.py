@@ -14,8 +14,8 @@ from typing import Any
 from treg_exp.engine.status import write_status
 from treg_exp.errors import ConfigError
 from treg_exp.run_layout import RunLayout
-from treg_exp.sweeps.slurm import SlurmSettings, check_tasks, submit
-from treg_exp.sweeps.slurm_queue import Seen, look, words_about
+from treg_exp.sweeps.slurm.queue import Seen, look, words_about
+from treg_exp.sweeps.slurm.submission import SlurmSettings, check_tasks, submit
 
 BOOK = "jobs.jsonl"  # which job works on which folder, a line per submission
 ENDED = ("finished", "failed")  # states that a job itself writes

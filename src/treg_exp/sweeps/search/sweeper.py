@@ -22,15 +22,15 @@ from treg_exp.run_layout import read_rows
 from treg_exp.sweeps.launching import FolderLauncher
 from treg_exp.sweeps.manifest import LEFT_ALONE, Job, Sweep
 from treg_exp.sweeps.planning import Planner, no_sweep, open_sweep
-from treg_exp.sweeps.presence import Presence
-from treg_exp.sweeps.search_settings import SearchSettings, cautions, resolved
-from treg_exp.sweeps.search_space import Space, read_space
+from treg_exp.sweeps.search.presence import Presence
+from treg_exp.sweeps.search.settings import SearchSettings, cautions, resolved
+from treg_exp.sweeps.search.space import Space, read_space
 from treg_exp.sweeps.sweeping import JobSweeper, conclude, start_jobs
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
-    from treg_exp.sweeps.study import SharedStudy
+    from treg_exp.sweeps.search.study import SharedStudy
 
 POLL_SECONDS = 2.0  # between two looks at a job that another process runs
 
@@ -44,9 +44,9 @@ class SearchSweeper(SearchSettings, JobSweeper):
         require_optuna()
         if isinstance(self.launcher, FolderLauncher) and not self.launcher.waits:
             raise ConfigError("hydra.launcher.wait=false: not with a search, which learns from what its jobs give")
-        from treg_exp.sweeps.samplers import make_sampler
-        from treg_exp.sweeps.search_results import announce, conclude_search, preview, write_results
-        from treg_exp.sweeps.study import WORKERS, SharedStudy
+        from treg_exp.sweeps.search.results import announce, conclude_search, preview, write_results
+        from treg_exp.sweeps.search.samplers import make_sampler
+        from treg_exp.sweeps.search.study import WORKERS, SharedStudy
 
         given = [f"{key}={value}" for key, value in self.params.items()] + list(arguments)
         space = read_space(given, self.hydra_context.config_loader)
@@ -92,7 +92,7 @@ class SearchSweeper(SearchSettings, JobSweeper):
         from optuna.trial import TrialState
 
         from treg_exp.engine.trial import Trial
-        from treg_exp.sweeps.study import ERROR, JOB, values_of
+        from treg_exp.sweeps.search.study import ERROR, JOB, values_of
 
         values = values_of(study.space, trial)
         shown = " ".join(f"{key}={value}" for key, value in values.items())
@@ -141,7 +141,7 @@ class SearchSweeper(SearchSettings, JobSweeper):
 
     def _folder(self, space: Space) -> Path:
         """The folder of a search that nobody gave one: the same for the same search, however many trials it has."""
-        from treg_exp.sweeps.study import identity_of
+        from treg_exp.sweeps.search.study import identity_of
 
         about = [space.described(), identity_of(space.fixed), self.goals, self.sampler, self.seed]
         return Path("runs") / f"search-{hashlib.sha256(json.dumps(about).encode()).hexdigest()[:8]}"
@@ -158,8 +158,8 @@ def _tell(number: int, job: Job, study: SharedStudy, sweep: Sweep) -> None:
     """Tell the study what the run folder of a trial says."""
     from optuna.trial import TrialState
 
-    from treg_exp.sweeps.search_results import told
-    from treg_exp.sweeps.study import ERROR
+    from treg_exp.sweeps.search.results import told
+    from treg_exp.sweeps.search.study import ERROR
 
     while (status := sweep.status(job)).state == "running":  # in another process
         time.sleep(POLL_SECONDS)

@@ -21,7 +21,7 @@ from treg_exp.engine.status import write_status
 from treg_exp.errors import ConfigError
 from treg_exp.files import read_json
 from treg_exp.run_layout import RunLayout
-from treg_exp.sweeps.slurm_queue import largest_array
+from treg_exp.sweeps.slurm.queue import largest_array
 
 LOGS = ".submitit"
 # Of the process that submits; in a job they would be taken for the job's own.

@@ -22,9 +22,9 @@ from treg_exp.errors import FileError
 from treg_exp.files import read_json
 from treg_exp.run_layout import RunLayout
 from treg_exp.sweeps.launching import FolderLauncher
+from treg_exp.sweeps.local.slots import Slot, check_slots, find_slots
+from treg_exp.sweeps.local.worker import Worker, execute_job, import_all, status_stamp
 from treg_exp.sweeps.manifest import LEFT_ALONE
-from treg_exp.sweeps.pool_worker import Worker, execute_job, import_all, status_stamp
-from treg_exp.sweeps.slots import Slot, check_slots, find_slots
 
 
 class LocalPool(FolderLauncher):

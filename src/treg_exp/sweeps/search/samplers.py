@@ -11,7 +11,7 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
-from treg_exp.sweeps.search_space import Space, Value
+from treg_exp.sweeps.search.space import Space, Value
 
 
 def make_sampler(kind: str, seed: int, startup_trials: int, population: int, space: Space) -> BaseSampler:

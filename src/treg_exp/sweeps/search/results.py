@@ -18,9 +18,9 @@ from optuna.trial import FrozenTrial, TrialState
 from treg_exp.engine.journal import JOURNAL, STUDY, open_journal
 from treg_exp.files import write_text
 from treg_exp.sweeps.manifest import Job, Sweep
-from treg_exp.sweeps.search_settings import SearchSettings
-from treg_exp.sweeps.search_space import Space
-from treg_exp.sweeps.study import ERROR, JOB, SharedStudy, directions_of, values_of
+from treg_exp.sweeps.search.settings import SearchSettings
+from treg_exp.sweeps.search.space import Space
+from treg_exp.sweeps.search.study import ERROR, JOB, SharedStudy, directions_of, values_of
 
 BEST, TRIALS = "best.yaml", "trials.csv"
 SHOWN = 20  # trials of a preview, and of a Pareto front
