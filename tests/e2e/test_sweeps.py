@@ -203,3 +203,9 @@ def test_a_folder_is_kept_for_what_was_planned(tmp_path: Path) -> None:
     job = next(folder.glob("*/job.yaml")).parent
     said = program(*TINY, "seed=9", f"run_dir={job}", code=2, tool=(str(ROOT / "run.py"),))
     assert f"error: run_dir={job} is planned for other settings, see its job.yaml" in said
+
+
+def test_an_interval_is_no_grid(tmp_path: Path) -> None:
+    said = program(*TINY, "guidance.scale=interval(1,8)", code=2, cwd=tmp_path)
+    assert said.startswith("error: guidance.scale=interval(1,8): a grid needs single values, as guidance.scale=1,2,5; ")
+    assert "hydra/sweeper=optuna_search" in said

@@ -14,7 +14,7 @@ from treg_exp.sweeps.search.settings import SearchSettings, cautions, resolved
     ("values", "told"),
     [
         ({"sampler": "tpee"}, "hydra.sweeper.sampler=tpee: must be one of tpe, random, grid, nsga2; did you mean tpe"),
-        ({"n_trials": None}, "hydra.sweeper.n_trials: must be said with sampler=tpe"),
+        ({"n_trials": None}, "hydra.sweeper.n_trials has no value, and sampler=tpe needs one"),
         ({"n_trials": 0}, "hydra.sweeper.n_trials=0: must be at least 1"),
         ({"n_jobs": 0}, "hydra.sweeper.n_jobs=0: must be at least 1"),
         ({"objectives": {"psnr": "max"}}, "hydra.sweeper.objectives.psnr=max: must be maximize or minimize"),

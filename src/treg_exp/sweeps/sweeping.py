@@ -73,7 +73,13 @@ class GridSweeper(JobSweeper):
         """See `JobSweeper`."""
         given = [f"{key}={value}" for key, value in self.params.items()] + list(arguments)
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
-        (combinations,) = BasicSweeper.split_arguments(parser.parse_overrides(given), max_batch_size=None)
+        parsed = parser.parse_overrides(given)
+        for each in (each for each in parsed if each.is_sweep_override() and not each.is_discrete_sweep()):
+            raise ConfigError(
+                f"{each.input_line}: a grid needs single values, as {each.get_key_element()}=1,2,5; "
+                "hydra/sweeper=optuna_search searches an interval"
+            )
+        (combinations,) = BasicSweeper.split_arguments(parsed, max_batch_size=None)
         check_folders(combinations)
         if self.config.dry_run:
             dry_run(combinations, self.hydra_context, self.config)

@@ -71,7 +71,9 @@ class SearchSettings:
             if value is not None and value < least:
                 raise ConfigError(f"{PLACE}.{name}={value}: must be at least {least}")
         if self.n_trials is None and self.sampler != "grid":
-            raise ConfigError(f"{PLACE}.n_trials: must be said with sampler={self.sampler}; how many trials in all")
+            raise ConfigError(
+                f"{PLACE}.n_trials has no value, and sampler={self.sampler} needs one: how many trials in all"
+            )
         for name, direction in self.goals.items():
             if direction not in DIRECTIONS:
                 hint = nearest(str(direction), DIRECTIONS)
