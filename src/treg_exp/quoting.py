@@ -13,9 +13,14 @@ def quoted_override(key: str, text: str) -> str:
         key: dotted name of the value.
         text: any characters; none of them means anything to the shell, Hydra or OmegaConf any more.
     """
+    return shell(f"{key}={hydra_text(text)}")
+
+
+def hydra_text(text: str) -> str:
+    """A text as the value of an override, for Hydra alone."""
     from hydra.core.override_parser.types import Quote, QuotedString
 
-    return shell(f"{key}={QuotedString(literal(text), Quote.double).with_quotes()}")
+    return QuotedString(literal(text), Quote.double).with_quotes()
 
 
 def shell(word: str) -> str:

@@ -51,7 +51,8 @@ def treg_exp(*arguments: str, code: int = 0, **kwargs) -> str:
 
 def states(folder: Path) -> dict[str, str]:
     """By what tells the jobs apart."""
-    found = json.loads(treg_exp("status", str(folder), "--json"))
+    command = [sys.executable, "-m", "treg_exp.cli", "status", str(folder), "--json"]
+    found = json.loads(subprocess.run(command, capture_output=True, text=True, check=False).stdout)
     return {row["label"]: row["state"] for row in found}
 
 
@@ -164,8 +165,11 @@ def test_jobs_of_another_launcher_report_through_their_folders(tmp_path: Path) -
 
 
 def test_the_jobs_of_another_sweeper_are_planned_too(tmp_path: Path) -> None:
-    program(*TINY, "seed=0,1", "hydra/sweeper=basic", f"run_dir={tmp_path}/r")
-    assert states(tmp_path / "r") == {"seed=0": "finished", "seed=1": "finished"}
+    basic = [*TINY, "hydra/sweeper=basic", f"run_dir={tmp_path}/r"]
+    program(*basic, "seed=0,1", "dry_run=true")
+    assert not (tmp_path / "r" / "sweep.json").exists()
+    program(*basic, "seed=0,1", "guidance.scale=1,-1", code=2)
+    assert sorted(states(tmp_path / "r").values()) == ["failed", "failed", "finished", "finished"]
 
 
 def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
@@ -209,3 +213,15 @@ def test_an_interval_is_no_grid(tmp_path: Path) -> None:
     said = program(*TINY, "guidance.scale=interval(1,8)", code=2, cwd=tmp_path)
     assert said.startswith("error: guidance.scale=interval(1,8): a grid needs single values, as guidance.scale=1,2,5; ")
     assert "hydra/sweeper=optuna_search" in said
+
+
+def test_the_table_is_that_of_the_jobs_as_they_are(sweep: tuple[Path, str]) -> None:
+    """Also where somebody else has finished one of them."""
+    folder, _ = sweep
+    arguments = [*TINY, "guidance.scale=1,3", f"run_dir={folder}"]
+    program(*arguments)
+    job = next(line["run"] for line in csv.DictReader((folder / "comparison.csv").open()))
+    summary = json.loads((folder / job / "summary.json").read_text())
+    summary["variants"]["own"]["metrics"]["residual"]["mean"] = 77.123
+    (folder / job / "summary.json").write_text(json.dumps(summary))
+    assert "77.123" in program(*arguments)

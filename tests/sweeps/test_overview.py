@@ -103,7 +103,7 @@ def test_the_table_names_what_is_wrong_and_says_so_to_programs(
     assert "50 more are queued or finished; --all lists them" in out
     show(tmp_path, every=True)
     assert "run7" in capsys.readouterr().out
-    show(tmp_path, as_json=True)
+    assert show(tmp_path, as_json=True) == 1
     assert {row["state"] for row in json.loads(capsys.readouterr().out)} == {"finished", "failed"}
 
 

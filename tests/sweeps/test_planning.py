@@ -18,7 +18,7 @@ from treg_exp.configuration.settings import prepared
 from treg_exp.errors import ConfigError
 from treg_exp.run_layout import RunLayout
 from treg_exp.sweeps import planning
-from treg_exp.sweeps.manifest import Sweep, varying
+from treg_exp.sweeps.manifest import Job, Sweep, varying
 from treg_exp.sweeps.planning import Planner, check_folders, default_folder
 
 BASE = ["experiment=single", "prior=tiny_random", "logger=csv"]
@@ -111,3 +111,34 @@ def test_jobs_get_their_folders_by_themselves() -> None:
     check_folders([["seed=1", "run_dir=a"], ["seed=2", "run_dir=a"]])
     with pytest.raises(ConfigError, match=r"^run_dir: with -m it is one folder"):
         check_folders([["run_dir=a"], ["run_dir=b"]])
+
+
+def test_values_of_the_environment_are_part_of_a_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "prompt.text=${oc.env:MY_THING}"
+    monkeypatch.setenv("MY_THING", "a ${red} apple")
+    (apple,) = planner(tmp_path).plan([[*BASE, "prompt=fixed", text]])
+    monkeypatch.setenv("MY_THING", "a pear")
+    (pear,) = planner(tmp_path).plan([[*BASE, "prompt=fixed", text]])
+    planned = [prepared(OmegaConf.load(RunLayout(tmp_path / job.id).job)) for job in (apple, pear)]
+    assert [OmegaConf.to_container(cfg, resolve=True)["prompt"]["text"] for cfg in planned] == [
+        "a ${red} apple",
+        "a pear",
+    ]
+    assert [config_hash(cfg) for cfg in planned] == [apple.id, pear.id]
+
+
+def test_what_is_planned_is_no_dry_run(tmp_path: Path) -> None:
+    (job,) = planner(tmp_path).plan([[*BASE, "dry_run=true"]])
+    assert OmegaConf.load(RunLayout(tmp_path / job.id).job).dry_run is False
+
+
+def test_jobs_of_the_same_overrides_are_told_apart() -> None:
+    first, second, third = Job("aa", ("seed=1",)), Job("bb", ("seed=1",)), Job("cc", ("seed=2",))
+    assert varying([first, second, third]) == {"aa": "seed=1 aa", "bb": "seed=1 bb", "cc": "seed=2"}
+
+
+@pytest.mark.parametrize("name", ["../elsewhere", "/tmp/x", ".hidden", "a/b", ""])
+def test_a_job_stays_in_its_sweep(name: str, tmp_path: Path) -> None:
+    (tmp_path / "sweep.json").write_text(json.dumps({"jobs": [{"id": name, "overrides": []}]}))
+    with pytest.raises(ConfigError, match="is no name of a job"):
+        Sweep(tmp_path)

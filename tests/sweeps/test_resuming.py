@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
 
 from treg_exp.errors import ConfigError
+from treg_exp.run_layout import RunLayout
 from treg_exp.sweeps import resuming
 from treg_exp.sweeps.manifest import Job, Sweep
 
@@ -28,7 +31,7 @@ def test_jobs_are_started_as_the_last_time_or_otherwise(tmp_path: Path, commands
     resuming.resume(tmp_path)
     resuming.resume(tmp_path, ["hydra.launcher.partition=cpu"])
     resuming.resume(tmp_path, ["hydra/launcher=in_process"])
-    start = ["-m", "hydra/sweeper=resume", f"run_dir={tmp_path}"]
+    start = ["-m", "hydra/sweeper=resume", f'run_dir="{tmp_path}"']
     assert commands == [
         [*start, "hydra/launcher=slurm", "hydra.launcher.partition=gpu"],
         [*start, "hydra/launcher=slurm", "hydra.launcher.partition=gpu", "hydra.launcher.partition=cpu"],
@@ -58,3 +61,18 @@ def test_commands_of_a_job_are_taken_from_the_command_line_alone(tmp_path: Path,
 def test_what_is_no_sweep(tmp_path: Path, commands: list[list[str]]) -> None:
     with pytest.raises(ConfigError, match="neither a run nor a sweep"):
         resuming.resume(tmp_path)
+
+
+def test_any_name_of_a_folder(tmp_path: Path, commands: list[list[str]]) -> None:
+    sweep(folder := tmp_path / "a, (b) = ${c}")
+    resuming.resume(folder)
+    (run_dir,) = (each for each in commands[0] if each.startswith("run_dir="))
+    parsed = OverridesParser.create().parse_overrides([run_dir])[0]
+    assert OmegaConf.create({"x": parsed.value()}).x == str(folder)
+
+
+def test_a_single_run_takes_no_launcher(tmp_path: Path, commands: list[list[str]]) -> None:
+    RunLayout(tmp_path).job.write_text("seed: 0\n")
+    with pytest.raises(ConfigError, match=r"^hydra/launcher=slurm: .* is a single run"):
+        resuming.resume(tmp_path, ["hydra/launcher=slurm"])
+    assert commands == []

@@ -141,11 +141,14 @@ def test_what_a_job_could_not_say_itself_is_written_down(tmp_path: Path, monkeyp
         return json.loads(RunLayout(folder).status.read_text())
 
     error = "Slurm job 7_0: NODE_FAIL, on n3; 7_0_0_log.err: slurmstepd: error: the last words"
-    found = settled(state="running", finished=3)
+    found = settled(state="running", finished=3, slurm_job="7_0")
     assert (found["state"], found["error"], found["finished"], found["exit_code"]) == ("failed", error, 3, 1)
     assert settled(state="interrupted")["error"] == error
     assert settled(state="failed", error="of its own") == {"state": "failed", "error": "of its own"}
     assert settled(state="finished") == {"state": "finished"}
+    assert settled(state="pruned", exit_code=0) == {"state": "pruned", "exit_code": 0}
+    elsewhere = {"state": "running", "host": "laptop", "finished": 3}  # somebody was there first
+    assert settled(**elsewhere) == elsewhere
     before = b'{"state": "failed", "error": "of its own"}'  # it has failed earlier, and now it did not begin
     RunLayout(folder).status.write_bytes(before)
     slurm_wait.settle(folder, "7_0", Seen("NODE_FAIL"), tmp_path, before)

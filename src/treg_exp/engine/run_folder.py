@@ -184,7 +184,7 @@ class RunFolder:
         """``status.json``: state and counts of work items, from the files of all processes.
 
         Args:
-            state: running, finished, failed or interrupted.
+            state: running, finished, failed, interrupted or pruned.
             wanted: the work items of the run.
             more: further entries.
         """

@@ -30,7 +30,7 @@ class Status:
         expected: restorations of the run, None where it has not come so far.
         finished: of them, those that are there.
         failed: of them, those that could not be made.
-        seconds: s since it was started, to its last sign, by a clock that nobody sets.
+        seconds: s from its start to its last sign, by a monotonic clock.
         begun_with: restorations that were there at that start.
         host: machine of the run.
         error: what went wrong, empty where nothing did.
@@ -46,6 +46,11 @@ class Status:
     host: str = ""
     error: str = ""
     exit_code: int = 0
+
+    @property
+    def problem(self) -> str:
+        """What went wrong, in one line; empty where nothing did."""
+        return self.error.strip().split("\n")[0]
 
     @property
     def is_over(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,7 +24,7 @@ def compare(sweep: Sweep, jobs: Sequence[Job], anew: bool) -> str:
         anew: False takes the table of the last time where there is one.
     """
     file = sweep.path / TABLE
-    if not anew and file.is_file():
+    if not anew and _is_current(sweep, jobs):
         return file.read_text(encoding="utf-8")
     summaries = {job.id: read_json(RunLayout(sweep.folder(job)).summary) for job in jobs}
     done = [job for job in jobs if summaries[job.id].get("variants")]
@@ -34,6 +35,18 @@ def compare(sweep: Sweep, jobs: Sequence[Job], anew: bool) -> str:
     table = _table(sweep, done, lines)
     write_text(file, table)
     return table
+
+
+def _is_current(sweep: Sweep, jobs: Sequence[Job]) -> bool:
+    """Whether the table of the last time is of these jobs, as they are now."""
+    table, file = sweep.path / TABLE, sweep.path / LINES
+    if not (table.is_file() and file.is_file()):
+        return False
+    there = {job.id: RunLayout(sweep.folder(job)).summary for job in jobs}
+    times = {job_id: summary.stat().st_mtime for job_id, summary in there.items() if summary.is_file()}
+    with file.open(encoding="utf-8", newline="") as lines:
+        shown = {line["run"] for line in csv.DictReader(lines)}
+    return shown == set(times) and max(times.values(), default=0.0) <= table.stat().st_mtime
 
 
 def _table(sweep: Sweep, jobs: Sequence[Job], lines: Sequence[tuple[Job, str, Any]]) -> str:

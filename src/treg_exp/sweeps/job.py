@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 
+BUSY = 75  # exit code: try again later, as EX_TEMPFAIL of sysexits.h
 _DAMAGED = "delete it and give the command of the sweep again, which continues with what is missing"
 
 
@@ -34,7 +35,8 @@ def execute(folder: Path) -> int:
         folder: the run folder.
 
     Returns:
-        Exit code: 0 finished, 1 some restorations failed or the run could not go on, 2 a wrong setting.
+        Exit code: 0 finished, 1 some restorations failed or the run could not go on, 2 a wrong setting, 75 another
+        process works on it.
 
     Raises:
         KeyboardInterrupt: it was interrupted.
@@ -44,15 +46,20 @@ def execute(folder: Path) -> int:
     if not logging.getLogger().handlers:
         logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="[%(name)s][%(levelname)s] - %(message)s")
 
+    busy = False
+
     def run_unless_busy(folder: Path) -> None:
+        nonlocal busy
         try:
             with recorded(folder):
                 run(configuration(folder))
         except RunBusyError as error:  # others may work on the same sweep
             print(f"note: {error}", flush=True)
+            busy = True
 
     try:
-        return attempt(run_unless_busy, folder)[1]
+        code = attempt(run_unless_busy, folder)[1]
+        return BUSY if busy else code
     except (Exception, SystemExit):
         traceback.print_exc()
         return 1

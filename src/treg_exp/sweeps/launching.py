@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,10 +13,11 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+from treg_exp.configuration.command_line import end_with
 from treg_exp.engine.status import read_status
 from treg_exp.run_layout import read_rows
-from treg_exp.sweeps.manifest import LEFT_ALONE
-from treg_exp.sweeps.planning import open_sweep
+from treg_exp.sweeps.manifest import NEEDS_NO_START
+from treg_exp.sweeps.planning import dry_run, no_sweep, open_sweep
 
 
 class FolderLauncher(Launcher):
@@ -48,9 +50,14 @@ class FolderLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """For a sweeper that is not ours: plan the jobs, run them, and return the mean PSNR of each."""
+        if self.config.dry_run:
+            dry_run(job_overrides, no_sweep(self.hydra_context, self.config))
+            return [_returned(Path(os.devnull), overrides) for overrides in job_overrides]
         sweep, planner = open_sweep(self.hydra_context, self.config, self.config.hydra.overrides.task)
         jobs = planner.plan(job_overrides)
-        self.run([sweep.folder(job) for job in jobs if sweep.status(job).state not in LEFT_ALONE])
+        self.run([sweep.folder(job) for job in jobs if sweep.status(job).state not in NEEDS_NO_START])
+        for status in map(sweep.status, jobs):
+            end_with(0 if status.state in NEEDS_NO_START else status.exit_code or 1)
         return [_returned(sweep.folder(job), job.overrides) for job in jobs]
 
 
@@ -66,7 +73,7 @@ class InProcess(FolderLauncher):
             if not folder.parent.is_dir():  # the sweep was deleted meanwhile, which `conclude` tells
                 return
             now = read_status(folder)  # another program may work on the same sweep
-            if now.state in LEFT_ALONE or (now.state == "failed" and now != before[folder]):
+            if now.state in NEEDS_NO_START or (now.state == "failed" and now != before[folder]):
                 continue
             print(f"job {number} of {len(folders)}: {folder}", flush=True)
             execute(folder)

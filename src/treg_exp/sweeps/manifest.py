@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -12,10 +14,12 @@ from typing import Any
 from treg_exp.engine.status import Status, read_status
 from treg_exp.errors import ConfigError, FileError
 from treg_exp.files import leftover, read_json, write_json
+from treg_exp.run_layout import RunLayout
 
 MANIFEST = "sweep.json"
-SAYS_NOTHING = ("run_dir", "dry_run")  # overrides that commands differ in and jobs do not
-LEFT_ALONE = ("finished", "pruned", "running")  # states of jobs that need no start
+NAME = re.compile(r"\w[\w.-]*")  # of a job
+IGNORED_OVERRIDES = ("run_dir", "dry_run")  # overrides that commands differ in and jobs do not
+NEEDS_NO_START = ("finished", "pruned", "running")  # states of jobs that need no start
 
 
 @dataclass(frozen=True)
@@ -128,13 +132,19 @@ def varying(jobs: Sequence[Job]) -> dict[str, str]:
     common = set.intersection(*(set(job.overrides) for job in jobs)) if jobs else set()
 
     def tells(part: str) -> bool:
-        return part not in common and part.partition("=")[0] not in SAYS_NOTHING
+        return part not in common and part.partition("=")[0] not in IGNORED_OVERRIDES
 
     labels = {job.id: " ".join(filter(tells, job.overrides)) for job in jobs}
-    return {job_id: label or job_id for job_id, label in labels.items()}
+    often = Counter(labels.values())  # planned before and after a change of conf/
+    return {
+        job_id: label if label and often[label] == 1 else f"{label} {job_id}".strip()
+        for job_id, label in labels.items()
+    }
 
 
 def _job(id: str, overrides: Sequence[str], inputs: str = "") -> Job:
+    if not NAME.fullmatch(id):
+        raise KeyError(f"{id!r} is no name of a job")  # it would lead elsewhere
     return Job(id, tuple(overrides), inputs)
 
 
@@ -144,7 +154,7 @@ def make_sweep_folder(path: Path) -> None:
     Raises:
         ConfigError: it cannot be written, or it holds a run.
     """
-    if (path / "identity.json").is_file():
+    if RunLayout(path).identity.is_file():
         raise ConfigError(
             f"run_dir={path} holds a single run; with -m choose another run_dir, for the runs of the sweep"
         )

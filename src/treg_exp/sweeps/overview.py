@@ -15,6 +15,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from treg_exp.engine.outcome import INTERRUPTED
 from treg_exp.engine.status import Status, read_status
 from treg_exp.errors import ConfigError
 from treg_exp.run_layout import RunLayout
@@ -23,6 +24,7 @@ from treg_exp.sweeps.manifest import MANIFEST, Sweep, varying
 STATES = ("failed", "stale", "interrupted", "running", "pruned", "queued", "finished")  # what needs a look comes first
 COLOURS = {"failed": "red", "stale": "red", "interrupted": "yellow", "running": "cyan", "finished": "green"}
 OVER = ("finished", "pruned", "failed")
+AT_WORK, WRONG = ("queued", "running"), ("failed", "stale")
 LONG = 40  # jobs from which on the table leaves out what is queued and what is finished
 WATCH_SECONDS = 5.0  # between two looks
 NARROWEST = 100  # characters of a table that no terminal shows
@@ -62,14 +64,14 @@ def lines(path: Path) -> list[Line]:
     """
     if (path / MANIFEST).is_file():
         return _of_sweep(Sweep(path))
-    if _is_run(path):
+    if is_run(path):
         return [Line(path, "", read_status(path))]
     children = sorted(child for child in path.iterdir() if child.is_dir()) if path.is_dir() else []
     found: list[Line] = []
     for child in children:
         if (child / MANIFEST).is_file():
             found += [Line(line.folder, f"{child.name}: {line.label}", line.status) for line in _of_sweep(Sweep(child))]
-        elif _is_run(child):
+        elif is_run(child):
             found.append(Line(child, "", read_status(child)))
     if not found:
         raise ConfigError(f"{path}: no run and no sweep; give the run_dir of one, or the folder that holds them")
@@ -86,34 +88,44 @@ def show(path: Path, watch: bool = False, every: bool = False, as_json: bool = F
         as_json: print JSON for programs instead.
 
     Returns:
-        Exit code: 1 where something failed, 0 otherwise.
+        Exit code: 1 where something failed or is stale, 130 after Ctrl-C, 0 otherwise.
     """
-    if as_json:
-        rows = [{"folder": str(line.folder), "label": line.label, **asdict(line.status)} for line in lines(path)]
-        print(json.dumps(rows, indent=2))
-        return 0
     console = Console()
-    if not console.is_terminal:
-        console = Console(width=max(NARROWEST, max((len(line.label) for line in lines(path)), default=0) + 80))
-    if watch and console.is_terminal:
-        try:
-            _watch(path, every, console)
-        except KeyboardInterrupt:
-            return 0
-    found = lines(path)
-    if not (watch and console.is_terminal):
-        console.print(table(path, found, every))
-    return int(any(line.status.state in ("failed", "stale") for line in found))
+    try:
+        if watch and console.is_terminal and not as_json:
+            found = _watch(path, every, console)
+        else:
+            while _is_at_work(found := lines(path)) and watch:
+                time.sleep(WATCH_SECONDS)
+            _print(path, found, every, as_json, console)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return int(any(line.status.state in WRONG for line in found))
 
 
-def _watch(path: Path, every: bool, console: Console) -> None:
+def _print(path: Path, found: Sequence[Line], every: bool, as_json: bool, console: Console) -> None:
+    if as_json:
+        rows = [{"folder": str(line.folder), "label": line.label, **asdict(line.status)} for line in found]
+        print(json.dumps(rows, indent=2))
+        return
+    if not console.is_terminal:  # nobody cuts the lines of a file
+        console = Console(width=max(NARROWEST, max(len(line.label) for line in found) + 80))
+    console.print(table(path, found, every))
+
+
+def _watch(path: Path, every: bool, console: Console) -> list[Line]:
+    """Show the table anew until nobody is at work; returns its last lines."""
     with Live(console=console, auto_refresh=False) as live:
         while True:
             found = lines(path)
             live.update(table(path, found, every), refresh=True)
-            if all(line.status.state in OVER for line in found):
-                return
+            if not _is_at_work(found):
+                return found
             time.sleep(WATCH_SECONDS)
+
+
+def _is_at_work(found: Sequence[Line]) -> bool:
+    return any(line.status.state in AT_WORK for line in found)
 
 
 def table(path: Path, found: Sequence[Line], every: bool = False) -> Group:
@@ -158,7 +170,8 @@ def _of_sweep(sweep: Sweep) -> list[Line]:
     return [Line(sweep.folder(job), labels[job.id], sweep.status(job)) for job in jobs]
 
 
-def _is_run(path: Path) -> bool:
+def is_run(path: Path) -> bool:
+    """Whether a folder is that of a run, or of a job that is planned."""
     layout = RunLayout(path)
     return any(file.is_file() for file in (layout.status, layout.identity, layout.job))
 
@@ -169,9 +182,9 @@ def _cells(line: Line) -> list[Any]:
     left = _duration(line.left / line.rate) if status.state == "running" and line.rate else ""
     state = f"{status.state} ({status.host})" if status.state == "running" and status.host else status.state
     rate = f"{60 * line.rate:.3g}" if line.rate else ""
-    error = status.error.splitlines()[0] if status.error else ""
     coloured = Text(state, style=COLOURS.get(status.state, ""))
-    return [line.folder.name, Text(line.label), coloured, done, str(status.failed or ""), rate, left, Text(error)]
+    numbers = [done, str(status.failed or ""), rate, left]
+    return [line.folder.name, Text(line.label), coloured, *numbers, Text(status.problem)]
 
 
 def _duration(seconds: float) -> str:

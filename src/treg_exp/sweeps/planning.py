@@ -17,8 +17,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from treg_exp.errors import ConfigError
 from treg_exp.files import write_text
+from treg_exp.quoting import literal
 from treg_exp.run_layout import RunLayout
-from treg_exp.sweeps.manifest import SAYS_NOTHING, Job, Sweep, make_sweep_folder
+from treg_exp.sweeps.manifest import IGNORED_OVERRIDES, Job, Sweep, make_sweep_folder
 
 MANY = 50  # jobs from which on a user is told what takes so long
 ENVIRONMENT = re.compile(r"\$\{oc\.env:\s*(\w+)")
@@ -58,7 +59,8 @@ class Planner:
         if len(jobs) < len(inputs):
             same = "the others differ in nothing that changes results"
             print(f"note: {len(inputs)} combinations are {len(jobs)} jobs; {same}", flush=True)
-        launching = [str(each) for each in self.config.hydra.overrides.hydra if "launcher" in str(each)]
+        launching = [f"hydra/launcher={self.config.hydra.runtime.choices['hydra/launcher']}"]
+        launching += [each for each in self.config.hydra.overrides.hydra if "hydra.launcher." in each.partition("=")[0]]
         if new or self.sweep.launching != tuple(launching):
             self.sweep.add([known[inputs[i]] for i in new], launching)
         return list(jobs.values())
@@ -79,7 +81,8 @@ class Planner:
         from treg_exp.configuration.identity import config_hash
         from treg_exp.configuration.settings import prepared
 
-        cfg = self.compose(overrides)
+        cfg = _with_environment(self.compose(overrides))
+        cfg.dry_run = False  # what is planned is also done
         job = Job(config_hash(prepared(cfg.copy())), tuple(overrides), inputs)
         layout = RunLayout(self.sweep.folder(job))
         text = OmegaConf.to_yaml(cfg)
@@ -116,6 +119,15 @@ def no_sweep(context: HydraContext, config: DictConfig) -> Planner:
     return Planner(Sweep(Path(os.devnull) / "none"), context.config_loader, config)
 
 
+def dry_run(combinations: Sequence[Sequence[str]], planner: Planner) -> None:
+    """Say what every job would do; nothing is written."""
+    from treg_exp.app import run
+    from treg_exp.configuration.command_line import run_job
+
+    for overrides in combinations:
+        run_job(run, planner.compose(overrides))
+
+
 def check_folders(combinations: Iterable[Sequence[str]]) -> None:
     """Raise ConfigError where jobs ask for folders of their own: each gets one by itself."""
     folders = {part for combination in combinations for part in combination if part.partition("=")[0] == "run_dir"}
@@ -137,8 +149,8 @@ def default_folder(arguments: Sequence[str]) -> Path:
 
 
 def _hash(files: str, overrides: Sequence[str]) -> str:
-    kept = [part for part in overrides if part.partition("=")[0] not in SAYS_NOTHING]
-    return hashlib.sha256("\x1f".join([files, *kept]).encode()).hexdigest()[:16]
+    kept = [part for part in overrides if part.partition("=")[0] not in IGNORED_OVERRIDES]
+    return hashlib.sha256("\x1f".join([files, *kept, *_environment(" ".join(kept))]).encode()).hexdigest()[:16]
 
 
 def _configuration_files(loader: ConfigLoader) -> str:
@@ -158,5 +170,27 @@ def _add(found: Any, folder: Path) -> None:
     for file in sorted(folder.rglob("*.yaml")):
         content = file.read_bytes()
         found.update(str(file.relative_to(folder)).encode() + b"\x1f" + content + b"\x1f")
-        for name in ENVIRONMENT.findall(content.decode(errors="replace")):
-            found.update(f"{name}={os.environ.get(name)}\x1f".encode())
+        found.update("\x1f".join(_environment(content.decode(errors="replace"))).encode())
+
+
+def _environment(text: str) -> list[str]:
+    """The environment variables that a text takes values from, with these values."""
+    return [f"{name}={os.environ.get(name)}" for name in ENVIRONMENT.findall(text)]
+
+
+def _with_environment(cfg: DictConfig) -> DictConfig:
+    """A configuration with the values of environment variables in place of their names: a job may run elsewhere."""
+    raw = OmegaConf.to_container(cfg, resolve=False)
+    if not ENVIRONMENT.search(OmegaConf.to_yaml(cfg)):
+        return cfg
+    return OmegaConf.create(_taken(raw, OmegaConf.to_container(cfg, resolve=True)))  # type: ignore[no-any-return]
+
+
+def _taken(raw: Any, value: Any) -> Any:
+    if isinstance(raw, dict):
+        return {key: _taken(child, value[key]) for key, child in raw.items()}
+    if isinstance(raw, list):
+        return [_taken(child, value[i]) for i, child in enumerate(raw)]
+    if not (isinstance(raw, str) and ENVIRONMENT.search(raw)):
+        return raw
+    return literal(value) if isinstance(value, str) else value

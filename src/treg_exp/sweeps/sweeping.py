@@ -22,11 +22,12 @@ from treg_exp.configuration.command_line import end_with
 from treg_exp.configuration.places import one_line
 from treg_exp.engine.outcome import RANKS
 from treg_exp.errors import ConfigError
+from treg_exp.quoting import hydra_text
 from treg_exp.sweeps.comparison import compare
 from treg_exp.sweeps.job import check
 from treg_exp.sweeps.launching import FolderLauncher
-from treg_exp.sweeps.manifest import LEFT_ALONE, Job, Sweep, find_sweep, varying
-from treg_exp.sweeps.planning import check_folders, no_sweep, open_sweep
+from treg_exp.sweeps.manifest import NEEDS_NO_START, Job, Sweep, find_sweep, varying
+from treg_exp.sweeps.planning import check_folders, dry_run, no_sweep, open_sweep
 
 _SAYS = {"queued": "it has not begun", "stale": "its process has ended without a word; the same command continues it"}
 
@@ -82,7 +83,7 @@ class GridSweeper(JobSweeper):
         (combinations,) = BasicSweeper.split_arguments(parsed, max_batch_size=None)
         check_folders(combinations)
         if self.config.dry_run:
-            dry_run(combinations, self.hydra_context, self.config)
+            dry_run(combinations, no_sweep(self.hydra_context, self.config))
             return
         sweep, planner = open_sweep(self.hydra_context, self.config, given)
         jobs = planner.plan(combinations)
@@ -94,7 +95,7 @@ class ResumeSweeper(JobSweeper):
 
     def sweep(self, arguments: list[str]) -> None:
         """See `JobSweeper`."""
-        sweep = find_sweep(Path(self.config.run_dir or "."))
+        sweep = find_sweep(Path(self.config.run_dir))
         os.chdir(sweep.working_folder)
         jobs = list(sweep.jobs.values())
         conclude(sweep, jobs, self.launcher, started=run_jobs(sweep, jobs, self.launcher))
@@ -103,7 +104,7 @@ class ResumeSweeper(JobSweeper):
 def run_jobs(sweep: Sweep, jobs: Sequence[Job], launcher: Launcher) -> int:
     """Start what is neither finished nor running, and wait for it; returns how many jobs that were."""
     states = {job.id: sweep.status(job).state for job in jobs}
-    missing = [job for job in jobs if states[job.id] not in LEFT_ALONE]
+    missing = [job for job in jobs if states[job.id] not in NEEDS_NO_START]
     print(f"sweep {sweep.path}: {_counts(states.values())}", flush=True)
     if missing:
         if isinstance(launcher, FolderLauncher) and launcher.queues:
@@ -118,7 +119,9 @@ def start_jobs(sweep: Sweep, jobs: Sequence[Job], launcher: Launcher) -> None:
         launcher.run([sweep.folder(job) for job in jobs])
         return
     # A launcher of somebody else composes the configuration by itself, when the job starts.
-    own = [[*job.overrides, f"run_dir={sweep.folder(job).absolute()}", "hydra.mode=RUN"] for job in jobs]
+    own = [
+        [*job.overrides, f"run_dir={hydra_text(str(sweep.folder(job).absolute()))}", "hydra.mode=RUN"] for job in jobs
+    ]
     try:
         launcher.launch(own, initial_job_idx=0)
     except Exception as error:  # one lost job is no reason to say nothing of the others
@@ -143,21 +146,11 @@ def conclude(sweep: Sweep, jobs: Sequence[Job], launcher: Launcher, started: int
     labels, states = varying(jobs), {job.id: sweep.status(job) for job in jobs}
     print(f"sweep {sweep.path}: {_counts(status.state for status in states.values())}", flush=True)
     for job_id, status in states.items():
-        if status.state not in LEFT_ALONE:
-            told = status.error.splitlines()[0] if status.error else _SAYS.get(status.state, "see its folder")
+        if status.state not in NEEDS_NO_START:
+            told = status.problem or _SAYS.get(status.state, "see its folder")
             place = f"{sweep.path / job_id} ({labels[job_id]})"
             print(f"error: {status.state}: {place}: {told}", file=sys.stderr, flush=True)
             end_with(status.exit_code or 1)
-
-
-def dry_run(combinations: Sequence[Sequence[str]], context: HydraContext, config: DictConfig) -> None:
-    """Say what every job would do; nothing is written."""
-    from treg_exp.app import run
-    from treg_exp.configuration.command_line import run_job
-
-    planner = no_sweep(context, config)
-    for overrides in combinations:
-        run_job(run, planner.compose(overrides))
 
 
 def _counts(states: Any) -> str:

@@ -24,7 +24,7 @@ from treg_exp.run_layout import RunLayout
 from treg_exp.sweeps.launching import FolderLauncher
 from treg_exp.sweeps.local.slots import Slot, check_slots, find_slots
 from treg_exp.sweeps.local.worker import Worker, execute_job, import_all, status_stamp
-from treg_exp.sweeps.manifest import LEFT_ALONE
+from treg_exp.sweeps.manifest import NEEDS_NO_START
 
 
 class LocalPool(FolderLauncher):
@@ -142,7 +142,7 @@ class Pool:
         """The next job that nobody else does."""
         while self.waiting:
             folder = self.waiting.popleft()
-            if read_status(folder).state not in LEFT_ALONE:  # by another command for the same sweep
+            if read_status(folder).state not in NEEDS_NO_START:  # by another command for the same sweep
                 return folder
         return None
 

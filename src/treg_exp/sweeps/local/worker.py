@@ -155,7 +155,8 @@ class Worker:
         self.connection, theirs = context.Pipe()
         arguments = (theirs, os.getpid(), slot.has_gpu, work, prepare)
         self.process = context.Process(target=serve, args=arguments, name=slot.name)
-        with _variables(slot.environment), _ctrl_c_held_back():
+        # Nothing is imported from the current folder, which a sweep's manifest may choose.
+        with _variables({**slot.environment, "PYTHONSAFEPATH": "1"}), _ctrl_c_held_back():
             self.process.start()
         theirs.close()
         self.folder: Path | None = None

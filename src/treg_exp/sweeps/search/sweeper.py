@@ -20,8 +20,8 @@ from treg_exp.engine.objective import Objective
 from treg_exp.errors import ConfigError
 from treg_exp.run_layout import read_rows
 from treg_exp.sweeps.launching import FolderLauncher
-from treg_exp.sweeps.manifest import LEFT_ALONE, Job, Sweep
-from treg_exp.sweeps.planning import Planner, no_sweep, open_sweep
+from treg_exp.sweeps.manifest import NEEDS_NO_START, Job, Sweep
+from treg_exp.sweeps.planning import Planner, dry_run, no_sweep, open_sweep
 from treg_exp.sweeps.search.presence import Presence
 from treg_exp.sweeps.search.settings import SearchSettings, cautions, resolved
 from treg_exp.sweeps.search.space import Space, read_space
@@ -81,7 +81,7 @@ class SearchSweeper(SearchSettings, JobSweeper):
     def _run(self, trials: Sequence[FrozenTrial], study: SharedStudy, sweep: Sweep, planner: Planner) -> None:
         """Run some trials at once, and tell the study what became of them."""
         jobs = {trial.number: job for trial in trials if (job := self._plan(trial, study, planner))}
-        missing = {job.id: job for job in jobs.values() if sweep.status(job).state not in LEFT_ALONE}
+        missing = {job.id: job for job in jobs.values() if sweep.status(job).state not in NEEDS_NO_START}
         if missing:
             start_jobs(sweep, list(missing.values()), self.launcher)
         for number, job in jobs.items():
@@ -107,7 +107,7 @@ class SearchSweeper(SearchSettings, JobSweeper):
         folder = planner.sweep.folder(job)
         print(f"trial {trial.number}: {shown}  ({folder})", flush=True)
         study.note(trial.number, **{JOB: job.id})
-        if planner.sweep.status(job).state not in LEFT_ALONE:
+        if planner.sweep.status(job).state not in NEEDS_NO_START:
             objective = next(iter(study.objectives))
             Trial(trial.number, objective, self.pruner_settings()).write(folder)
         return job
@@ -148,10 +148,8 @@ class SearchSweeper(SearchSettings, JobSweeper):
 
     def show_cost(self, space: Space) -> None:
         """What a trial from the middle of the space would cost."""
-        from treg_exp.sweeps.sweeping import dry_run
-
         print("one of them, from the middle:", flush=True)
-        dry_run([space.overrides(space.middle())], self.hydra_context, self.config)
+        dry_run([space.overrides(space.middle())], no_sweep(self.hydra_context, self.config))
 
 
 def _tell(number: int, job: Job, study: SharedStudy, sweep: Sweep) -> None:

@@ -254,9 +254,15 @@ def outside_of_jobs() -> Iterator[None]:
         or name.startswith("SUBMITIT_")
         or (inside and name.startswith(("SLURM_", "SLURMD_", "SRUN_")) and name not in ("SLURM_CONF", "SLURM_CLUSTERS"))
     }
+    # Jobs import what this program imports, and nothing from the current folder, which a sweep's manifest may choose.
+    given = {"PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    hidden |= {name: os.environ[name] for name in given if name in os.environ}
+    os.environ.update(given)
     try:
         yield
     finally:
+        for name in given:
+            os.environ.pop(name, None)
         os.environ.update(hidden)
 
 

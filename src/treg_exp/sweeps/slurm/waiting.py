@@ -11,14 +11,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from treg_exp.engine.status import write_status
+from treg_exp.engine.status import is_alive, write_status
 from treg_exp.errors import ConfigError
 from treg_exp.run_layout import RunLayout
 from treg_exp.sweeps.slurm.queue import Seen, look, words_about
 from treg_exp.sweeps.slurm.submission import SlurmSettings, check_tasks, submit
 
 BOOK = "jobs.jsonl"  # which job works on which folder, a line per submission
-ENDED = ("finished", "failed")  # states that a job itself writes
+OVER = ("finished", "pruned")  # states of a run that is done
 LOG_END = 4096  # bytes
 SECOND_LOOK = 5.0  # s, at jobs that seem to be over
 
@@ -72,7 +72,10 @@ def settle(folder: Path, job: str, last: Seen, logs: Path, before: bytes) -> Non
         before: the folder's ``status.json`` before the job; the same bytes afterwards mean that it wrote nothing.
     """
     status, now = _status(folder), _status_bytes(folder)
-    if status.get("state") == "finished" or (status.get("state") in ENDED and now != before):
+    state = status.get("state")
+    if state in OVER or (state == "failed" and now != before):
+        return
+    if state == "running" and status.get("slurm_job") != job and is_alive(folder, status):  # somebody was there first
         return
     error = f"Slurm job {job}: {words_about(job, last)}"
     log = next((file for end in ("err", "out") if _last_word(file := logs / f"{job}_0_log.{end}")), None)
@@ -120,7 +123,7 @@ def _counts(jobs: dict[Path, str], left: dict[Path, str], seen: dict[str, Seen] 
     """How many jobs are over, and what the others do."""
     if seen is None:
         return "Slurm does not answer (squeue); waiting for it"
-    failed = sum(_status(folder).get("state") != "finished" for folder in jobs.keys() - left.keys())
+    failed = sum(_status(folder).get("state") not in OVER for folder in jobs.keys() - left.keys())
     states = Counter("completing" if seen[job].over else seen[job].told for job in left.values())
     over = len(jobs) - len(left)
     parts = [f"{over} of {len(jobs)} over" + (f" ({failed} not finished)" if failed else "")]
