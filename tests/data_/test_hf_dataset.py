@@ -118,6 +118,41 @@ def test_splits_are_chosen(stored: dict[str, Path]) -> None:
     assert len(HFDataset(file, 8)) == 1
 
 
+def test_parts_are_neither_mixed_nor_left_out(tmp_path: Path) -> None:
+    def table(file: str, text: str) -> Path:
+        (path := tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        kinds = datasets.Features({"image": datasets.Image(), "text": datasets.Value("string")})
+        datasets.Dataset.from_dict({"image": [b"x"], "text": [text]}, features=kinds).to_parquet(path)
+        return path
+
+    def texts(folder: str, split: str | None = None) -> list[str]:
+        data = HFDataset(tmp_path / folder, 8, split=split, verify=False)
+        return [data.captions(i)["caption"] for i in range(len(data))]
+
+    for language in ("en", "de"):
+        for number in range(3):
+            table(f"two/{language}/train-{number:05d}-of-00003.parquet", f"{language} {number}")
+    for split in (None, "train"):
+        with pytest.raises(FieldError, match=r"^split=.*: .*two has de/train, en/train; choose one"):
+            texts("two", split)
+    assert texts("two", "en/train") == texts("two/en") == ["en 0", "en 1", "en 2"]
+    (tmp_path / "two/en/train-00001-of-00003.parquet").unlink()
+    message = r"^path=.*two: 1 of 3 parts of the split en/train are missing: train-00001-of-00003\.parquet; fetch them"
+    with pytest.raises(FieldError, match=message):
+        texts("two", "en/train")
+    assert len(HFDataset(tmp_path / "two/en/train-00002-of-00003.parquet", 8, verify=False)) == 1
+    for version in (1, 2):
+        table(f"versions/v{version}.parquet", f"{version}")
+    with pytest.raises(FieldError, match=r"^split=null: .* has v1, v2; choose one"):
+        texts("versions")
+    assert texts("versions", "v2") == ["2"]
+    table("kinds/train-00000.parquet", "x")
+    (tmp_path / "kinds/train-00001.arrow").write_bytes(b"")
+    message = r"^path=.*kinds: the split train has 1 \.parquet and 1 \.arrow files \(train-00000\.parquet, train-00001"
+    with pytest.raises(FieldError, match=message):
+        texts("kinds")
+
+
 def test_what_is_no_data_set(tmp_path: Path, stored: dict[str, Path]) -> None:
     with pytest.raises(FieldError, match=r"^path=.*nowhere: does not exist"):
         HFDataset(tmp_path / "nowhere", 8)

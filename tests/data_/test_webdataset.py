@@ -132,6 +132,8 @@ def test_patterns(shards: Path) -> None:
     assert WebDataset(f"{shards}/s-{{001,000}}.tar", 8).ids[:2] == ["e", "f"]
     with pytest.raises(FieldError, match=r"1 of 3 shards are missing: .*s-002\.tar"):
         WebDataset(f"{shards}/s-{{000..002}}.tar", 8)
+    with pytest.raises(FieldError, match=r"^path=x-\{3\.\.1\}\.tar: the range \{3\.\.1\} is empty; .*: \{1\.\.3\}"):
+        WebDataset("x-{3..1}.tar", 8)
     with pytest.raises(FieldError, match=r"names more than 1000000 shards"):
         WebDataset("s-{0..99999999999}.tar", 8)
     (shards / "other").mkdir()
@@ -154,6 +156,25 @@ def test_what_is_no_whole_archive_is_refused(tmp_path: Path, content: bytes | No
     path.write_bytes(whole[: 512 + 512 + 512 + 30] if content is None else content)
     with pytest.raises(FileError, match=rf"s\.tar is no tar archive that can be read: {message}"):
         WebDataset(tmp_path, 8)
+
+
+@pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT])  # the other is read by tarfile
+@pytest.mark.parametrize("rest", [0, 200, 512 + 512], ids=["between", "in a header", "before the zeros"])
+def test_an_archive_cut_between_two_files_is_refused(tmp_path: Path, form: int, rest: int) -> None:
+    """It looks whole but for its end; what was cut off would be missing without a word."""
+    long = "x" * 120 + ("/" if form == tarfile.USTAR_FORMAT else "") + "a.txt"
+    path = shard(tmp_path / "s.tar", {long: b"1" * 600, "b.txt": b"2", "c.txt": b"3"}, form)
+    place, whole = members(path), path.read_bytes()
+    path.write_bytes(whole[: place[1].offset - 512 + rest])
+    last = "b.txt" if rest == 1024 else long
+    with pytest.raises(FileError, match=rf"s\.tar is no tar .*: it is cut off or damaged after {last}: neither"):
+        members(path)
+    with path.open("ab") as file:  # what the message advises
+        file.write(bytes(1024))
+    if rest != 200:
+        assert members(path) == place[: 2 if rest else 1]
+    path.write_bytes(whole[: place[2].offset + 512 + 512])  # a block of zeros is enough
+    assert members(path) == place
 
 
 def test_broken_pictures_and_texts_are_named(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ cache. What ``save_to_disk`` wrote, and Arrow files of that cache, are mapped in
 from __future__ import annotations
 
 import json
-import re
 from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
@@ -15,11 +14,11 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from treg_exp.data.listing import first_few, list_files
+from treg_exp.data.hf_splits import chosen, files_of, splits_of
+from treg_exp.data.listing import list_files
 from treg_exp.errors import FieldError, FileError
 
 SAVED = ("state.json", "dataset_dict.json")  # of ``save_to_disk``: of one table, of several splits
-NUMBER = re.compile(r"[-_.]?\d+(?:-of-\d+)?(?:-[0-9a-f]{16})?$")  # of a part, at the end of its name
 INSTALL = "pip install 'treg_exp[data]'"
 
 
@@ -179,7 +178,7 @@ def open_table(path: str | Path, split: str | None) -> Table:
         split: which one, where there are several.
 
     Raises:
-        FieldError: there is no table, or no such split, or a package is missing.
+        FieldError: there is no table, or no such split, parts of it are missing, or a package is.
         FileError: a file cannot be read.
     """
     try:
@@ -187,19 +186,16 @@ def open_table(path: str | Path, split: str | None) -> Table:
     except ImportError:
         raise FieldError("path", path, f"the package datasets, which reads it, is not installed: {INSTALL}") from None
     root = Path(path).expanduser()
-    if root.suffix in (".parquet", ".arrow") and root.is_file():
-        root, files = root.parent, [root]
+    if root.suffix.lower() in (".parquet", ".arrow") and root.is_file():  # one part is enough for whoever names it
+        chosen(split, list(splits_of([Path(root.name)])), path)
+        files = [root]
     elif str(path) and root.is_dir() and any((root / name).is_file() for name in SAVED):
         return MappedTable(_saved(root, split, datasets))
     else:
         found = list_files(path, (".parquet", ".arrow"))
-        files = [found.root / relative for relative in found.paths]
-    splits: dict[str, list[Path]] = {}
-    for file in files:
-        splits.setdefault(_split(file.relative_to(root)), []).append(file)
-    files = splits[_chosen(split, list(splits), path)]
-    if files[0].suffix == ".parquet":
-        return ParquetTable([file for file in files if file.suffix == ".parquet"])
+        files = [found.root / file for file in files_of(split, [Path(relative) for relative in found.paths], path)]
+    if files[0].suffix.lower() == ".parquet":
+        return ParquetTable(files)
     try:
         return MappedTable(datasets.concatenate_datasets([datasets.Dataset.from_file(str(file)) for file in files]))
     except (OSError, ValueError) as error:
@@ -211,7 +207,7 @@ def _saved(root: Path, split: str | None, datasets: Any) -> Any:
     try:
         if (root / SAVED[1]).is_file():
             splits = list(json.loads((root / SAVED[1]).read_text())["splits"])
-            root = root / _chosen(split, splits, root)
+            root = root / chosen(split, splits, root)
         elif split is not None:
             raise FieldError("split", split, f"{root} holds one table without splits; null takes it")
         return datasets.load_from_disk(str(root))
@@ -219,16 +215,3 @@ def _saved(root: Path, split: str | None, datasets: Any) -> Any:
         raise
     except (OSError, ValueError, KeyError) as error:
         raise FileError(f"cannot read {root}: {' '.join(str(error).split())}") from None
-
-
-def _split(file: Path) -> str:
-    """Which split a file belongs to: its name without the number of the part, or else its folder's."""
-    return NUMBER.sub("", file.stem) or file.parent.name or "rows"
-
-
-def _chosen(split: str | None, splits: Sequence[str], path: str | Path) -> str:
-    if split is None and len(splits) == 1:
-        return splits[0]
-    if split is None or split not in splits:
-        raise FieldError("split", split, f"{path} has {first_few(sorted(splits))}; choose one")
-    return split

@@ -54,15 +54,19 @@ def members(archive: Path) -> list[Member]:
 def _by_tarfile(file: BinaryIO) -> list[Member]:
     file.seek(0)
     with tarfile.open(fileobj=file, mode="r:") as tar:
-        return [Member(m.name, m.offset_data, m.size) for m in tar if m.type in (tarfile.REGTYPE, tarfile.AREGTYPE)]
+        found = [Member(m.name, m.offset_data, m.size) for m in tar if m.type in (tarfile.REGTYPE, tarfile.AREGTYPE)]
+        file.seek(tar.offset)  # tarfile takes whatever is no header for the end
+        if not _is_end(file.read(BLOCK)):
+            raise _without_end(found[-1].name if found else "")
+        return found
 
 
 def _plain(file: BinaryIO) -> Iterator[Member]:
-    end, at = file.seek(0, 2), 0
+    end, at, name = file.seek(0, 2), 0, ""
     while at < end or not at:
         file.seek(at)
         header = file.read(BLOCK)
-        if at and not header.strip(b"\0"):  # the end of the archive
+        if at and _is_end(header):
             return
         name, size, kind = _fields(header)
         offset, at = at + BLOCK, at + BLOCK + -(-size // BLOCK) * BLOCK
@@ -72,6 +76,20 @@ def _plain(file: BinaryIO) -> Iterator[Member]:
             yield Member(name, offset, size)
         elif kind not in (b"x", b"5") or (kind == b"x" and CHANGES.search(file.read(size))):
             raise _UnusualError
+    raise _without_end(name)
+
+
+def _is_end(block: bytes) -> bool:
+    """Whether it is the block of zeros that ends an archive."""
+    return len(block) == BLOCK and not block.strip(b"\0")
+
+
+def _without_end(name: str) -> ValueError:
+    """An archive that was cut between two files looks like a whole one but for its end."""
+    return ValueError(
+        f"it is cut off or damaged after {name or 'its start'}: neither a file nor the zeros that end an archive "
+        "follow. If that is its last file after all, `truncate -s +1024 FILE` adds the zeros"
+    )
 
 
 def _fields(header: bytes) -> tuple[str, int, bytes]:

@@ -201,11 +201,17 @@ def expanded(pattern: str) -> list[str]:
 
     >>> expanded("s-{08..10}.tar"), expanded("{a,b}{1..2}")
     (['s-08.tar', 's-09.tar', 's-10.tar'], ['a1', 'a2', 'b1', 'b2'])
+
+    Raises:
+        FieldError: a range is empty, or names too many.
     """
     if (found := BRACES.search(pattern)) is None:
         return [pattern]
     first, last, listed = found.groups()
     if listed is None:
+        if int(last) < int(first):
+            told = f"the range {found[0]} is empty; the smaller number comes first: {{{last}..{first}}}"
+            raise FieldError("path", pattern, told)
         if int(last) - int(first) >= MOST_SHARDS:
             raise FieldError("path", pattern, f"names more than {MOST_SHARDS} shards")
         parts = [f"{number:0{len(first)}d}" for number in range(int(first), int(last) + 1)]
