@@ -84,12 +84,13 @@ def _add_report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         help="compare runs: tables, intervals, figures and pictures as one HTML page",
         description="Compare the runs in DIRs with paired statistics. OUT gets report.html, which needs no network, "
         "tables as CSV, Markdown and LaTeX, and figures as PNG and PDF.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     command.add_argument("folders", type=Path, nargs="+", metavar="DIR", help="run_dir of runs and sweeps")
-    command.add_argument("--out", type=Path, default=Path("report"), help="folder to write")
-    command.add_argument("--baseline", default=None, help="method that others are compared with (default: the first)")
-    command.add_argument("--pictures", type=int, default=300, help="samples with pictures in the page")
+    command.add_argument("--out", type=Path, default=Path("report"), help="folder to write (default: %(default)s)")
+    command.add_argument("--baseline", help="method that others are compared with (default: the first of each task)")
+    command.add_argument(
+        "--pictures", type=int, default=300, help="samples with pictures in the page (default: %(default)s)"
+    )
     command.set_defaults(run=_report)
 
 

@@ -25,10 +25,13 @@ Number = Callable[[int], Mapping[str, float]]
 
 
 def run(
-    folder: Path, numbers: Number, images: int = 12, variant: str = "own", measured: str = "m", pictures: bool = False,
-    **settings: Any,
+    folder: Path, numbers: Number, images: int = 12, variant: str = "own", measured: str | None = "m",
+    pictures: bool = False, **settings: Any,
 ) -> Path:  # fmt: skip
-    """A finished run whose image i has ``numbers(i)``; nested settings by dots as in ``guidance__scale=3``."""
+    """A finished run whose image i has ``numbers(i)``, without hashes of measurements where ``measured`` is None.
+
+    Nested settings are given as ``guidance__scale=3``.
+    """
     identity: dict[str, Any] = {"seed": 0, "task": {"name": "sr_x8"}, "guidance": {"scale": 1}}
     for key, value in settings.items():
         node = identity
@@ -44,7 +47,7 @@ def run(
     rows = []
     for i in range(images):
         name = f"image_{i:02d}"
-        told = {"prompt": f"thing {i}", "measurement": f"{measured}{i}"}
+        told = {"prompt": f"thing {i}"} | ({} if measured is None else {"measurement": f"{measured}{i}"})
         rows.append({"sample_id": name, "variant": variant, "draw": 0, **told, **numbers(i)})
         if pictures:
             save(layout.sample(name) / "target.png", 200)

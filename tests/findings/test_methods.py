@@ -8,17 +8,19 @@ import numpy as np
 import pytest
 
 from tests.findings.folders import run
-from treg_exp.errors import ConfigError
 from treg_exp.findings.collection import collect, names
-from treg_exp.findings.methods import Effect, baseline_of, columns_of, effects, methods, metrics_of
+from treg_exp.findings.effects import Effect, effects
+from treg_exp.findings.methods import all_columns, methods, metrics_of
+from treg_exp.findings.pairing import baseline_of, pairings
+from treg_exp.findings.tables import environments, settings
 
 NOISE = np.random.default_rng(1).normal(size=(3, 40))
 
 
 def compare(*folders: Path, baseline: str | None = None) -> dict[tuple[str, str], Effect]:
     runs = collect(folders)
-    compared, columns = methods(runs), columns_of(runs)
-    found = effects(compared, baseline_of(compared, baseline), metrics_of(compared, columns), columns)
+    compared, columns = methods(runs), all_columns(runs)
+    found = effects(pairings(compared, baseline_of(compared, baseline)), metrics_of(compared, columns), columns)
     return {(effect.method.name, effect.metric): effect for effect in found}
 
 
@@ -43,7 +45,7 @@ def test_an_effect_is_found_and_none_is_not(tmp_path: Path) -> None:
 
 
 def test_p_is_right_where_nothing_differs() -> None:
-    from treg_exp.findings.methods import _p
+    from treg_exp.findings.effects import _p
 
     rng = np.random.default_rng(0)
     found = np.array([_p(rng.normal(size=15)) for _ in range(200)])
@@ -83,7 +85,7 @@ def test_tasks_are_apart_and_named_by_what_differs_in_them(tmp_path: Path) -> No
     runs = collect([tmp_path])
     assert sorted(names(runs)) == ["guidance.scale=1", "guidance.scale=1", "guidance.scale=3", "guidance.scale=3"]
     compared = methods(runs)
-    found = effects(compared, baseline_of(compared, "scale=3"), ["psnr"], columns_of(runs))
+    found = effects(pairings(compared, baseline_of(compared, "scale=3")), ["psnr"], all_columns(runs))
     assert [(e.method.task, e.method.name, e.baseline.name) for e in found] == [
         ("sr_x16", "guidance.scale=1", "guidance.scale=3"), ("sr_x8", "guidance.scale=1", "guidance.scale=3"),
     ]  # fmt: skip
@@ -95,9 +97,12 @@ def test_costs_are_no_effects(tmp_path: Path) -> None:
     assert {metric for _, metric in compare(tmp_path)} == {"psnr"}
 
 
-def test_a_baseline_that_is_not_there(tmp_path: Path) -> None:
-    run(tmp_path / "a", lambda i: {"psnr": i})
-    with pytest.raises(ConfigError, match=r"^--baseline nothing: no such method; there are own text$"):
-        compare(tmp_path, baseline="nothing")
-    with pytest.raises(ConfigError, match="no run and no sweep"):
-        compare(tmp_path / "a" / "rows")
+def test_folders_of_the_same_name(tmp_path: Path) -> None:
+    for parent, scale in (("one", 1), ("two", 3), ("two/deep", 5)):
+        run(tmp_path / parent / "treg", lambda i: {"psnr": i}, guidance__scale=scale)
+    run(tmp_path / "plain", lambda i: {"psnr": i}, guidance__scale=7)
+    compared = methods(collect([tmp_path, *(tmp_path / name for name in ("one", "two", "two/deep"))]))
+    table = settings(compared).set_index("setting")
+    found = {"plain": "7", "one/treg": "1", "two/treg": "3", "deep/treg": "5"}
+    assert table.loc["guidance.scale"].to_dict() == found
+    assert set(environments(compared)["run"]) == set(found)

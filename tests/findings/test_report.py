@@ -15,6 +15,9 @@ from typing import Any
 import pytest
 
 from tests.findings.folders import run
+from treg_exp.cli import main
+from treg_exp.errors import ConfigError
+from treg_exp.findings.report import report as write_report
 
 BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 
@@ -47,10 +50,60 @@ def test_tables_for_papers_and_programs(report: Path) -> None:
     assert psnr["verdict"] == "better"
     same = [line["verdict"] for line in differences if line["metric"] == "residual"]
     assert same == ["open", "open"]
-    tex = (report / "tables" / "means.tex").read_text()
-    assert r"\toprule" in tex
-    assert r"judge\_own" in tex
-    assert (report / "tables" / "means.md").read_text().startswith("| task")
+
+
+def test_tables_for_readers(report: Path) -> None:
+    """One cell per number, with the headings and digits of the page."""
+    tex, markdown = ((report / "tables" / f"means.{ending}").read_text() for ending in ("tex", "md"))
+    heads = (
+        r"task & method & n & PSNR dB $\uparrow$ & LPIPS $\downarrow$ & residual $\downarrow$ & judge own $\uparrow$"
+    )
+    assert rf"{heads} & s per image \\" in tex
+    assert r"\begin{tabular}{llrrrrrr}" in tex
+    assert r"sr\_x8 & guidance.scale=3 & 30 & 23.85 [23.64, 24.07] & 0.270 [0.270, 0.270] & 1.145 [" in tex
+    assert "| 5.00" in markdown  # a cost has no interval, and keeps its digits
+    assert [cell.strip() for cell in markdown.splitlines()[0].split("|")][1:5] == ["task", "method", "n", "PSNR dB ↑"]
+    changes = (report / "tables" / "differences.tex").read_text()
+    assert r"sr\_x8 & guidance.scale=5 & LPIPS $\downarrow$ & -0.040 [-0.040, -0.040] & 100 \% & 30" in changes
+    assert r"& better \\" in changes
+    assert r"\caption{Baseline: guidance.scale=1 (sr\_x8). Means of the differences" in changes
+
+
+def test_a_single_run_and_two_tasks(tmp_path: Path) -> None:
+    """Nothing to compare with is no error; tasks are counted and their tables are one below another."""
+    run(tmp_path / "a", lambda i: {"psnr": i})
+    run(tmp_path / "b", lambda i: {"lpips": i}, task__name="sr_x16", measured=None)
+    page = write_report([tmp_path], tmp_path / "out", None).read_text(encoding="utf-8")
+    assert "24 restorations of 2 runs, 2 methods in 2 tasks." in page
+    lines = (tmp_path / "out" / "tables" / "means.md").read_text().splitlines()
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
+    assert [line[0] for line in cells[2:]] == ["sr_x8", "sr_x16"]
+    assert cells[2][3].startswith("5.50 [")
+    assert cells[2][4] == cells[3][3] == ""
+    assert (tmp_path / "out" / "tables" / "differences.csv").read_text().startswith("task,method,baseline")
+
+
+def test_notes_stand_on_the_page(tmp_path: Path) -> None:
+    for name, task, scale in (("a", "sr_x8", 1), ("b", "sr_x8", 3), ("c", "sr_x16", 3), ("d", "sr_x16", 5)):
+        run(tmp_path / name, lambda i: {"psnr": i}, guidance__scale=scale, task__name=task, measured=None)
+    page = write_report([tmp_path], tmp_path / "out", "guidance.scale=1").read_text(encoding="utf-8")
+    assert "4 methods in 2 tasks. Baseline: guidance.scale=1 (sr_x8)." in page
+    assert "sr_x16 has no such baseline: its methods are not compared." in page
+    assert "sr_x8: no row has a hash of its measurement" in page
+
+
+def test_a_missing_package_is_told_at_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "scipy" else name)
+    with pytest.raises(ConfigError, match=r"^a report needs scipy: pip install 'treg_exp\[report\]'$"):
+        write_report([tmp_path], tmp_path / "out")
+
+
+def test_help_names_each_default_once(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["report", "--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    assert told.count("(default: ") == 3
+    assert "(default: None)" not in told
 
 
 def test_figures_for_papers(report: Path) -> None:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from treg_exp.files import write_bytes
 from treg_exp.findings.collection import differing
-from treg_exp.findings.methods import Effect, Method
+from treg_exp.findings.effects import Effect
+from treg_exp.findings.methods import Method
 from treg_exp.metrics.column import Columns
 from treg_exp.reports.summary import by_image, statistics
 

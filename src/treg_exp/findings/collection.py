@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,6 +84,17 @@ def differing(runs: Sequence[Run], ignored: Sequence[str] = ()) -> list[str]:
     return [key for key in keys if key not in ignored and len({str(run.settings.get(key)) for run in runs}) > 1]
 
 
+def folder_names(runs: Sequence[Run]) -> dict[Path, str]:
+    """What the folder of each run is called: its name, and as many parents as tell it from others of that name."""
+    parts = {run.path: run.path.resolve().parts for run in runs}
+    found: dict[Path, str] = {}
+    for depth in range(1, max(map(len, parts.values()), default=0) + 1):
+        ends = {path: "/".join(names[-depth:]) for path, names in parts.items()}
+        times = Counter(ends.values())
+        found |= {path: end for path, end in ends.items() if path not in found and times[end] == 1}
+    return found
+
+
 def names(runs: Sequence[Run]) -> list[str]:
     """What each run is called: the settings that tell it from the others of its task, or its folder."""
     called: dict[Path, str] = {}
@@ -102,7 +114,8 @@ def _names_of(runs: Sequence[Run]) -> dict[Path, str]:
     for run in runs:
         meant.setdefault(found[run.path], set()).add(run.apart_from_seed)
     clear = {path: name for path, name in found.items() if len(meant[name]) == 1}
-    return {path: clear.get(path, f"{name} {path.name}".strip()) for path, name in found.items()}
+    folders = folder_names(runs)
+    return {path: clear.get(path, f"{name} {folders[path]}".strip()) for path, name in found.items()}
 
 
 def _follows(key: str, other: str, runs: Sequence[Run]) -> bool:

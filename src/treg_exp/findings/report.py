@@ -10,23 +10,33 @@ from treg_exp.errors import ConfigError
 from treg_exp.files import write_text
 from treg_exp.findings.charts import charts, save
 from treg_exp.findings.collection import Run, collect
-from treg_exp.findings.methods import Method, baseline_of, columns_of, effects, methods, metrics_of
+from treg_exp.findings.effects import effects
+from treg_exp.findings.methods import Method, all_columns, methods, metrics_of
 from treg_exp.findings.page import render_page
+from treg_exp.findings.pairing import baseline_of, pairing_notes, pairings
 from treg_exp.findings.pictures import gather
-from treg_exp.findings.tables import differences, environments, means, settings, shown, write_all
-from treg_exp.metrics.column import Columns
+from treg_exp.findings.tables import (
+    differences,
+    environments,
+    means,
+    settings,
+    shown,
+    shown_differences,
+    together,
+    write_table,
+)
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
 PICTURES = 300  # samples with pictures in the page, unless another number is given
-PACKAGES = ("pandas", "altair", "vl_convert", "itables", "jinja2", "tabulate")
+PACKAGES = ("pandas", "altair", "vl_convert", "itables", "jinja2", "tabulate", "scipy")
 ABOUT = (
-    "Means of the differences method - baseline over the images that both have, with the same measurement (their "
-    "hashes are compared). Draws and seeds of an image are averaged before. Intervals: 95 % percentile bootstrap over "
-    "images, 2000 resamples. p: paired sign-flip permutation test, two-sided; q: p after Benjamini and Hochberg's "
-    "correction for all lines of this table. Verdict: better or worse where q is at most 0.05, open elsewhere. Wins: "
-    "share of the images on which the method is better."
+    "Means of the differences method - baseline over the images that both have, with the same measurement (told by "
+    "its hash, where there is one). Draws and seeds of an image are averaged before. Intervals: 95 % percentile "
+    "bootstrap over images, 2000 resamples. p: paired sign-flip permutation test, two-sided; q: p after Benjamini and "
+    "Hochberg's correction for all lines of this table. Verdict: better or worse where q is at most 0.05, open "
+    "elsewhere. Wins: share of the images on which the method is better."
 )
 
 
@@ -36,33 +46,37 @@ def report(paths: Sequence[Path], out: Path, baseline: str | None = None, pictur
     Args:
         paths: folders of runs and sweeps.
         out: folder of the report.
-        baseline: name of the method, or a part of it, that others are compared with; None is the first of each task.
+        baseline: the method that others are compared with, see `baseline_of`; None is the first of each task.
         pictures: samples with pictures in the page.
 
     Returns:
         The page.
 
     Raises:
-        ConfigError: no run with results is there, no method has that name, or packages are missing.
+        ConfigError: no run with results is there, no method or several have that name, or packages are missing.
     """
     _check_packages()
     runs = collect(paths)
-    compared, columns = methods(runs), columns_of(runs)
+    compared, columns = methods(runs), all_columns(runs)
     metrics = metrics_of(compared, columns)
     baselines = baseline_of(compared, baseline)
-    found = effects(compared, baselines, metrics, columns)
+    pairs = pairings(compared, baselines)
+    against = ", ".join(f"{method.name} ({task})" for task, method in baselines.items())
+    found = effects(pairs, metrics, columns)
     drawn = charts(compared, found, metrics, columns)
-    frames = {"means": means(compared, metrics, columns), "differences": differences(found, columns)}
-    captions = {"means": "Means with 95 % intervals.", "differences": ABOUT}
-    write_all(frames, out / "tables", captions)
-    save(drawn, out / "figures")
     tasks = list(dict.fromkeys(method.task for method in compared))
+    numbers, changes = means(compared, metrics, columns), differences(found, columns)
+    by_task = {task: shown(numbers, metrics, columns, task) for task in tasks}
+    read_changes = shown_differences(changes, columns)
+    write_table("means", numbers, together(by_task), "Means with 95 % intervals in brackets.", out / "tables")
+    write_table("differences", changes, read_changes, f"Baseline: {against}. {ABOUT}", out / "tables")
+    save(drawn, out / "figures")
     page = render_page(
         title=f"{', '.join(path.resolve().name for path in paths)}",
-        overview=_overview(runs, compared, baselines),
-        notes=_notes(runs),
-        means={task: shown(frames["means"], metrics, columns, task) for task in tasks},
-        differences=_readable(frames["differences"], columns),
+        overview=_overview(runs, compared, against, len(tasks)),
+        notes=_notes(runs) + pairing_notes(compared, baselines, pairs),
+        means=by_task,
+        differences=read_changes,
         about_differences=ABOUT,
         charts=drawn,
         pictures=gather(compared, [name for name in metrics if columns[name].in_table == "always"], pictures),
@@ -80,11 +94,10 @@ def _check_packages() -> None:
         raise ConfigError(f"a report needs {', '.join(missing)}: pip install 'treg_exp[report]'")
 
 
-def _overview(runs: Sequence[Run], compared: Sequence[Method], baselines: dict[str, Method]) -> str:
+def _overview(runs: Sequence[Run], compared: Sequence[Method], against: str, tasks: int) -> str:
     restorations = sum(len(run.rows) for run in runs)
-    against = ", ".join(f"{method.name} ({task})" for task, method in baselines.items())
     counts = f"{restorations} restorations of {_count(len(runs), 'run')}, {_count(len(compared), 'method')} in "
-    return f"{counts}{_count(len(baselines), 'task')}. Baseline: {against}. In brackets: 95 % intervals of means."
+    return f"{counts}{_count(tasks, 'task')}. Baseline: {against}. In brackets: 95 % intervals of means."
 
 
 def _count(number: int, what: str) -> str:
@@ -102,23 +115,6 @@ def _notes(runs: Sequence[Run]) -> list[str]:
     if len(packages) > 1:
         notes.append("The runs were made with different versions of packages; see the end of the page.")
     return notes
-
-
-def _readable(frame: DataFrame, columns: Columns) -> DataFrame:
-    """The differences with the digits of each column."""
-    from pandas import DataFrame
-
-    lines = []
-    for line in frame.itertuples():
-        digits = columns[line.metric].digits
-        ends = "" if line.low is None else f" [{line.low:+.{digits}f}, {line.high:+.{digits}f}]"
-        lines.append({
-            "task": line.task, "method": line.method,
-            "metric": f"{columns[line.metric].line} {columns[line.metric].arrow}",
-            "difference": f"{line.difference:+.{digits}f}{ends}", "wins": f"{100 * line.wins:.0f} %", "n": line.images,
-            "q": f"{line.q:.2g}", "verdict": line.verdict,
-        })  # fmt: skip
-    return DataFrame(lines)
 
 
 def _rows(compared: Sequence[Method], metrics: Sequence[str]) -> DataFrame:

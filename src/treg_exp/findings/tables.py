@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from treg_exp.files import write_text
-from treg_exp.findings.collection import differing
-from treg_exp.findings.methods import Effect, Method
+from treg_exp.findings.collection import differing, folder_names
+from treg_exp.findings.effects import Effect
+from treg_exp.findings.methods import Method
 from treg_exp.metrics.column import Columns
 from treg_exp.reports.summary import by_image, statistics
 
@@ -18,8 +19,11 @@ if TYPE_CHECKING:
 #: What LaTeX reads otherwise.
 SIGNS = {
     "\\": r"\textbackslash ", "&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$",
+    "{": r"\{", "}": r"\}", "~": r"\textasciitilde ", "^": r"\textasciicircum ",
     "↑": r"$\uparrow$", "↓": r"$\downarrow$",
 }  # fmt: skip
+#: Columns of words: LaTeX sets them flush left.
+WORDS = ("task", "method", "metric", "verdict")
 #: Below this corrected p a difference is marked.
 SIGNIFICANT = 0.05
 
@@ -67,7 +71,8 @@ def settings(compared: Sequence[Method]) -> DataFrame:
 
     runs = list({run.path: run for method in compared for run in method.runs}.values())
     keys = differing(runs)
-    values = [{run.path.name: str(run.settings.get(key, "")) for run in runs} for key in keys]
+    called = folder_names(runs)
+    values = [{called[run.path]: str(run.settings.get(key, "")) for run in runs} for key in keys]
     return DataFrame([{"setting": key, **line} for key, line in zip(keys, values, strict=True)])
 
 
@@ -76,11 +81,13 @@ def environments(compared: Sequence[Method]) -> DataFrame:
     from pandas import DataFrame
 
     lines = []
-    for run in {run.path: run for method in compared for run in method.runs}.values():
+    runs = list({run.path: run for method in compared for run in method.runs}.values())
+    called = folder_names(runs)
+    for run in runs:
         noted, packages = run.environment, run.environment.get("packages") or {}
         chosen = {name: packages.get(name) for name in ("treg_exp", "torch", "diffusers", "torchmetrics")}
         about = {key: str(noted.get(key) or "") for key in ("git", "precision", "gpus", "platform", "python")}
-        lines.append({"run": run.path.name, "folder": str(run.path), "state": run.state, **about, **chosen})
+        lines.append({"run": called[run.path], "folder": str(run.path), "state": run.state, **about, **chosen})
     return DataFrame(lines)
 
 
@@ -108,33 +115,52 @@ def shown(found: DataFrame, metrics: Sequence[str], columns: Columns, task: str)
     return DataFrame(lines)
 
 
-def write_all(frames: dict[str, DataFrame], folder: Path, captions: dict[str, str]) -> list[Path]:
-    """Write every table as ``.csv``, ``.md`` and ``.tex``.
+def together(by_task: Mapping[str, DataFrame]) -> DataFrame:
+    """The tables of all tasks below one another; a number that a task does not have is an empty cell."""
+    from pandas import concat
+
+    frames = [frame.assign(task=task) for task, frame in by_task.items()]
+    found = concat(frames, ignore_index=True).fillna("")
+    return found[["task", *(heading for heading in found if heading != "task")]]
+
+
+def shown_differences(found: DataFrame, columns: Columns) -> DataFrame:
+    """The differences for readers, with the digits of each column."""
+    from pandas import DataFrame, isna
+
+    lines = []
+    for line in found.itertuples():
+        column = columns[line.metric]
+        digits = column.digits
+        ends = "" if isna(line.low) else f" [{line.low:+.{digits}f}, {line.high:+.{digits}f}]"
+        lines.append({
+            "task": line.task, "method": line.method, "metric": f"{column.line} {column.arrow}",
+            "difference": f"{line.difference:+.{digits}f}{ends}", "wins": f"{100 * line.wins:.0f} %", "n": line.images,
+            "q": f"{line.q:.2g}", "verdict": line.verdict,
+        })  # fmt: skip
+    return DataFrame(lines, columns=["task", "method", "metric", "difference", "wins", "n", "q", "verdict"])
+
+
+def write_table(name: str, numbers: DataFrame, read: DataFrame, caption: str, folder: Path) -> None:
+    """Write a table as ``.csv`` for programs, and as ``.md`` and ``.tex`` for readers.
 
     Args:
-        frames: by name of the file.
+        name: of the files.
+        numbers: the table with all digits.
+        read: the same for readers, as texts.
+        caption: of the LaTeX table.
         folder: where to.
-        captions: by the same names.
     """
-    written = []
-    for name, frame in frames.items():
-        written.append(write_text(folder / f"{name}.csv", frame.to_csv(index=False)))
-        written.append(write_text(folder / f"{name}.md", frame.to_markdown(index=False, floatfmt=".4g") + "\n"))
-        style = frame.style.hide(axis="index").format(escape="latex", precision=4, na_rep="")
-        text = style.format_index(lambda column: _tex(str(column)), axis=1).to_latex(
-            hrules=True,
-            caption=_tex(captions[name]),
-            label=f"tab:{name}",
-            column_format="".join("r" if _is_number(frame[column]) else "l" for column in frame.columns),
-        )
-        written.append(write_text(folder / f"{name}.tex", text))
-    return written
-
-
-def _is_number(column: Any) -> bool:
-    from pandas.api.types import is_numeric_dtype
-
-    return bool(is_numeric_dtype(column))
+    write_text(folder / f"{name}.csv", numbers.to_csv(index=False))
+    write_text(folder / f"{name}.md", read.to_markdown(index=False, disable_numparse=True) + "\n")
+    style = read.style.hide(axis="index").format(lambda cell: _tex(str(cell)))
+    text = style.format_index(lambda heading: _tex(str(heading)), axis=1).to_latex(
+        hrules=True,
+        caption=_tex(caption),
+        label=f"tab:{name}",
+        column_format="".join("l" if heading in WORDS else "r" for heading in read.columns),
+    )
+    write_text(folder / f"{name}.tex", text)
 
 
 def _tex(text: str) -> str:
