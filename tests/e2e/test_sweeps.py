@@ -98,14 +98,14 @@ def test_the_same_command_starts_what_is_missing_alone(sweep: tuple[Path, str]) 
 def test_finished_jobs_cost_milliseconds(sweep: tuple[Path, str]) -> None:
     """Nothing is composed, and torch is not imported."""
     folder, _ = sweep
-    arguments = [*TINY, "guidance.scale=1,3", f"run_dir={folder}"]
+    arguments = [*TINY, "guidance.scale=1,3,4", f"run_dir={folder}"]
     code = (
         "import runpy, sys; sys.argv = sys.argv[1:]\n"
         "try: runpy.run_path(sys.argv[0], run_name='__main__')\n"
         "except SystemExit as error: assert not error.code\n"
         "assert 'torch' not in sys.modules"
     )
-    assert "2 finished" in program(*arguments, tool=("-c", code, str(ROOT / "run.py"), "-m"))
+    assert "3 finished" in program(*arguments, tool=("-c", code, str(ROOT / "run.py"), "-m"))
 
 
 def test_a_planned_job_stays_what_it_was(tmp_path: Path) -> None:
