@@ -14,7 +14,7 @@ from treg_exp.errors import ConfigError
 from treg_exp.sweeps.search.presence import Presence
 from treg_exp.sweeps.search.samplers import make_sampler
 from treg_exp.sweeps.search.space import Space, read_space
-from treg_exp.sweeps.search.study import SharedStudy, identity_of, values_of
+from treg_exp.sweeps.search.study import ABOUT, SharedStudy, identity_of, values_of
 
 SPACE = read_space(["a=interval(0,1)", "b=x,y,z"])
 FINITE = read_space(["a=range(0,3)", "b=x,y"])
@@ -142,6 +142,24 @@ def test_another_search_is_refused(tmp_path: Path) -> None:
             worker(tmp_path, stack, read_space(["a=interval(0,1)", "b=x,y,z", "c=1"]))
     free = ["trainer.devices=2", "logger=csv", "run_dir=x", "data.batch_size=4", "dry_run=true"]
     assert identity_of([*free, "data.limit=3"]) == ["data.limit=3"]
+
+
+def test_files_that_have_changed_since_count_where_the_configuration_does(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        other, goals = worker(tmp_path, stack), {"psnr": "maximize"}
+        asked: list[int] = []
+
+        def configuration() -> str:
+            asked.append(1)
+            return "mine"
+
+        other.study.set_user_attr(ABOUT, {**other.study.user_attrs[ABOUT], "files": "a", "configuration": "mine"})
+        other.open(goals, None, "a", configuration)
+        assert asked == []  # the same files
+        other.open(goals, None, "b", configuration)
+        assert asked == [1]  # others, that make the same
+        with pytest.raises(ConfigError, match="a file of the configuration has changed since"):
+            other.open(goals, None, "b", lambda: "another")
 
 
 def test_a_torn_line_costs_nothing_else(tmp_path: Path) -> None:

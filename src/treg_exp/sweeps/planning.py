@@ -40,13 +40,25 @@ class Planner:
     def __init__(self, sweep: Sweep, loader: ConfigLoader, config: DictConfig) -> None:
         self.sweep, self.loader, self.config = sweep, loader, config
 
+    @property
+    def files(self) -> str:
+        """Hash of all files that a configuration may be composed from, and of what they take from the environment."""
+        return _configuration_files(self.loader)
+
+    def hash_of(self, overrides: Sequence[str]) -> str:
+        """Hash of the configuration that these overrides make; it names a job."""
+        from treg_exp.configuration.identity import config_hash
+        from treg_exp.configuration.settings import prepared
+
+        return config_hash(prepared(self.compose(overrides)))
+
     def plan(self, combinations: Sequence[Sequence[str]]) -> list[Job]:
         """The jobs of these combinations of overrides, all noted in the manifest.
 
         Raises:
             ConfigError: one of them cannot be composed, or two of them cannot be told apart.
         """
-        files = _configuration_files(self.loader)
+        files = self.files
         there = (job for job in self.sweep.jobs.values() if RunLayout(self.sweep.folder(job)).job.is_file())
         known = {job.inputs: job for job in there}  # a folder that was deleted is planned anew
         inputs = [_hash(files, combination) for combination in combinations]

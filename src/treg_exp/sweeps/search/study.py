@@ -6,7 +6,7 @@ Whoever asks for a trial holds a lock meanwhile: all processes together make as 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -58,12 +58,20 @@ class SharedStudy:
         """Whether somebody has begun it."""
         return any(each.user_attrs.get(ABOUT) for each in self._storage.get_all_studies())
 
-    def open(self, asked: Mapping[str, str], objectives: Mapping[str, str] | None) -> None:
+    def open(
+        self,
+        asked: Mapping[str, str],
+        objectives: Mapping[str, str] | None,
+        files: str = "",
+        configuration: Callable[[], str] = str,
+    ) -> None:
         """Begin the study, or continue one of the same search.
 
         Args:
             asked: objectives as the command names them.
             objectives: the same by ``variant/column``; may be None where the study exists.
+            files: hash of the files that configurations are composed from.
+            configuration: makes the hash of the configuration of one point; asked where the files have changed.
 
         Raises:
             ConfigError: the folder holds the study of another search.
@@ -77,7 +85,8 @@ class SharedStudy:
                     storage=self._storage, study_name=STUDY, directions=directions, sampler=self.sampler,
                     load_if_exists=True,
                 )  # fmt: skip
-                made.set_user_attr(ABOUT, {**about, "objectives": dict(objectives)})
+                known = {"objectives": dict(objectives), "files": files, "configuration": configuration()}
+                made.set_user_attr(ABOUT, {**about, **known})
             self._study = optuna.load_study(study_name=STUDY, storage=self._storage, sampler=self.sampler)
         before = self.study.user_attrs[ABOUT]
         for name, value in about.items():
@@ -88,6 +97,11 @@ class SharedStudy:
                     f"run_dir={self.file.parent} holds a search with {name} {before_it}, this one has {in_it}; "
                     "choose another run_dir, or the same search to continue it"
                 )
+        if before.get("files", files) != files and before["configuration"] != configuration():
+            raise ConfigError(
+                f"run_dir={self.file.parent} holds a search with other settings: a file of the configuration has "
+                "changed since; choose another run_dir"
+            )
 
     def trials(self) -> list[FrozenTrial]:
         """All trials, by number; those that were tried again are left out."""

@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,7 +68,8 @@ class SearchSweeper(SearchSettings, JobSweeper):
         if objectives is None and not study.exists():  # the process that wanted to begin it was killed
             objectives = self._objectives(trial_planner, space)
         with presence.shown():
-            study.open(self.goals, objectives)
+            middle = space.overrides(space.middle())
+            study.open(self.goals, objectives, trial_planner.files, partial(trial_planner.hash_of, middle))
             study.try_again()
             announce(sweep, study, n_trials, self.sampler)
             started = 0
