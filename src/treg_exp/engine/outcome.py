@@ -7,19 +7,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from treg_exp.engine.environment import read_noted
 from treg_exp.engine.status import here, is_alive, is_mine, write_status
-from treg_exp.errors import ConfigError, FileError, PrunedError, RunBusyError
-from treg_exp.files import read_json
+from treg_exp.errors import ConfigError, PrunedError, RunBusyError
 from treg_exp.run_layout import RunLayout
 
 WRONG = 2  # exit code: a setting that cannot work
 INTERRUPTED = 130  # exit code, as of a shell
-RANKS = ("RANK", "SLURM_PROCID")  # of several processes of a job that a launcher has started, the first one writes
+RANKS = ("RANK", "SLURM_PROCID")
 
 
 def is_job(folder: str | Path | None) -> bool:
     """Whether a run folder is that of a job that a sweep has planned."""
     return folder is not None and RunLayout(Path(folder)).job.is_file()
+
+
+def is_first() -> bool:
+    """Whether this is the first, or the only one, of the processes that a launcher has started."""
+    return not any(int(os.environ.get(name) or 0) for name in RANKS)
 
 
 @contextmanager
@@ -51,13 +56,10 @@ def recorded(folder: str | Path | None) -> Iterator[None]:
 
 
 def _record(folder: Path, state: str, exit_code: int, error: str = "") -> None:
-    if any(int(os.environ.get(name) or 0) for name in RANKS):
+    if not is_first():
         return
     with suppress(OSError):  # a full disk; then the run has written what could be
-        try:
-            before = read_json(RunLayout(folder).status)
-        except FileError:
-            before = {}
+        before = read_noted(RunLayout(folder).status)
         if not is_job(folder):
             return  # deleted meanwhile
         if before.get("state") == "running" and not is_mine(before) and is_alive(folder, before):

@@ -52,11 +52,6 @@ class Status:
         """What went wrong, in one line; empty where nothing did."""
         return self.error.strip().split("\n")[0]
 
-    @property
-    def is_over(self) -> bool:
-        """Whether there is nothing to do."""
-        return self.state in ("finished", "pruned")
-
 
 def read_status(folder: Path) -> Status:
     """The status of a run folder; ``queued`` where there is none, failed where it cannot be read."""

@@ -47,10 +47,7 @@ class Planner:
 
     def hash_of(self, overrides: Sequence[str]) -> str:
         """Hash of the configuration that these overrides make; it names a job."""
-        from treg_exp.configuration.identity import config_hash
-        from treg_exp.configuration.settings import prepared
-
-        return config_hash(prepared(self.compose(overrides)))
+        return _name(self.compose(overrides))
 
     def plan(self, combinations: Sequence[Sequence[str]]) -> list[Job]:
         """The jobs of these combinations of overrides, all noted in the manifest.
@@ -90,12 +87,9 @@ class Planner:
         return cfg
 
     def _compose(self, overrides: Sequence[str], inputs: str) -> Job:
-        from treg_exp.configuration.identity import config_hash
-        from treg_exp.configuration.settings import prepared
-
         cfg = _with_environment(self.compose(overrides))
         cfg.dry_run = False  # what is planned is also done
-        job = Job(config_hash(prepared(cfg.copy())), tuple(overrides), inputs)
+        job = Job(_name(cfg), tuple(overrides), inputs)
         layout = RunLayout(self.sweep.folder(job))
         text = OmegaConf.to_yaml(cfg)
         with suppress(OSError, UnicodeDecodeError):
@@ -158,6 +152,13 @@ def default_folder(arguments: Sequence[str]) -> Path:
     parsed = OverridesParser.create().parse_overrides(list(arguments))
     keys = [each.get_key_element() if each.is_sweep_override() else str(each.input_line) for each in parsed]
     return Path("runs") / f"sweep-{hashlib.sha256(chr(31).join(sorted(keys)).encode()).hexdigest()[:8]}"
+
+
+def _name(cfg: DictConfig) -> str:
+    from treg_exp.configuration.identity import config_hash
+    from treg_exp.configuration.settings import prepared
+
+    return config_hash(prepared(cfg.copy()))
 
 
 def _hash(files: str, overrides: Sequence[str]) -> str:

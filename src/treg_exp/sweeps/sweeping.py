@@ -20,7 +20,7 @@ from omegaconf import DictConfig
 
 from treg_exp.configuration.command_line import end_with
 from treg_exp.configuration.places import one_line
-from treg_exp.engine.outcome import RANKS
+from treg_exp.engine.outcome import is_first
 from treg_exp.errors import ConfigError
 from treg_exp.quoting import hydra_text
 from treg_exp.sweeps.comparison import compare
@@ -46,7 +46,7 @@ class JobSweeper(Sweeper):
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Called by Hydra."""
-        if any(int(os.environ.get(name) or 0) for name in (*RANKS,)) or int(os.environ.get("WORLD_SIZE") or 1) > 1:
+        if not is_first() or int(os.environ.get("WORLD_SIZE") or 1) > 1:
             raise ConfigError(
                 "-m: start the sweep once, not in every process of torchrun or srun; its jobs start their processes "
                 "themselves, with trainer.devices=N or hydra/launcher=slurm_ddp"

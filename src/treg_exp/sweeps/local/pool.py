@@ -10,16 +10,14 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from multiprocessing import connection
 from pathlib import Path
-from typing import Any
 
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from treg_exp.configuration.places import errors_at
+from treg_exp.engine.environment import read_noted
 from treg_exp.engine.outcome import INTERRUPTED
 from treg_exp.engine.status import read_status, write_status
-from treg_exp.errors import FileError
-from treg_exp.files import read_json
 from treg_exp.run_layout import RunLayout
 from treg_exp.sweeps.launching import FolderLauncher
 from treg_exp.sweeps.local.slots import Slot, check_slots, find_slots
@@ -166,7 +164,7 @@ class Pool:
         """A job has ended."""
         status = read_status(folder)
         state = status.state if code == 0 or status.state != "queued" else "failed"
-        error = (status.error or problem).partition("\n")[0]
+        error = status.problem or problem
         self._tell(worker, folder, f"{state} after {time.monotonic() - worker.since:.0f} s{error and f': {error}'}")
         if code == 0 or status.finished > status.begun_with:
             self.failures[worker.slot.name] = 0
@@ -202,10 +200,7 @@ class Pool:
 def _record(worker: Worker, folder: Path, state: str, error: str = "") -> None:
     """Write what a job could not write any more, because its process has ended."""
     with suppress(OSError):
-        try:
-            known: dict[str, Any] = read_json(RunLayout(folder).status)
-        except FileError:
-            known = {}
+        known = read_noted(RunLayout(folder).status)
         is_its_own = status_stamp(folder) != worker.before
         if is_its_own and (known.get("state") != "running" or known.get("pid") != worker.process.pid):
             return  # it has come to write how it ended

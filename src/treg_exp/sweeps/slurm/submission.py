@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from treg_exp.engine.environment import read_noted
 from treg_exp.engine.outcome import INTERRUPTED
 from treg_exp.engine.status import write_status
 from treg_exp.errors import ConfigError
-from treg_exp.files import read_json
 from treg_exp.run_layout import RunLayout
 from treg_exp.sweeps.slurm.queue import largest_array
 
@@ -135,7 +135,7 @@ class FolderJob:
             code = INTERRUPTED
             if stop.refused and not int(os.environ.get("SLURM_PROCID") or 0):
                 now = {"state": "failed", "error": stop.refused, "exit_code": 1}
-                write_status(folder, {**read_json(RunLayout(folder).status), **now})
+                write_status(folder, {**read_noted(RunLayout(folder).status), **now})
         if code:
             sys.exit(code)  # no exception: submitit would keep its text as a result, and the status has it
 
