@@ -1,10 +1,13 @@
-"""What a recorded case says: its operator, solver, texts and tolerance all come from the JSON beside the arrays."""
+"""What a recorded case says: its operator, texts and tolerance all come from the JSON beside the arrays."""
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Set
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,22 +15,122 @@ import torch
 from hydra.utils import instantiate
 
 from tests.test_config import composed
-from treg_exp.noise import ReplayNoise
+from tests.tiny import tiny_prior
 from treg_exp.operators.base import Operator
 from treg_exp.operators.linear.average import AveragePooling
 from treg_exp.operators.linear.bicubic import BicubicDownsampling
 from treg_exp.operators.linear.blur import GaussianBlur
 from treg_exp.operators.linear.masking import Masking
-from treg_exp.solvers.treg import TReg
+from treg_exp.operators.linear.separable import SeparableOperator
+from treg_exp.operators.nonlinear.intensity import HighDynamicRange
+from treg_exp.priors.prior import Prior
+from treg_exp.schedule.variance_preserving import VariancePreserving
+from treg_exp.solvers.base import Solver
 from treg_exp.text.guidance.constant import ConstantGuidance
 from treg_exp.text.null_text.fixed import FixedNullText
-from treg_exp.text.null_text.negation import AdaptiveNegation
 from treg_exp.text.policy import TextPolicy
 
-Settings = Mapping[str, Any]
 Arrays = Mapping[str, np.ndarray]
 TOLERANCE = 1e-4  # or three times what an independent replay differed by, where a case states that
 STRIDE = 4  # of the pixels that the shortened cases keep
+
+#: Keys of a JSON that tell where a case comes from and how its numbers are to be read; no value of them is used.
+NOTES = {
+    "system", "case", "method", "official_repository", "official_commit", "official_entry_point", "model",
+    "model_description", "seed", "actual_number_of_steps", "latent_shape", "image_range", "measurement_noise_std",
+    "random_draws", "update", "conventions", "outputs", "array_layout", "precision", "arrays",
+    "independent_check_max_abs_diff", "independent_check_per_array", "model_weights_sha256", "library_versions",
+    "note_on_tolerance", "official_code_adaptations", "tolerance",
+}  # fmt: skip
+
+
+class Settings(dict[str, Any]):
+    """The JSON of a case, which remembers what was read of it."""
+
+    def __init__(self, told: Mapping[str, Any]) -> None:
+        super().__init__(told)
+        self.read: set[str] = set()
+
+    def __getitem__(self, key: str) -> Any:
+        self.read.add(key)
+        return super().__getitem__(key)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        self.read.add(key)
+        return super().get(key, default)
+
+    def refuse_unread(self, notes: Set[str] = frozenset()) -> None:
+        """Raise ValueError for keys that decided nothing and are no notes."""
+        if unread := sorted(set(self) - self.read - NOTES - notes):
+            raise ValueError(f"keys that nothing reads: {', '.join(unread)}; the JSON is the only source of settings")
+
+
+@dataclass
+class Case:
+    """One recorded run.
+
+    Attributes:
+        name: of its files.
+        told: settings.
+        arrays: recorded numbers.
+        folder: where the model is.
+    """
+
+    name: str
+    told: Settings
+    arrays: Arrays
+    folder: Path
+    found: dict[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, file: Path, **changed: Any) -> Case:
+        """Reads the two files; ``changed`` settings replace those of the JSON."""
+        told = Settings(json.loads(file.read_text()) | changed)
+        folder = next((f for f in (file.parent, file.parent.parent) if (f / "tiny_model").is_dir()), file.parent)
+        return cls(file.stem, told, dict(np.load(file.with_suffix(".npz"))), folder)
+
+    @cached_property
+    def prior(self) -> Prior:
+        """The model beside the vectors, whatever the case calls it."""
+        return tiny_prior(self.folder)
+
+    def tensor(self, name: str) -> torch.Tensor:
+        """A recorded array."""
+        return torch.from_numpy(self.arrays[name])
+
+    @property
+    def image(self) -> tuple[np.ndarray, int]:
+        """The recorded image, and the stride of its pixels."""
+        for name in ("image", "final_image", "final"):
+            if name in self.arrays:
+                return self.arrays[name], 1
+            if f"{name}_every_4th_pixel" in self.arrays:
+                return self.arrays[f"{name}_every_4th_pixel"], STRIDE
+        raise ValueError(f"{self.name}: no array image, final_image or final")
+
+    def difference(self, image: torch.Tensor) -> float:
+        """Largest difference of our image and the recorded one."""
+        expected, stride = self.image
+        return float(np.abs(image.numpy()[..., ::stride, ::stride] - expected).max())
+
+    @property
+    def tolerance(self) -> float:
+        """The largest difference that counts as equal."""
+        stated = dict.get(self.told, "independent_check_max_abs_diff", 0.0)
+        return dict.get(self.told, "tolerance") or max(TOLERANCE, 3 * stated)
+
+
+def files(folder: Path) -> Iterator[Path]:
+    """The cases of a folder and of its ``peers``."""
+    for place in (folder, folder / "peers"):
+        yield from sorted(file for file in place.glob("*.json") if file.with_suffix(".npz").exists())
+
+
+def system_of(file: Path) -> str:
+    """What a case replays: ``treg``, ``psld``, ..."""
+    told = json.loads(file.read_text())
+    return str(told.get("solver") or told.get("system"))
+
 
 #: Pattern of an operator's description -> what makes it, from the match, the arrays and the shape of the image.
 OPERATORS: dict[str, Callable[[re.Match[str], Arrays, tuple[int, ...]], Operator]] = {
@@ -43,62 +146,47 @@ OPERATORS: dict[str, Callable[[re.Match[str], Arrays, tuple[int, ...]], Operator
     r"gaussian blur, sigma ([\d.]+), (\d+) taps, (zero|reflect|symmetric|circular) boundary": lambda m, arrays, shape: (
         GaussianBlur(sigma=float(m[1]), kernel_size=int(m[2]), signal_shape=shape, boundary=m[3])
     ),
+    r".*clip\(([\d.]+) ?\*? ?x, ?-1, ?1\)": lambda m, arrays, shape: HighDynamicRange(float(m[1]), shape),
 }
 
 
-def operator_of(settings: Settings, arrays: Arrays) -> Operator:
-    """The operator: a description in words, or a mapping with `_target_` as in ``conf/task``."""
-    expected, stride = expected_image(arrays)
-    shape = (3, *(side * stride for side in expected.shape[-2:]))
-    told = settings["operator"]
+def operator_of(told: Any, arrays: Arrays, shape: tuple[int, ...]) -> Operator:
+    """The operator: a recorded matrix, a description in words, or a mapping with `_target_` as in ``conf/task``."""
     if isinstance(told, Mapping):
         return instantiate(told, signal_shape=shape)
+    if "operator_matrix_1d" in arrays:  # y = R x R^T on every channel
+        matrix = torch.from_numpy(arrays["operator_matrix_1d"])
+        return SeparableOperator(matrix, matrix)
     for pattern, make in OPERATORS.items():
         if found := re.match(pattern, told, re.IGNORECASE):
             return make(found, arrays, shape)
     raise ValueError(f"operator {told!r}: not known; add its description to tests/parity/cases.py, or use _target_")
 
 
-def solver_of(settings: Settings) -> TReg:
-    """conf/solver/treg_compat.yaml with what the recording says."""
-    released = instantiate(composed("solver=treg_compat").solver, _convert_="all")
-    prox = replace(
-        released.prox,
-        iterations=settings.get("cg_iterations", released.prox.iterations),
-        tolerance=settings.get("cg_tolerance", released.prox.tolerance),
-    )
-    off_window = "dps" if settings.get("off_gamma_dps") else "ddim"
-    lam = settings.get("lam", released.lam)
-    return replace(released, steps=settings["steps"], lam=lam, prox=prox, off_window=off_window)
+def compat(name: str) -> Solver:
+    """conf/solver/<name>.yaml."""
+    return instantiate(composed(f"solver={name}").solver, _convert_="all")
 
 
-def policy_of(settings: Settings) -> TextPolicy:
-    """Guidance and null text."""
-    null = settings.get("null_prompt", "")
-    null_text = (
-        AdaptiveNegation(null, lr=settings["null_lr"], iterations=settings["null_iterations"])
-        if settings.get("adaptive_negation")
-        else FixedNullText(null)
-    )
-    return TextPolicy(ConstantGuidance(settings["guidance"]), null_text)
+def policy_of(told: Settings) -> TextPolicy:
+    """Classifier-free guidance between the prompt and a fixed null text; scale 1 is the prompt alone."""
+    return TextPolicy(ConstantGuidance(float(told["guidance_scale"])), FixedNullText(told["negative_prompt"]))
 
 
-def noise_of(arrays: Arrays, solver: TReg) -> ReplayNoise:
-    """The recorded order: z_T, then on every data step the encoder's noise and the renoising noise."""
-    records = {("start", 0, 0): arrays["z_T"]}
-    data_steps = [k for k in range(solver.steps) if solver.data_steps.contains(k, solver.steps)]
-    for position, k in enumerate(data_steps):
-        records["encode", k, 0] = arrays["noise"][2 * position][None]
-        records["renoise", k, 0] = arrays["noise"][2 * position + 1][None]
-    assert len(arrays["noise"]) == 2 * len(data_steps)
-    return ReplayNoise(records)
+class Strided(VariancePreserving):
+    """CompVis' timesteps: range(0, T, T // asked) + 1, which may be some more than asked."""
+
+    def timesteps(self, steps: int) -> list[int]:
+        stride = next(s for s in range(1, 1001) if len(range(0, len(self.alphas_cumprod), s)) == steps)
+        return [t + self.steps_offset for t in range(0, len(self.alphas_cumprod), stride)][::-1]
 
 
-def expected_image(arrays: Arrays) -> tuple[np.ndarray, int]:
-    """The recorded image in [0, 1], and the stride of its pixels."""
-    return (arrays["image"], 1) if "image" in arrays else (arrays["image_every_4th_pixel"], STRIDE)
-
-
-def tolerance_of(settings: Settings) -> float:
-    """The largest difference that counts as equal."""
-    return max(TOLERANCE, 3 * settings.get("independent_check_max_abs_diff", 0.0))
+def strided(prior: Prior, asked: int) -> tuple[Prior, int]:
+    """The prior with those timesteps, and how many they are."""
+    schedule = prior.info.schedule
+    assert isinstance(schedule, VariancePreserving)
+    stride = len(schedule.alphas_cumprod) // asked
+    steps = len(range(0, len(schedule.alphas_cumprod), stride))
+    made = Strided(schedule.alphas_cumprod, schedule.final_alpha, steps_offset=1)
+    assert made.timesteps(steps)[-2] - 1 == stride or steps == 1
+    return replace(prior, info=replace(prior.info, schedule=made)), steps

@@ -43,7 +43,7 @@ def _ratio(numerator: Tensor, denominator: Tensor, active: Tensor) -> Tensor:
     return torch.where(usable, numerator / torch.where(usable, denominator, 1), 0)
 
 
-def conjugate_gradients(apply: Linear, b: Tensor, start: Tensor, iterations: int, tolerance: float) -> Tensor:
+def conjugate_gradients(apply: Linear, b: Tensor, start: Tensor, iterations: int, tolerance: float | Tensor) -> Tensor:
     """Solves ``apply(x) = b`` for every sample, ``apply`` symmetric and positive (semi-)definite.
 
     The residual is tested after each update, as in the released TReg code: at least one iteration is made.
@@ -53,7 +53,7 @@ def conjugate_gradients(apply: Linear, b: Tensor, start: Tensor, iterations: int
         b: (B, ...) right-hand side.
         start: (B, ...) first iterate.
         iterations: upper limit.
-        tolerance: a sample stops once its residual norm ||b - apply(x)|| is below this value.
+        tolerance: a sample stops once its residual norm ||b - apply(x)|| is below this value; one number, or (B,).
 
     Returns:
         (B, ...) the last iterate of each sample.

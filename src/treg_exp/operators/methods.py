@@ -26,11 +26,13 @@ class CG:
 
     Attributes:
         iterations: upper limit of iterations, >= 1.
-        tolerance: absolute residual norm of one sample at which that sample stops, >= 0.
+        tolerance: residual norm of one sample at which that sample stops, >= 0.
+        relative: the tolerance is in units of the norm of the right-hand side (as deepinv has it), not absolute.
     """
 
     iterations: int = 5
     tolerance: float = 1e-4
+    relative: bool = False
 
     def __post_init__(self) -> None:
         """Checks the fields."""

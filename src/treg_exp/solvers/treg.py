@@ -180,6 +180,7 @@ class TReg(Solver):
         last: Estimate | None = None
         for move in moves:
             if self.data_steps.contains(move.index, self.steps):
+                text = policy.prepare(prior, z_t, move.now, text, problem.misfit)
                 at = policy.predict(prior, z_t, move.now, text)
                 x_y = self.project(problem, prior.decode(at.z_0), move)
                 z_y = self.encode(prior, x_y, move, noise)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -20,7 +20,7 @@ from treg_exp.text.guidance.constant import ConstantGuidance
 from treg_exp.text.match.base import NoTextMatch, TextMatch
 from treg_exp.text.null_text.base import NullText
 from treg_exp.text.null_text.fixed import FixedNullText
-from treg_exp.text.prompt_rule import FixedPromptRule, PromptRule
+from treg_exp.text.prompt_rule import FixedPromptRule, PreparingPromptRule, PromptRule
 from treg_exp.text.state import StepState
 
 MOST_WEIGHT = 100  # what is above is a slip
@@ -29,7 +29,7 @@ NULL_AT_ZERO = (ConstantGuidance, ComposedGuidance, CFGPlusPlus)  # rules that a
 
 @dataclass(frozen=True)
 class TextPolicy:
-    """Four slots and a weight. A solver calls ``predict`` and ``update``, and nothing else of text.
+    """Four slots and a weight. A solver calls ``prepare``, ``predict`` and ``update``, and nothing else of text.
 
     Attributes:
         guidance: how the predictions for prompt and null text are mixed.
@@ -139,6 +139,27 @@ class TextPolicy:
         others = {role for role in complete[0] if role not in ("prompt", "null")}
         others_embedded = {role: embedded(role) for role in sorted(others)}
         return TextCondition(embedded("prompt"), embedded("null"), others_embedded, tuple(complete))
+
+    @property
+    def moves_text(self) -> bool:
+        """Whether null text or prompt may move: ``update`` looks at a data-consistent signal then."""
+        return not (isinstance(self.null_text, FixedNullText) and isinstance(self.prompt_rule, FixedPromptRule))
+
+    def prepare(
+        self, prior: Prior, z_t: Tensor, level: Level, text: TextCondition, misfit: Callable[[Tensor], Tensor]
+    ) -> TextCondition:
+        """The text that a step which looks at the measurement is predicted with; most rules leave it as it is.
+
+        Args:
+            prior: the diffusion model.
+            z_t: (B, *latent_shape) the latent that the step begins with.
+            level: its noise level.
+            text: of the step before.
+            misfit: see ``StepState``.
+        """
+        if not isinstance(self.prompt_rule, PreparingPromptRule) or not self.reads_prompt:
+            return text
+        return self.prompt_rule.prepare(prior, z_t, level, text, misfit)
 
     def predict(self, prior: Prior, z_t: Tensor, level: Level, text: TextCondition) -> Prediction:
         """Estimates at one level that follow the text; a prior without text has nothing to be guided by."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
+
+from torch import Tensor
 
 from treg_exp.priors.info import PriorInfo
 from treg_exp.priors.prior import Prior
+from treg_exp.schedule.levels import Level
 from treg_exp.text.condition import TextCondition
 from treg_exp.text.state import StepState
 
@@ -20,6 +24,17 @@ class PromptRule(Protocol):
 
     def update(self, prior: Prior, text: TextCondition, state: StepState) -> TextCondition:
         """The condition of the next step."""
+        ...
+
+
+@runtime_checkable
+class PreparingPromptRule(PromptRule, Protocol):
+    """One that also looks at the measurement before a step is predicted."""
+
+    def prepare(
+        self, prior: Prior, z_t: Tensor, level: Level, text: TextCondition, misfit: Callable[[Tensor], Tensor]
+    ) -> TextCondition:
+        """See ``TextPolicy.prepare``."""
         ...
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from treg_exp.errors import FieldError
 from treg_exp.noise import generator
-from treg_exp.numerics.cg import conjugate_gradients, damped_least_squares, largest_eigenvalue
+from treg_exp.numerics.cg import conjugate_gradients, damped_least_squares, dot, largest_eigenvalue
 from treg_exp.operators.base import Operator, is_random
 from treg_exp.operators.methods import CG, Descent, ProxMethod
 
@@ -121,4 +121,5 @@ class LinearOperator(Operator):
             return self._adjoint(self._A(x)) + lam * x
 
         b = self._adjoint(y) + lam * x0
-        return conjugate_gradients(normal, b, x0, method.iterations, method.tolerance)
+        tolerance = method.tolerance * dot(b, b).sqrt() if method.relative else method.tolerance
+        return conjugate_gradients(normal, b, x0, method.iterations, tolerance)

@@ -1,0 +1,42 @@
+"""Gradients of one loss per sample, from a fresh leaf each time.
+
+A loss has one value per sample, and what is differentiated is their sum: samples share no parameter, so each gets the
+gradient that it would get alone. A norm over the whole batch, as in most official codes, does not have that property.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+Kept = TypeVar("Kept")
+
+
+def norms(x: Tensor) -> Tensor:
+    """Euclidean norm of every sample, (B, ...) -> (B,); its gradient is a unit vector, and 0 where x is 0."""
+    return torch.linalg.vector_norm(x.flatten(1), dim=1)
+
+
+def squares(x: Tensor) -> Tensor:
+    """Sum of squares of every sample, (B, ...) -> (B,)."""
+    return x.flatten(1).square().sum(1)
+
+
+@torch.enable_grad()
+def leaf_gradient(loss: Callable[[Tensor], tuple[Tensor, Kept]], at: Tensor) -> tuple[Tensor, Tensor, Kept]:
+    """Gradient of a loss per sample, at a point that is cut from every graph before.
+
+    Args:
+        loss: (B, ...) -> its value (B,), and whatever of the way there is of use afterwards.
+        at: (B, ...) the point.
+
+    Returns:
+        Gradient (B, ...) and value (B,), both outside the graph, and what the loss kept, which is not.
+    """
+    leaf = at.detach().requires_grad_()
+    values, kept = loss(leaf)
+    (gradient,) = torch.autograd.grad(values.sum(), leaf)
+    return gradient, values.detach(), kept

@@ -1,0 +1,145 @@
+"""LDPS, GML-DPS and PSLD: sampling with a gradient of the measurement through network, decoder and encoder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from treg_exp.errors import FieldError
+from treg_exp.noise import Noise
+from treg_exp.numerics.leaf import leaf_gradient, norms
+from treg_exp.operators.linear.base import LinearOperator
+from treg_exp.operators.methods import EXACT, ProxMethod
+from treg_exp.priors.prior import Prior
+from treg_exp.schedule.levels import Prediction
+from treg_exp.solvers.base import OnStep, Restoration, Solver, StepInfo, check_steps, first_latent, ignore
+from treg_exp.solvers.recomputing import recomputing
+from treg_exp.solvers.renoising import ddim_share
+from treg_exp.tasks.problems import InverseProblem
+from treg_exp.text.condition import TextCondition
+from treg_exp.text.policy import TextPolicy
+from treg_exp.text.state import StepState
+
+Gluing = Literal["none", "autoencoder", "measurement"]
+Back = Literal["normalised", "adjoint", "pinv", "replicate"]
+
+
+@dataclass(frozen=True)
+class LatentDPS(Solver):
+    """Posterior sampling for latent diffusion (Rout et al., NeurIPS 2023, 2307.00619), and what it grew from.
+
+        z_{t-1} = DDIM(z_t) - grad_{z_t} [omega ||y - A D(z_0)|| + gamma ||z_0 - E(x)||]
+
+    with z_0 the estimate at z_t, and x by ``gluing``: nothing (LDPS), D(z_0) (GML-DPS), or D(z_0) with what was
+    measured put in, B y + D(z_0) - B A D(z_0) (PSLD). Norms are not squared, so a step has about the length omega
+    whatever the residual (official code; the paper writes squares). On a prior of pixels LDPS is DPS (Chung et al.,
+    ICLR 2023). With ``project_every`` and the prompt rule ``prompt_tuning`` it is P2L (Chung et al., 2310.01110).
+
+    Attributes:
+        steps: sampling steps.
+        gluing: ``none``, ``autoencoder`` or ``measurement``.
+        omega: step size of the measurement's norm, in units of the latent.
+        gamma: step size of the gluing norm, likewise.
+        back: B of PSLD: ``adjoint`` A^T (paper), ``normalised`` A^T / ||A||^2, ``pinv``, or ``replicate``, pixels
+            repeated to the size of the signal (the official scripts).
+        eta: DDIM's share of fresh noise, in [0, 1].
+        project_every: every so many steps the estimate is projected, z_0 <- E(argmin ||y - A x||^2 + lam ||x -
+            D(z_0)||^2) (P2L); the last step is one of them; 0 never.
+        lam: ridge of this projection; None takes the measurement's.
+        prox: how it is computed.
+        text_every: period in steps at which null text and prompt may move, see ``TextPolicy.update``.
+        checkpoint: compute again instead of keeping what the gradient needs: less memory, a forward pass more.
+    """
+
+    steps: int = 999
+    gluing: Gluing = "none"
+    omega: float = 1.0
+    gamma: float = 0.1
+    back: Back = "normalised"
+    eta: float = 0.0
+    project_every: int = 0
+    lam: float | None = None
+    prox: ProxMethod = EXACT
+    text_every: int = 1
+    checkpoint: bool = False
+    needs_gradient = True
+
+    def __post_init__(self) -> None:
+        check_steps(self.steps)
+        for name, kind in (("gluing", Gluing), ("back", Back)):
+            if getattr(self, name) not in get_args(kind):
+                raise FieldError(name, getattr(self, name), f"allowed are {', '.join(get_args(kind))}")
+        for name in ("omega", "gamma"):
+            if not getattr(self, name) >= 0:
+                raise FieldError(name, getattr(self, name), "must be >= 0")
+        if not 0 <= self.eta <= 1:
+            raise FieldError("eta", self.eta, "must be in [0, 1]")
+        if self.lam is not None and not self.lam >= 0:
+            raise FieldError("lam", self.lam, "must be >= 0, or null for the measurement's")
+        if self.project_every < 0:
+            raise FieldError("project_every", self.project_every, "must be >= 0 (0: never)")
+        if self.text_every < 1:
+            raise FieldError("text_every", self.text_every, "must be >= 1")
+        object.__setattr__(self, "needs_linear", self.gluing == "measurement")
+
+    @torch.no_grad()
+    def solve(
+        self, problem: InverseProblem, text: TextCondition, prior: Prior, policy: TextPolicy, noise: Noise,
+        on_step: OnStep = ignore,
+    ) -> Restoration:  # fmt: skip
+        """See :class:`Solver`."""
+        moves = self.moves(prior.info, problem.signal_shape)
+        z_t = first_latent(moves[0], noise, prior.empty_latent(problem.empty_signal()))
+        network = recomputing(prior) if self.checkpoint else prior
+        for move in moves:
+            text = policy.prepare(prior, z_t, move.now, text, problem.misfit)
+            told = text
+
+            def loss(z: Tensor) -> tuple[Tensor, tuple[Prediction, Tensor]]:
+                at = policy.predict(network, z, move.now, told)  # noqa: B023 - called within this turn
+                x = network.decode(at.z_0)
+                return self.loss(problem, network, at.z_0, x), (at.detach(), x.detach())
+
+            gradient, _, (at, x) = leaf_gradient(loss, z_t)
+            if self.project_every and (self.steps - 1 - move.index) % self.project_every == 0:
+                x = self.projected(problem, x)
+                at = Prediction(prior.encode(x), at.eps)
+            if move.index % self.text_every == 0:
+                text = policy.update(prior, text, StepState(z_t, move.now, at, x, problem.misfit))
+            fresh = noise.normal("ddim", move.index, like=z_t) if self.eta else None
+            z_t = move(at, ddim_share(move, self.eta) if self.eta else 0.0, fresh) - gradient
+            on_step(StepInfo(move, self.steps, at.z_0, z_t))
+        return Restoration(prior.decode(z_t))
+
+    def loss(self, problem: InverseProblem, prior: Prior, z_0: Tensor, x: Tensor) -> Tensor:
+        """The loss omega ||y - A x|| + gamma ||z_0 - E(glued x)|| of each sample, (B,)."""
+        value = self.omega * norms(problem.operator.residual(problem.y, x))
+        if self.gluing == "none" or not self.gamma:
+            return value
+        return value + self.gamma * norms(prior.encode(self.glued(problem, x)) - z_0)
+
+    def glued(self, problem: InverseProblem, x: Tensor) -> Tensor:
+        """The signals (B, *signal_shape) that z_0 is to be the code of."""
+        if self.gluing == "autoencoder":
+            return x
+        operator = problem.operator
+        assert isinstance(operator, LinearOperator), "check() refuses others"
+        return x + self.pulled_back(operator, operator.residual(problem.y, x))
+
+    def pulled_back(self, operator: LinearOperator, residual: Tensor) -> Tensor:
+        """B of a residual, (B, *measurement_shape) -> (B, *signal_shape)."""
+        if self.back == "replicate":
+            return F.interpolate(residual, operator.signal_shape[1:])
+        if self.back == "pinv":
+            return operator.pinv(residual)
+        scale = (operator.norm_sq or 1.0) if self.back == "normalised" else 1.0
+        return operator.adjoint(residual) / scale
+
+    def projected(self, problem: InverseProblem, x: Tensor) -> Tensor:
+        """The proximal step of P2L."""
+        lam = problem.lam if self.lam is None else self.lam
+        return problem.operator.prox(problem.y, x, lam, self.prox)
