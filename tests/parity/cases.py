@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Set
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from treg_exp.operators.linear.blur import GaussianBlur
 from treg_exp.operators.linear.masking import Masking
 from treg_exp.operators.linear.separable import SeparableOperator
 from treg_exp.operators.nonlinear.intensity import HighDynamicRange
+from treg_exp.priors.diffusers_folder import DiffusersFolder
 from treg_exp.priors.prior import Prior
 from treg_exp.schedule.variance_preserving import VariancePreserving
 from treg_exp.solvers.base import Solver
@@ -80,7 +81,6 @@ class Case:
     told: Settings
     arrays: Arrays
     folder: Path
-    found: dict[str, float] = field(default_factory=dict)
 
     @classmethod
     def of(cls, file: Path, **changed: Any) -> Case:
@@ -92,7 +92,9 @@ class Case:
     @cached_property
     def prior(self) -> Prior:
         """The model beside the vectors, whatever the case calls it."""
-        return tiny_prior(self.folder)
+        if (self.folder / "image_feature_matrix.npy").exists():
+            return tiny_prior(self.folder)
+        return DiffusersFolder(path=str(self.folder / "tiny_model"), precision="fp32").load()
 
     def tensor(self, name: str) -> torch.Tensor:
         """A recorded array."""

@@ -29,10 +29,10 @@ def delta_of(words: str) -> Delta:
     return Delta(float(early), float(late), float(switch), unit)
 
 
-def prox_of(told: dict) -> CG:
+def prox_of(told: dict, base: CG) -> CG:
     """Conjugate gradients with a relative stop."""
     tolerance = re.match(r"squared residual below \(([\de.-]+)\)\^2 times", told["stop"])[1]
-    return CG(told["max_iterations"], float(tolerance), relative=True)
+    return replace(base, iterations=told["max_iterations"], tolerance=float(tolerance))
 
 
 def replayed(case: Case) -> torch.Tensor:
@@ -42,11 +42,12 @@ def replayed(case: Case) -> torch.Tensor:
     assert (scheduler["name"], scheduler["clip_sample"]) == ("LCMScheduler", False)
     schedule = replace(case.prior.info.schedule, lcm_steps=scheduler["original_inference_steps"])
     prior = replace(case.prior, info=replace(case.prior.info, schedule=schedule))
+    base = compat("latino_compat")
     solver = replace(
-        compat("latino_compat"),
+        base,
         steps=told["num_inference_steps"],
         delta=delta_of(told["delta_rule"]),
-        prox=prox_of(told["prox"]),
+        prox=prox_of(told["prox"], base.prox),
         timestep_scaling=scheduler["timestep_scaling"],
         sigma_data=scheduler["sigma_data"],
         residual_noise=told["sigma_y"] / sigma,

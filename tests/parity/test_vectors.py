@@ -8,14 +8,18 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
+import numpy as np
 import pytest
 
-from tests.parity import daps, latino, psld, resample, treg
-from tests.parity.cases import Case, files, system_of
+from tests.conftest import DATA
+from tests.parity import daps, latino, projdiff, psld, resample, treg
+from tests.parity.cases import Case, files, operator_of, system_of
 
 SYSTEMS: dict[str, ModuleType] = {
     "treg": treg, "psld": psld, "daps_latent": daps, "latino_sd15": latino, "resample": resample,
+    "projdiff": projdiff,
 }  # fmt: skip
 OTHERS = ("cvdm", "rnri", "renoise")  # recorded for editing and training, which are no solvers of measurements
 
@@ -30,7 +34,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize("file", cases, ids=[file.stem for file in cases])
 
 
-def replay(file: Path, **changed: object) -> tuple[float, float]:
+def replay(file: Path, **changed: Any) -> tuple[float, float]:
     """Largest difference of the image, and the tolerance."""
     case, system = Case.of(file, **changed), system_of(file)
     if system not in SYSTEMS:
@@ -45,3 +49,43 @@ def test_matches_the_original(file: Path, capsys: pytest.CaptureFixture[str]) ->
     with capsys.disabled():
         print(f"\n{file.stem}: max |difference| = {found:.2e} (tolerance {tolerance:.1e})")
     assert found <= tolerance
+
+
+SHIPPED = DATA / "parity"
+CHANGED: dict[str, list[dict[str, Any]]] = {
+    "sr16_plain": [{"lam": 0.1}, {"cg_iterations": 1}, {"guidance": 3.0}, {"off_gamma_dps": True}, {"prompt": "a cat"}],
+    "peers/psld_inpaint": [{"gamma": 0.0}, {"omega": 0.5}, {"prompt": "a cat"}, {"guidance_scale": 2.0}],
+    "peers/psld_ldps_sr4": [{"eta": 0.5}],
+    "peers/latino_sd15_sr16": [{"delta_rule": "t > 300: delta = 1; otherwise 0.5"}, {"sigma_y": 0.02}],
+    "peers/projdiff_inpaint_noisy": [{"step_size": 0.1}, {"sigma_0": 0.1}],
+}
+
+
+@pytest.mark.parametrize(("case", "changed"), [(case, one) for case, every in CHANGED.items() for one in every])
+def test_the_case_decides(case: str, changed: dict[str, Any]) -> None:
+    """What the JSON says is what is run: with another value the recorded image is missed."""
+    found, tolerance = replay(SHIPPED / f"{case}.json", **changed)
+    assert found > tolerance
+
+
+def test_what_nothing_reads_is_refused() -> None:
+    with pytest.raises(ValueError, match="keys that nothing reads: momentun, restarts; the JSON is the only source"):
+        replay(SHIPPED / "peers" / "psld_ldps_sr4.json", restarts=2, momentun=0.5)
+
+
+def test_operators_come_from_the_case() -> None:
+    arrays, shape = {"mask": np.ones((64, 64), dtype=np.float32)}, (3, 64, 64)
+    told = {
+        "bicubic downsampling x8 (Keys a=-0.5, 32 taps, half-sample symmetric padding)": (3, 8, 8),
+        "average pooling over disjoint 4x4 blocks; transpose: nearest": (3, 16, 16),
+        "pixelwise multiplication by array mask (1 observed, 0 missing)": (3, 64, 64),
+        "Gaussian blur, sigma 3.0, 61 taps, zero boundary": (3, 64, 64),
+        "clipping operator clip(2 x, -1, 1)": (3, 64, 64),
+    }
+    for words, measured in told.items():
+        assert operator_of(words, arrays, shape).measurement_shape == measured
+    target = {"_target_": "treg_exp.operators.linear.average.AveragePooling", "factor": 2}
+    assert operator_of(target, arrays, shape).measurement_shape == (3, 32, 32)
+    for unknown in ("wavelets", "bicubic downsampling x16: ..., reflection padding (edge pixel not repeated)"):
+        with pytest.raises(ValueError, match="not known; add its description"):
+            operator_of(unknown, arrays, shape)

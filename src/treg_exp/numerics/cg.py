@@ -43,7 +43,9 @@ def _ratio(numerator: Tensor, denominator: Tensor, active: Tensor) -> Tensor:
     return torch.where(usable, numerator / torch.where(usable, denominator, 1), 0)
 
 
-def conjugate_gradients(apply: Linear, b: Tensor, start: Tensor, iterations: int, tolerance: float | Tensor) -> Tensor:
+def conjugate_gradients(
+    apply: Linear, b: Tensor, start: Tensor, iterations: int, tolerance: float | Tensor, guard: float = 0.0
+) -> Tensor:
     """Solves ``apply(x) = b`` for every sample, ``apply`` symmetric and positive (semi-)definite.
 
     The residual is tested after each update, as in the released TReg code: at least one iteration is made.
@@ -54,6 +56,7 @@ def conjugate_gradients(apply: Linear, b: Tensor, start: Tensor, iterations: int
         start: (B, ...) first iterate.
         iterations: upper limit.
         tolerance: a sample stops once its residual norm ||b - apply(x)|| is below this value; one number, or (B,).
+        guard: added to denominators, as some codes do against a division by zero; 0 is the method itself.
 
     Returns:
         (B, ...) the last iterate of each sample.
@@ -68,14 +71,14 @@ def conjugate_gradients(apply: Linear, b: Tensor, start: Tensor, iterations: int
         steepest = steepest.maximum(curvature)
         # A direction that apply() maps to rounding errors lies in the null space: a step has no limit there.
         active = active & (curvature > 10 * torch.finfo(torch.float32).eps * steepest)
-        step = _ratio(energy, bend, active)
+        step = _ratio(energy, bend + guard, active)
         x = x + _like(step, x) * direction
         residual = residual - _like(step, x) * image
         previous, energy = energy, dot(residual, residual)
         active = active & (energy >= tolerance**2)
         if not bool(active.any()):
             break
-        direction = residual + _like(_ratio(energy, previous, active), x) * direction
+        direction = residual + _like(_ratio(energy, previous + guard, active), x) * direction
     return x
 
 

@@ -17,7 +17,8 @@ Kept = TypeVar("Kept")
 
 def norms(x: Tensor) -> Tensor:
     """Euclidean norm of every sample, (B, ...) -> (B,); its gradient is a unit vector, and 0 where x is 0."""
-    return torch.linalg.vector_norm(x.flatten(1), dim=1)
+    length: Tensor = torch.linalg.vector_norm(x.flatten(1), dim=1)
+    return length
 
 
 def squares(x: Tensor) -> Tensor:

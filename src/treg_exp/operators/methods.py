@@ -28,17 +28,22 @@ class CG:
         iterations: upper limit of iterations, >= 1.
         tolerance: residual norm of one sample at which that sample stops, >= 0.
         relative: the tolerance is in units of the norm of the right-hand side (as deepinv has it), not absolute.
+        guard: added to the denominators of step sizes and directions, in squared units of the signal: steps get too
+            short once residuals are that small (deepinv: 1e-8), 0 takes none.
     """
 
     iterations: int = 5
     tolerance: float = 1e-4
     relative: bool = False
+    guard: float = 0.0
 
     def __post_init__(self) -> None:
         """Checks the fields."""
         check_integer("iterations", self.iterations, most=100_000)
         if not self.tolerance >= 0:
             raise FieldError("tolerance", self.tolerance, "must be >= 0")
+        if not self.guard >= 0:
+            raise FieldError("guard", self.guard, "must be >= 0")
 
 
 @dataclass(frozen=True)

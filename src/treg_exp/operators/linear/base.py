@@ -122,4 +122,4 @@ class LinearOperator(Operator):
 
         b = self._adjoint(y) + lam * x0
         tolerance = method.tolerance * dot(b, b).sqrt() if method.relative else method.tolerance
-        return conjugate_gradients(normal, b, x0, method.iterations, tolerance)
+        return conjugate_gradients(normal, b, x0, method.iterations, tolerance, method.guard)
