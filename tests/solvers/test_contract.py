@@ -120,8 +120,10 @@ def shortened(solver: Solver, steps: int = STEPS) -> Solver:
         return replace(solver, steps=FEW, mcmc_steps=2, tau=0.5)
     if isinstance(solver, Latino):
         return replace(solver, steps=2, rounds=min(1, solver.rounds), round_steps=2)
-    if isinstance(solver, LatentDPS | STSL | ProjDiff):
+    if isinstance(solver, LatentDPS | STSL):
         return replace(solver, steps=FEW)
+    if isinstance(solver, ProjDiff):
+        return replace(solver, steps=2)
     return replace(solver, steps=steps) if solver.steps else solver
 
 
@@ -171,7 +173,7 @@ def solve(
 
 
 def test_batches_do_not_matter(solver: Solver, prior: Prior, kind: str) -> None:
-    """Results of a batch of 3 equal those of single runs in another order, within 1e-4 (signs are taken)."""
+    """Results of a batch of 3 equal those of single runs in another order, within 1e-4 of the largest value."""
     problem = problem_of(solver, prior, kind)
     if field := refusal(solver, prior, problem):
         assert (field, kind) in (("operator", "nonlinear"), ("prox", "nonlinear")) or field in FIELDS_OF_PRIORS
@@ -184,7 +186,8 @@ def test_batches_do_not_matter(solver: Solver, prior: Prior, kind: str) -> None:
     assert together.isfinite().all()
     for i in (2, 0):
         alone = solve(solver, prior, problem.of_sample(i), PROMPTS[i : i + 1], ids=IDS[i : i + 1]).signal
-        torch.testing.assert_close(alone[0], together[i], rtol=0, atol=1e-4)
+        allowed = 1e-4 * max(1.0, float(together[i].abs().max()))  # untrained decoders leave [-1, 1]
+        torch.testing.assert_close(alone[0], together[i], rtol=0, atol=allowed)
 
 
 def test_neighbours_do_not_matter(solver: Solver, prior: Prior, kind: str) -> None:
