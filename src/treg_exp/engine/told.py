@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from itertools import chain, groupby, islice
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
+from omegaconf import OmegaConf
+
+from treg_exp.configuration.settings import TrajectorySettings, settings
 from treg_exp.engine.environment import environment, read_noted
 from treg_exp.files import write_json
 from treg_exp.reports.trajectory import CURVES, Trajectory
@@ -48,33 +53,25 @@ def by_step(curves: Iterable[tuple[str, Trajectory]]) -> Iterator[tuple[int, dic
     yield from sorted(points.items())
 
 
-def samples_of(rows: Iterable[Row], most: int | None = None) -> list[str]:
-    """Samples in the order of the rows; the first ``most`` of them."""
-    found: dict[str, None] = {}
-    for row in rows:
-        if most is not None and len(found) >= most:
-            break
-        found.setdefault(row["sample_id"])
-    return list(found)[:most]
+def recorded_samples(config: Mapping[str, Any]) -> int:
+    """Of so many samples, the first ones, the steps are recorded."""
+    return settings(TrajectorySettings, OmegaConf.create(config.get("trajectory") or {})).samples
 
 
-def spread_rows(rows: Iterable[Row], most: int) -> list[Row]:
+def spread_rows(rows: Collection[Row], most: int) -> list[Row]:
     """At most so many rows: all those of samples that are evenly spread over the run, so that variants can be compared.
 
     Args:
-        rows: of a run; read three times, and not kept.
+        rows: of a run, those of a sample one after the other; read twice, and not kept.
         most: rows; of a single sample with more of them the first ones count.
     """
-    samples, count = samples_of(rows), sum(1 for _ in rows)
-    if count <= most:
+    if len(rows) <= most:
         return list(rows)
-    room = max(1, most * len(samples) // count)
-    chosen = {samples[k * len(samples) // room] for k in range(room)}
-    found: list[Row] = []
-    for row in rows:
-        if row["sample_id"] in chosen and len(found) < most:
-            found.append(row)
-    return found
+    samples = sum(1 for _ in groupby(rows, itemgetter("sample_id")))
+    room = max(1, most * samples // len(rows))
+    chosen = {k * samples // room for k in range(room)}
+    found = (own for i, (_, own) in enumerate(groupby(rows, itemgetter("sample_id"))) if i in chosen)
+    return list(islice(chain.from_iterable(found), most))
 
 
 def final_means(summary: Mapping[str, Any]) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ STEP = "trajectory/step"  # axis of the curves
 TOLD = "told.json"
 
 
-def table_of(layout: RunLayout, rows: Iterable[Row], most: int, side: int) -> Any:
+def table_of(layout: RunLayout, rows: Collection[Row], most: int, side: int) -> Any:
     """A row for each restoration, with pictures of target, measurement and restoration, and its sound.
 
     Args:
@@ -27,8 +27,8 @@ def table_of(layout: RunLayout, rows: Iterable[Row], most: int, side: int) -> An
     """
     import wandb
 
-    columns = list(dict.fromkeys(name for row in rows for name in row))
     shown = spread_rows(rows, most)
+    columns = list(dict.fromkeys(name for row in shown for name in row))
     heard = any(_sound(layout, row).is_file() for row in shown[:1])
     pictures = [TARGET, MEASUREMENT, RECONSTRUCTION] if side else []
     small = cache(partial(_thumbnail, side=side))  # variants share target and measurement
@@ -54,9 +54,9 @@ def media_of(layout: RunLayout) -> dict[str, Any]:
     return {name: wandb.Image(str(file)) for name, file in files.items() if file.is_file()}
 
 
-def curves_of(layout: RunLayout, rows: Iterable[Row], told: Told) -> Iterator[dict[str, float]]:
+def curves_of(layout: RunLayout, rows: Collection[Row], samples: int, told: Told) -> Iterator[dict[str, float]]:
     """What is to be logged of the steps that were recorded, in order; afterwards it is noted as told."""
-    new = told.new(read_trajectories(layout.path, rows))
+    new = told.new(read_trajectories(layout.path, rows, samples))
     for step, values in by_step(new):
         yield {STEP: step, **values}
     if new:

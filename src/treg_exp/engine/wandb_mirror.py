@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -14,11 +14,11 @@ from lightning.pytorch.callbacks import Callback
 
 from treg_exp.engine.means import Means
 from treg_exp.engine.mirror import never_fatal
-from treg_exp.engine.told import Told, code_version, final_means
+from treg_exp.engine.told import Told, code_version, final_means, recorded_samples
 from treg_exp.engine.wandb_content import STEP, TOLD, curves_of, media_of, table_of
 from treg_exp.errors import FieldError
 from treg_exp.files import write_text
-from treg_exp.run_layout import Key, RunLayout, read_rows
+from treg_exp.run_layout import Key, RunLayout, iterate_rows
 
 log = logging.getLogger(__name__)
 STEPS = "last_step"  # file that holds the last step of the W&B run, for the start that continues it
@@ -119,6 +119,7 @@ class WandbMirror(Callback):
         self.layout = RunLayout(Path())
         self.means = Means()
         self.finished = False
+        self.recorded = 0  # samples whose steps are recorded
         self.step = 0  # W&B's own, which must not fall
         self.defined: set[str] = set()  # what stands before the slash of names that W&B knows how to show
 
@@ -126,7 +127,8 @@ class WandbMirror(Callback):
     def start(self, run_dir: Path, config: Mapping[str, Any], group: str | None) -> None:
         """Open the W&B run (first process only)."""
         self.layout = RunLayout(run_dir.absolute())
-        self.means = Means(read_rows(run_dir))
+        self.means = Means(iterate_rows(run_dir))
+        self.recorded = recorded_samples(config)
         self.step = _number_in(self.layout.wandb / STEPS)
         config = {**config, "code": code_version()}
         if self.mode == "online" and not WandbMirror.unreachable:
@@ -169,7 +171,7 @@ class WandbMirror(Callback):
 
     @never_fatal
     def finish(
-        self, rows: Sequence[Mapping[str, Any]], summary: Mapping[str, Any], picture: Callable[[Key], Path]
+        self, rows: Collection[Mapping[str, Any]], summary: Mapping[str, Any], picture: Callable[[Key], Path]
     ) -> None:
         """Log the table and the summary, from what the run folder holds.
 
@@ -182,7 +184,7 @@ class WandbMirror(Callback):
             return
         self.means, self.finished = Means(rows), True
         self.means.values |= final_means(summary)
-        for point in curves_of(self.layout, rows, Told(self.layout.wandb / TOLD)):
+        for point in curves_of(self.layout, rows, self.recorded, Told(self.layout.wandb / TOLD)):
             self._log(point)
         with _staging(self.layout.wandb):
             shown = media_of(self.layout)
@@ -205,7 +207,7 @@ class WandbMirror(Callback):
             run, self.run = self.run, None
             try:
                 if not self.finished:  # the rows of other processes were not seen
-                    self.means = Means(read_rows(self.layout.path))
+                    self.means = Means(iterate_rows(self.layout.path))
                 run.summary.update({**self.means.values, "restorations": self.means.rows})
                 write_text(self.layout.wandb / STEPS, str(self.step))
                 run.finish(exit_code=exit_code)
