@@ -76,4 +76,6 @@ def _thumbnail(file: Path, side: int) -> Any:
     with Image.open(file) as image:
         small = image.convert("RGB")
         small.thumbnail((side, side))
+        if (factor := side // max(small.size)) > 1:  # a measurement may have few pixels
+            small = small.resize((small.width * factor, small.height * factor), Image.Resampling.NEAREST)
     return wandb.Image(small)
