@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
+from treg_exp.reports.bootstrap import choices
+from treg_exp.reports.calibration import summarise_calibration
 from treg_exp.reports.columns import POSTERIOR
 from treg_exp.reports.rows import columns_of, variants_of
-from treg_exp.run_layout import IDENTITY, Row
+from treg_exp.run_layout import IDENTITY, KEY, Row
 
-RESAMPLES = 2000
-MOST_DRAWN = 2**21  # numbers drawn at once, 16 MB: bounds the memory on large data sets, and changes no result
-SEED = 0
+NOT_NUMBERS = {*KEY, "draws"}  # of what belongs to all draws of an image
 
 
 def summarise(rows: Sequence[Row], known: Iterable[str] = (), posterior: Sequence[Row] = ()) -> dict[str, Any]:
@@ -23,23 +23,28 @@ def summarise(rows: Sequence[Row], known: Iterable[str] = (), posterior: Sequenc
     Args:
         rows: one per restoration.
         known: names of the run's columns, in order; others follow them.
-        posterior: one per image and variant, with numbers of all its draws, see ``write_posterior``.
+        posterior: one per image and variant, with numbers of all its draws, see ``write_posterior``. They never enter
+            a mean with those of single draws: their columns have other names.
 
     Returns:
         ``{"restorations": N, "samples": S, "variants": {name: {"restorations": ..., "samples": ...,
-        "metrics": {column: {"mean": ..., "low": ..., "high": ..., "n": ...}}}}}``. ``n`` counts the images
+        "draws": N, "metrics": {column: {"mean": ..., "low": ..., "high": ..., "n": ...}}}}}``. Numbers of single draws
+        are averaged over those of an image (``draws``: the most that one has) before all else. ``n`` counts the images
         that have the number; ``low`` and ``high`` bound the mean with 95 % confidence (None below 2 images).
         A column without any number is left out.
     """
     names = [name for name in columns_of(rows, known) if name not in POSTERIOR]
+    of_draws = [name for name in dict.fromkeys(n for row in posterior for n in row) if name not in NOT_NUMBERS]
     variants = {}
     for variant in variants_of(rows):
         own = [row for row in rows if row["variant"] == variant]
         found = {name: statistics(values) for name in names if (values := per_image(own, name))}
         together = [row for row in posterior if row["variant"] == variant]
-        found |= {name: statistics(values) for name in POSTERIOR if (values := per_image(together, name))}
-        samples = len({row["sample_id"] for row in own})
-        variants[variant] = {"restorations": len(own), "samples": samples, "metrics": found}
+        found |= {name: statistics(values) for name in of_draws if (values := per_image(together, name))}
+        found |= summarise_calibration(together)
+        drawn = Counter(row["sample_id"] for row in own)
+        about = {"restorations": len(own), "samples": len(drawn), "draws": max(drawn.values())}
+        variants[variant] = {**about, "metrics": found}
     return {
         "restorations": len(rows),
         "samples": len({row["sample_id"] for row in rows}),
@@ -88,10 +93,7 @@ def interval(values: Sequence[float]) -> tuple[float | None, float | None]:
     """
     if len(values) < 2:
         return None, None
-    array, rng, means = np.asarray(values), np.random.default_rng(SEED), np.empty(RESAMPLES)
-    at_once = min(RESAMPLES, max(1, MOST_DRAWN // len(array)))
-    for start in range(0, RESAMPLES, at_once):
-        part = means[start : start + at_once]
-        part[:] = array[rng.integers(0, len(array), (len(part), len(array)))].mean(axis=1)
+    array = np.asarray(values)
+    means = np.concatenate([array[chosen].mean(axis=1) for chosen in choices(len(array))])
     low, high = np.percentile(means, [2.5, 97.5])
     return float(low), float(high)
