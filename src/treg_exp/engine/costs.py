@@ -26,8 +26,8 @@ def cost_columns(noun: str) -> dict[str, Column]:
             "peak\nmemory",
             "GB",
             2,
-            note="peak memory: of a batch, models included (GPU: what torch allocated, CPU: the process); it grows with the "
-            "batch size.",
+            note="peak memory: of a batch, models included (GPU: what torch allocated, CPU: the process); it grows "
+            "with the batch size.",
         ),
         Column("batch", digits=0, in_table="never"),
     )

@@ -2,7 +2,7 @@
 
 Where the draws are samples of the posterior, the target is one more sample of it. So with N Gaussian draws of mean m
 and standard deviation s (N - 1 in the denominator), (target - m) / (s sqrt(1 + 1/N)) follows Student's t with N - 1
-degrees of freedom, and (target - m)² is s² (1 + 1/N) on average: few draws make all of this uncertain, and bias nothing.
+degrees of freedom, and (target - m)² is s² (1 + 1/N) on average: few draws make all of this uncertain, not biased.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ COLUMNS: Mapping[str, Column] = {
         digits=2,
         of="draws",
         uses_target=True,
-        note="in p % interval: share of the target's values in intervals of the draws, by Student's t; calibrated: p %.\n"
-        "error / std: root of mean squared error over mean variance of a new draw; calibrated: 1; above: too sure.",
+        note="in p % interval: share of the target in intervals of the draws (Student's t); calibrated: p %.\n"
+        "error / std: root of mean squared error over mean variance; calibrated: 1, above: too sure.",
     ),
     CALIBRATION_ERROR: Column("calibr.\nerror", digits=3, higher_is_better=False, of="draws", uses_target=True),
     CORRELATION: Column("corr. std\nand error", digits=2, higher_is_better=True, of="draws", uses_target=True),

@@ -1,4 +1,4 @@
-"""Tables of several draws: a single one, their mean and the best of them side by side, and whether their spread is right."""
+"""Tables of several draws: one, their mean and the best of them side by side, and whether their spread is right."""
 
 from __future__ import annotations
 
@@ -21,11 +21,10 @@ def draws_table(summary: Mapping[str, Any], columns: Columns) -> Table | None:
     names = [n for n in columns.of_rows if any(f"{n}{OF_MEAN}" in e["metrics"] for e in variants.values())]
     if draws < 2 or not names:
         return None
-    noun = columns.medium.noun
     table = _table(
-        f"draws: {draws} of each {noun}",
-        f"one draw: averaged over draws, as above. of mean: of the pixel-wise mean of an {noun}'s draws. {ORACLE} best: the "
-        "draw nearest to\nthe target by that number, chosen by an oracle that sees the target: no result of a method.",
+        f"draws: {draws} of each {columns.medium.noun}",
+        "one draw: the mean over draws, as above. of mean: of the mean of the draws.\n"
+        f"{ORACLE} the draw nearest to the target by that number: the choice of an oracle that sees the target.",
     )
     for name in ("variant", "number"):
         table.add_column(name, no_wrap=True)
@@ -34,9 +33,8 @@ def draws_table(summary: Mapping[str, Any], columns: Columns) -> Table | None:
     for variant, entry in variants.items():
         for name in names:
             column = columns[name]
-            cells = [
-                _cell(entry["metrics"].get(key), column.digits) for key in (name, f"{name}{OF_MEAN}", f"{name}{BEST}")
-            ]
+            keys = (name, f"{name}{OF_MEAN}", f"{name}{BEST}")
+            cells = [_cell(entry["metrics"].get(key), column.digits) for key in keys]
             label = " ".join(part for part in (column.line, column.unit, column.arrow) if part)
             table.add_row(variant_label(variant, columns), label, *cells)
     return table

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from treg_exp.errors import FileError
+from treg_exp.metrics.provenance import versions_of
 from treg_exp.metrics.sets.base import SMALLEST, SetMetric, SetValue
 from treg_exp.metrics.sets.features import FeatureExtractor
 from treg_exp.run_layout import RECONSTRUCTION, TARGET, Row, RunLayout, picture
@@ -46,7 +47,7 @@ def summarise_sets(layout: RunLayout, rows: Iterable[Row], metrics: Mapping[str,
         metrics: by name.
 
     Returns:
-        Column -> ``metric``, ``extractor``, ``settings``, ``notes`` and ``variants``: variant -> ``value``,
+        Column -> ``metric``, ``made_by`` (versions and weights), ``extractor``, ``settings``, ``notes`` and ``variants``: variant -> ``value``,
         ``standard_error`` (None where it is not known), ``low`` and ``high`` of a 95 % interval, ``n`` images,
         ``draws``, and what else the metric has to say.
 
@@ -75,17 +76,17 @@ def summarise_sets(layout: RunLayout, rows: Iterable[Row], metrics: Mapping[str,
                         values.setdefault(next(iter(metric.columns)), []).append(metric(restored, targets))
             for column, each in values.items():
                 found[column]["variants"][variant] = _together(each, min(counts))
-    for name, metric in metrics.items():
+    for metric in metrics.values():
         for column in metric.columns:
             fewest = min((v["n"] for v in found[column]["variants"].values()), default=None)
             found[column]["notes"] = [] if fewest is None else [n for n in (metric.note(fewest),) if n]
-            found[column]["metric"] = name
     return {column: about for column, about in found.items() if about["variants"]}
 
 
 def _head(name: str, metric: SetMetric) -> dict[str, Any]:
     return {
         "metric": name,
+        "made_by": versions_of({name: metric})[name],
         "extractor": metric.extractor.name,
         "width": metric.extractor.width,
         "settings": dict(metric.settings()),

@@ -118,9 +118,7 @@ def _footnote(columns: Sequence[Column], noun: str, summary: Mapping[str, Any]) 
         "± half the 95 % bootstrap interval of the mean."
     ]
     if (draws := max((entry.get("draws", 1) for entry in summary["variants"].values()), default=1)) > 1:
-        lines.append(
-            f"Numbers are of single draws, averaged over the {draws} of each {noun}; of their mean and the best of them: below."
-        )
+        lines.append(f"Numbers are of single draws, averaged over the {draws} of each {noun}; below: of all draws.")
     lines += dict.fromkeys(column.note for column in columns if column.note)
     lines += summary.get("notes", ())
     if any(column.optimised for column in columns):

@@ -31,8 +31,8 @@ def squared_discrepancy(x: Tensor, y: Tensor, paired: bool = True) -> float:
         y: (n, F) float64.
         paired: whether row i of one belongs to row i of the other, as a restoration to its target. Then pairs (i, i)
             are left out across the sets, too (Gretton et al. 2012, eq. 4): what belongs together is more alike than
-            independent pictures are, and would pull the estimate below zero. False is the estimate for independent sets,
-            as published; the two differ by a term in 1 / n.
+            independent pictures are, and would pull the estimate below zero. False is the estimate for independent
+            sets, as published; the two differ by a term in 1 / n.
     """
     n = len(x)
     inner, across = x.new_zeros(()), x.new_zeros(())
@@ -58,32 +58,38 @@ class KID(SetMetric):
         subsets: number of random subsets.
         subset_size: images in each; at most half of all are taken.
         seed: of the subsets.
+        paired: see `squared_discrepancy`; false for the published estimate, for independent sets.
 
     Raises:
         FieldError: fewer than two subsets, or images in them.
     """
 
     def __init__(
-        self, extractor: FeatureExtractor | None = None, subsets: int = 100, subset_size: int = 1000, seed: int = 0
+        self,
+        extractor: FeatureExtractor | None = None,
+        subsets: int = 100,
+        subset_size: int = 1000,
+        seed: int = 0,
+        paired: bool = True,
     ) -> None:
         super().__init__(extractor)
         for name, value in (("subsets", subsets), ("subset_size", subset_size)):
             if value < 2:
                 raise FieldError(name, value, "must be >= 2")
-        self.subsets, self.subset_size, self.seed = subsets, subset_size, seed
+        self.subsets, self.subset_size, self.seed, self.paired = subsets, subset_size, seed, paired
         self.columns: Mapping[str, Column] = {
             "kid": Column(
                 f"KID\n{self.extractor.name.split(',')[0]}",
                 digits=4,
                 higher_is_better=False,
                 of="set",
-                note="KID: unbiased for pairs; ± 1.96 standard errors, by random halves of the images.",
+                note="KID: unbiased; ± 1.96 standard errors, by random halves of the images.",
             )
         }
 
     def distance(self, restored: Tensor, targets: Tensor) -> SetValue:
         """See ``SetMetric``."""
-        value, count = squared_discrepancy(restored, targets), len(restored)
+        value, count = squared_discrepancy(restored, targets, self.paired), len(restored)
         size = min(self.subset_size, count // 2)
         if size < 2:
             return SetValue(value)
@@ -91,14 +97,14 @@ class KID(SetMetric):
         found = []
         for _ in range(self.subsets):
             chosen = torch.randperm(count, generator=draw)[:size].to(restored.device)
-            found.append(squared_discrepancy(restored[chosen], targets[chosen]))
+            found.append(squared_discrepancy(restored[chosen], targets[chosen], self.paired))
         deviation = float(torch.tensor(found, dtype=torch.float64).std())
         error = deviation * (size / (count - size)) ** 0.5
         return SetValue(value, error, {"subset_std": deviation, "subset_size": size})
 
     def settings(self) -> Mapping[str, object]:
         """See ``SetMetric``."""
-        return {"subsets": self.subsets, "subset_size": self.subset_size, "seed": self.seed}
+        return {"subsets": self.subsets, "subset_size": self.subset_size, "seed": self.seed, "paired": self.paired}
 
     def note(self, count: int) -> str:
         """See ``SetMetric``."""
