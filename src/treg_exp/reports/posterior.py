@@ -25,6 +25,7 @@ from treg_exp.run_layout import (
     TARGET,
     Row,
     RunLayout,
+    key_of,
     picture,
 )
 from treg_exp.signals.base import Medium, png, save_picture
@@ -55,14 +56,16 @@ def write_posterior(run_dir: str | Path, rows: Iterable[Row], metrics: Mapping[s
     layout, columns = RunLayout(Path(run_dir)), read_columns(run_dir)
     medium, found = columns.medium, []
     judges = [metric for metric in (metrics or {}).values() if isinstance(metric, TargetMetric)]
-    drawn: dict[tuple[str, str], list[Row]] = {}
+    compared = [n for n in columns.of_rows if columns[n].uses_target and columns[n].higher_is_better is not None]
+    drawn: dict[tuple[str, str], dict[int, list[Any]]] = {}
     for row in rows:
-        drawn.setdefault((row["sample_id"], row["variant"]), []).append(row)
+        sample_id, variant, draw = key_of(row)
+        drawn.setdefault((sample_id, variant), {})[draw] = [row.get(name) for name in compared]
     most = max(map(len, drawn.values()), default=0)
     for (sample_id, variant), own in drawn.items():
-        if len(own) < 2:
+        draws = sorted(own)
+        if len(draws) < 2:
             continue
-        draws = sorted(int(row.get("draw", 0)) for row in own)
         folders = [layout.restoration((sample_id, variant, draw), len(draws)) for draw in draws]
         stack = torch.stack([medium.load(folder / RECONSTRUCTION).double() for folder in folders])
         if medium.stacked(stack.shape[1:]):
@@ -79,7 +82,8 @@ def write_posterior(run_dir: str | Path, rows: Iterable[Row], metrics: Mapping[s
             together |= _of_mean(judges, mean, target)
             if len(draws) >= FEWEST:
                 together |= calibration(stack.numpy(), target.numpy(), STEP if isinstance(medium, ImageMedium) else 0.0)
-        together |= _best(own, columns) if len(own) == most else {}
+        if len(draws) == most:
+            together |= _best(columns, compared, list(own.values()))
         found.append(together)
     if found:
         write_table(found, list(dict.fromkeys([*FIELDS, *(name for row in found for name in row)])), layout.posterior)
@@ -96,14 +100,13 @@ def _of_mean(judges: Iterable[TargetMetric], mean: Tensor, target: Tensor) -> di
     return found
 
 
-def _best(rows: Sequence[Row], columns: Columns) -> dict[str, float]:
-    """By each column that compares with the target, the best draw: each column has its own."""
+def _best(columns: Columns, names: Sequence[str], draws: Sequence[Sequence[float | None]]) -> dict[str, float]:
+    """The best draw by each column, whichever that is; nothing by a column that one of them lacks."""
     found = {}
-    for name in columns.of_rows:
-        column = columns[name]
-        values = [row[name] for row in rows if row.get(name) is not None]
-        if column.uses_target and column.higher_is_better is not None and len(values) == len(rows):
-            found[f"{name}{BEST}"] = max(values) if column.higher_is_better else min(values)
+    for name, *values in zip(names, *draws, strict=True):
+        known = [value for value in values if value is not None]
+        if len(known) == len(draws):
+            found[f"{name}{BEST}"] = max(known) if columns[name].higher_is_better else min(known)
     return found
 
 
