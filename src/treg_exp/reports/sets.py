@@ -47,9 +47,9 @@ def summarise_sets(layout: RunLayout, rows: Iterable[Row], metrics: Mapping[str,
         metrics: by name.
 
     Returns:
-        Column -> ``metric``, ``made_by`` (versions and weights), ``extractor``, ``settings``, ``notes`` and ``variants``: variant -> ``value``,
-        ``standard_error`` (None where it is not known), ``low`` and ``high`` of a 95 % interval, ``n`` images,
-        ``draws``, and what else the metric has to say.
+        Column -> ``metric``, ``made_by`` (versions and weights), ``extractor``, ``width``, ``settings``, ``notes`` and
+        ``variants``: variant -> ``value``, ``standard_error`` (None where it is not known), ``low`` and ``high`` of a
+        95 % interval, ``n`` images, ``draws``, and what else the metric has to say.
 
     Raises:
         FileError: a picture cannot be read.

@@ -91,7 +91,7 @@ def test_what_it_cannot_judge_and_what_it_is_called(name: str, file: Path) -> No
     assert metric(batch(2, target=None)) == {name: [None, None]}
     small = torch.zeros(2, 3, 15, 40)
     assert metric.compare(small, small) is None
-    assert [each.name for each in metric.weight_files()][0] == "model.safetensors"
+    assert next(iter(metric.weight_files())).name == "model.safetensors"
     with pytest.raises(FieldError, match="signals in"):
         metric.compare(small * 0 + 2, small)
 
@@ -105,7 +105,7 @@ def test_a_file_of_torch_is_read_as_tensors_only(vgg: torch.nn.Module, tmp_path:
     torch.testing.assert_close(network.features["28"].weight, vgg.features[28].weight)
     for bad in ({"features.0.weight": print}, [1, 2]):
         (tmp_path / "bad.pth").write_bytes(pickle.dumps(bad))
-        with pytest.raises(FileError, match="cannot be read as tensors|holds something else"):
+        with pytest.raises(FileError, match=r"cannot be read as tensors|holds something else"):
             reading.read_torch(tmp_path / "bad.pth")
 
 
@@ -117,5 +117,5 @@ def test_missing_and_wrong_files_are_named_before_anything_is_loaded(tmp_path: P
     with pytest.raises(FileError, match=r"not the weights of VGG-16: 25 tensors missing"):
         DISTS(tmp_path / "other.safetensors")
     (tmp_path / "torn.safetensors").write_bytes(file.read_bytes()[:5000])
-    with pytest.raises(FileError, match="truncated|broken"):
+    with pytest.raises(FileError, match=r"truncated|broken"):
         DISTS(tmp_path / "torn.safetensors")

@@ -63,7 +63,7 @@ def test_inception_is_that_of_torchmetrics(inception_file: Path, images: Tensor)
     torch.testing.assert_close(features, expected, atol=0, rtol=1e-4)  # random weights make small features
     assert features.shape == (3, found.width) == (3, 2048)
     old = InceptionFeatures(str(inception_file), antialias=False)
-    assert (old.features(images) - features).norm() > 0.01 * features.norm()
+    assert (old.features(images) - features).norm() > 1e-3 * features.norm()
     assert FID(found).columns["fid"].line == "FID inception"
     assert KID(old).extractor.name == "inception, resized as TensorFlow does"
     assert found.caution("stable_diffusion") == ""
