@@ -8,6 +8,8 @@ from treg_exp.metrics.column import Column
 COSTS = ("seconds", "nfe", "nfe_backward", "encodes", "decodes")
 #: Of the batch that a restoration was part of: bytes in use at most, in GB, and restorations in it.
 OF_BATCH = PEAK_MEMORY, BATCH = "peak_memory", "batch"
+#: What the same run may measure otherwise the next time.
+NOT_REPEATED = ("seconds", *OF_BATCH)
 
 
 def cost_columns(noun: str) -> dict[str, Column]:
@@ -26,8 +28,8 @@ def cost_columns(noun: str) -> dict[str, Column]:
             "peak\nmemory",
             "GB",
             2,
-            note="peak memory: of a batch, models included (GPU: what torch allocated, CPU: the process); it grows "
-            "with the batch size.",
+            note="peak memory: of a batch, models included; grows with the batch size. GPU: what torch allocated; CPU: "
+            "the process, where a batch has set its peak.",
         ),
         Column("batch", digits=0, in_table="never"),
     )

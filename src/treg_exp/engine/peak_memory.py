@@ -7,15 +7,15 @@ from pathlib import Path
 import torch
 
 GIGABYTE = 1e9
-_STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
-_PEAK = "VmHWM:"  # of resident memory, in kB
-_RESET_PEAK = "5"  # what `clear_refs` takes as an order to begin the peak anew, see proc(5)
+_STATUS = Path("/proc/self/status")  # of Linux, see proc(5)
+_PEAK = "VmHWM:"  # of resident memory since the process began, in kB
 
 
 class PeakMemory:
-    """Counts from when it is made. On a GPU: what torch has allocated. On a CPU (Linux): resident memory.
+    """Counts from when it is made. Weights and what torch keeps for later use are part of it, other processes are not.
 
-    Other processes are no part of it, weights and what torch keeps for later use are.
+    On a GPU it is what torch has allocated. On a CPU it is the resident memory of the process, and known only where the
+    work has set a new peak: the system keeps one peak, and beginning it anew would take it from whoever else reads it.
 
     Args:
         device: where the work is done.
@@ -23,31 +23,21 @@ class PeakMemory:
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        self._counts = True
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
-        else:
-            self._counts = device.type == "cpu" and _begin_anew()
+        self._before = _resident_peak()
 
     @property
     def gigabytes(self) -> float | None:
-        """The peak so far, None where the system does not tell."""
-        if not self._counts:
-            return None
+        """The peak so far, None where it is not known."""
         if self.device.type == "cuda":
             return torch.cuda.max_memory_allocated(self.device) / GIGABYTE
-        return _resident_peak()
-
-
-def _begin_anew() -> bool:
-    try:
-        _RESET.write_text(_RESET_PEAK)
-    except OSError:  # another system, or one that forbids it: a peak since the start of the process tells nothing
-        return False
-    return True
+        now = _resident_peak() if self.device.type == "cpu" else None
+        return None if now is None or self._before is None or now <= self._before else now
 
 
 def _resident_peak() -> float | None:
+    """In GB; None on other systems than Linux."""
     try:
         lines = _STATUS.read_text().splitlines()
     except OSError:

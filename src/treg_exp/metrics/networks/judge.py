@@ -227,7 +227,7 @@ def caution_of_judge(folder: str | Path | None, prior: str) -> str:
         return ""
     return (
         f"the judge that ships has seen emoji only, so its numbers mean nothing for what prior {prior} makes, unless "
-        "that is emoji, too; metrics=default goes without it"
+        "that is emoji, too; metrics=default goes without it, metrics=judge_open_clip takes another network"
     )
 
 
