@@ -127,18 +127,23 @@ def conclude(experiment: Experiment) -> tuple[StoredRows, dict[str, Any]]:
     from treg_exp.reports.grid import write_grid
     from treg_exp.reports.posterior import write_posterior, write_posterior_grid
     from treg_exp.reports.rows import write_results
+    from treg_exp.reports.sets import add_sets
     from treg_exp.reports.summary import summarise
     from treg_exp.reports.table import render
+    from treg_exp.reports.versions import add_versions
 
     experiment.folder.require()
     path, layout = experiment.folder.path, experiment.folder.layout
     rows = StoredRows(layout, experiment.items)
     experiment.folder.write_columns(experiment.columns)  # of a finished run that is older than this file
-    posterior = write_posterior(path, rows) if experiment.settings.draws > 1 else []
-    summary = summarise(rows, experiment.columns.known, posterior)
+    several = experiment.settings.draws > 1
+    posterior = write_posterior(path, rows, experiment.metrics.of_restorations) if several else []
+    summary = summarise(rows, experiment.columns.of_rows, posterior)
+    add_sets(summary, layout, rows, experiment.metrics.of_sets)
+    add_versions(summary, rows, read_columns(path))
     if choice := summarise_choice(rows):
         summary["choice"] = choice
-    write_results(rows, experiment.columns.known, layout.results)
+    write_results(rows, experiment.columns.of_rows, layout.results)
     write_json(layout.summary, summary)
     if len(rows):
         write_grid(path, list(experiment.variants), layout.grid, title=experiment.title, rows=rows)
@@ -183,6 +188,8 @@ def _announce(experiment: Experiment) -> None:
         ConfigError: it had other texts: they come from the data, which the identity of a run does not hold.
     """
     from treg_exp.engine.environment import git_revision, read_noted
+    from treg_exp.reports.columns import read_columns
+    from treg_exp.reports.versions import scored_otherwise
 
     items, path = experiment.items, experiment.folder.path
     done = int(experiment.folder.finished().sum())
@@ -200,6 +207,11 @@ def _announce(experiment: Experiment) -> None:
         print(f"continuing {path}: {done} of {len(items)} restorations are there", flush=True)
     else:
         print(f"nothing to do: {path} holds all {len(items)} restorations; another run_dir makes them anew", flush=True)
+    earlier = (row for row in iterate_rows(path) if items.position(key_of(row)) is not None)
+    for line in scored_otherwise(
+        earlier, experiment.metrics.scored_by, read_columns(path), experiment.metrics.versions
+    ):
+        print(f"note: {line}", flush=True)
     noted, now = read_noted(experiment.folder.layout.environment), git_revision()
     made = noted.get("git")
     if noted and made != now:

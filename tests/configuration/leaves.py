@@ -40,6 +40,7 @@ ALSO = {
 ELSEWHERE = (
     "task=audio/hidden_samples", "task=audio/separation", "task=paper/psld_gaussian_deblur",
     "task=paper/psld_motion_deblur", "prompt=manifest", "metrics=audio", "data=audio_folder", "data=measurements",
+    "metrics=perceptual", "metrics=sets_inception", "metrics=judge_open_clip",
     "data=stems", "data=hf_dataset", "data=webdataset", "prior=diffusers_dir", "prior=stable_diffusion",
 )  # fmt: skip
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
-from treg_exp.metrics.base import Metric, MetricInput, Values
+from treg_exp.metrics.base import Metric, MetricInput, Values, per_sample
 from treg_exp.metrics.column import Column
-from treg_exp.metrics.fidelity import per_sample
 
 if TYPE_CHECKING:
     from treg_exp.priors.prior import ImageText
@@ -44,12 +44,13 @@ class TextAlignment(Metric):
         }
 
     def __call__(self, inp: MetricInput) -> Values:
-        """See :class:`~treg_exp.metrics.base.Metric`. Images are clamped to [-1, 1]."""
+        """See :class:`~treg_exp.metrics.base.Metric`."""
         encoder = self.encoder(inp)
         compared = {name: [_first(texts, roles) for texts in inp.texts] for name, roles in self.roles.items()}
         if encoder is None or not any(any(texts) for texts in compared.values()):
             return {name: [None] * len(inp.signal) for name in self.roles}
-        features = encoder.image_features(inp.signal.clamp(-1, 1)).double()
+        with torch.no_grad():
+            features = encoder.image_features(inp.signal).double()
         return {name: _cosines(features, texts, encoder) for name, texts in compared.items()}
 
     def text_scores(self, inp: MetricInput, texts: Sequence[str]) -> list[float | None] | None:

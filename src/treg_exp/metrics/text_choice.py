@@ -10,7 +10,7 @@ from torch.nn.functional import cosine_similarity
 from treg_exp.errors import FieldError
 from treg_exp.metrics.base import Metric, MetricInput, Values
 from treg_exp.metrics.column import MARGIN, MATCH, SCORE, Column
-from treg_exp.metrics.networks.judge import caution_of_judge, load_judge
+from treg_exp.metrics.networks.judge import caution_of_judge, judge_files, load_judge
 
 
 class TextChoice(Metric):
@@ -42,6 +42,10 @@ class TextChoice(Metric):
             **{f"{SCORE}{name}": Column(f"judge of {name}", in_table="never") for name in self.candidates},
         }
 
+    def weight_files(self) -> Sequence[Path]:
+        """See ``Measure``."""
+        return judge_files(self.folder)
+
     def caution(self, prior: str) -> str:
         """See ``Metric``."""
         return caution_of_judge(self.folder, prior)
@@ -54,10 +58,10 @@ class TextChoice(Metric):
         return [score if text else None for score, text in zip(scores, texts, strict=True)]
 
     def __call__(self, inp: MetricInput) -> Values:
-        """See :class:`~treg_exp.metrics.base.Metric`. Images are clamped to [-1, 1]."""
+        """See :class:`~treg_exp.metrics.base.Metric`."""
         values: Values = {name: [None] * len(inp.signal) for name in self.columns}
         judge = self.judge.to(inp.signal.device)
-        features = judge.image_features(inp.signal.clamp(-1, 1)).double()
+        features = judge.image_features(inp.signal).double()
         for i, texts in enumerate(inp.texts):
             told = {name: texts[role] for name, role in self.candidates.items() if texts.get(role)}
             if len(told) < 2:
