@@ -35,7 +35,7 @@ def _add_pairs(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     add("--most", type=int, default=None, help="most groups (default: all)")
     add("--sketch", type=int, default=4096, help="numbers kept per picture; memory is 4 times as many bytes each")
     add("--seed", type=int, default=0, help="of the draw of the unrelated texts")
-    add("--reject", type=Path, default=None, help="CSV first,second,reason of pairs taken out by eye")
+    add("--reject", type=Path, default=None, help="CSV first,second,reason[,task] of pairs taken out by eye")
     command.set_defaults(run=_pairs)
 
 

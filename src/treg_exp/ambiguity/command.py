@@ -48,7 +48,7 @@ def pairs(
         out: folder to write; those of several tasks may be one.
         wanted: what counts as a group.
         encoder: name of the metric in the configuration whose encoder compares pictures, such as ``judge_alignment``.
-        reject: CSV with the columns ``first, second, reason``: pairs that were taken out by eye, or one picture and ``*``.
+        reject: what was taken out by eye, see `read_rejected`.
 
     Raises:
         ConfigError: a setting that cannot work.
@@ -70,13 +70,15 @@ def pairs(
         measured = Measured(source, task, signal_shape(plain["data"], info))
         assert isinstance(task, InverseTask)  # or Measured had refused it
         about = task.name, plain["task"]["operator"], task.noise.sigma
-        found = search(source, measured, about, wanted, read_rejected(reject), _features(cfg, encoder))
+        found = search(source, measured, about, wanted, read_rejected(reject, task.name), _features(cfg, encoder))
     _write(found, out, source.ids, measured)
     return found
 
 
-def read_rejected(file: Path | None) -> list[Rejected]:
-    """What a person has taken out; see `pairs`.
+def read_rejected(file: Path | None, task: str) -> list[Rejected]:
+    """What a person has taken out: a CSV with the columns first, second, reason and, if wanted, task.
+
+    ``second`` is a sample id, or ``*`` for a picture that is to be in no group. A row with a task is for that task alone.
 
     Raises:
         FileError: there is no such file, or a row without a picture or a reason.
@@ -87,12 +89,14 @@ def read_rejected(file: Path | None) -> list[Rejected]:
         raise FileError(f"--reject {file}: no such file")
     with file.open(encoding="utf-8-sig", newline="") as stream:
         rows = list(csv.DictReader(stream, skipinitialspace=True))
+    needed = ("first", "second", "reason")
     for number, row in enumerate(rows, start=2):
-        if None in row or not all((row.get(name) or "").strip() for name in ("first", "second", "reason")):
+        if None in row or not all((row.get(name) or "").strip() for name in needed):
             raise FileError(
                 f"{file}, line {number}: needs first, second (a sample id, or {EVERYTHING} for all) and reason"
             )
-    return [Rejected(*(row[name].strip() for name in ("first", "second", "reason"))) for row in rows]
+    own = [row for row in rows if (row.get("task") or "").strip() in ("", task)]
+    return [Rejected(*(row[name].strip() for name in needed)) for row in own]
 
 
 def _composed(overrides: Sequence[str]) -> DictConfig:
