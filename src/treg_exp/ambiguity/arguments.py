@@ -27,7 +27,9 @@ def _add_pairs(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     add("--closest", type=float, default=5.0, help="largest RMSE between measurements, in sigma of the noise")
     add("--differs", type=float, default=0.12, help="smallest RMSE between pictures, in units of [-1, 1]")
     add("--features", type=float, default=0.0, help="smallest 1 - cosine between pictures by the encoder")
-    add("--left-open", type=float, default=0.5, help="smallest share of the difference that the measurement leaves open")
+    add(
+        "--left-open", type=float, default=0.5, help="smallest share of the difference that the measurement leaves open"
+    )
     add("--encoder", default=None, help="metric with an image encoder, such as judge_alignment of metrics=judge")
     add("--unlike", default="name", help="role in which members must differ; the caption where data have no such role")
     add("--same", default=None, help="role in which members must agree, such as style")

@@ -78,7 +78,7 @@ def pairs(
 def read_rejected(file: Path | None, task: str) -> list[Rejected]:
     """What a person has taken out: a CSV with the columns first, second, reason and, if wanted, task.
 
-    ``second`` is a sample id, or ``*`` for a picture that is to be in no group. A row with a task is for that task alone.
+    ``second`` is a sample id, or ``*`` for a picture that is to be in no group. A row with a task is for that alone.
 
     Raises:
         FileError: there is no such file, or a row without a picture or a reason.

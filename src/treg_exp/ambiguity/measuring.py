@@ -37,7 +37,9 @@ class Measured:
             raise FieldError("task", task.name, "measures nothing by itself; take one inverse problem, as task=sr_x16")
         if is_random(task.operator):
             raise FieldError(
-                "task", task.name, "draws another operator for every sample, so two measurements are of different things"
+                "task",
+                task.name,
+                "draws another operator for every sample, so two measurements are of different things",
             )
         self.source, self.operator = source, task.build(signal_shape, [])
         self.lam = task.lam(self.operator)

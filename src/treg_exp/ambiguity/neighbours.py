@@ -32,7 +32,7 @@ def sketch(values: Tensor, size: int) -> Tensor:
         return values.to(torch.float32)
     together = -(-count // size)
     padded = torch.nn.functional.pad(values.double(), (0, -count % together))
-    return (padded.unflatten(1, (-1, together)).sum(-1) / together**0.5).to(torch.float32)
+    return (padded.reshape(len(values), -1, together).sum(-1) / together**0.5).to(torch.float32)
 
 
 def near_pairs(vectors: Tensor, distance: float, codes: Tensor | None = None, block: int = 1024) -> Iterator[Tensor]:

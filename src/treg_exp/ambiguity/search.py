@@ -34,7 +34,7 @@ class SearchSettings:
         features: smallest 1 - cosine between two pictures by an image encoder; 0 asks for none.
         left_open: smallest share of the squared difference of two pictures that the measurement leaves open, in [0, 1];
             operators that are not linear have none, and pass.
-        unlike: role in which two members must have different texts, beside the caption; data without it use the caption.
+        unlike: role in which two members must have different texts, beside the caption, which data without it use.
         same: role in which they must have the same text, None for no such role.
         largest: most members of a group, 2 or 3.
         most: most groups, None for all.

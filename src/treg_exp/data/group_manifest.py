@@ -29,7 +29,7 @@ class Member:
         sample_id: its name, and that of its file.
         caption: what it shows; the prompt.
         wrong: caption of an unrelated picture; a control.
-        restored: False for a picture that the prior was trained on: it lends its text to the others and is not measured.
+        restored: False for a picture that the prior was trained on: it lends its text to the others, nothing else.
         texts: further texts by role, such as ``name``, and ``wrong_name`` of the unrelated picture.
     """
 

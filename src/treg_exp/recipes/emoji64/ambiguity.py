@@ -1,9 +1,9 @@
 """The pictures among which the shipped groups of the ambiguity benchmark were searched, as a folder with captions.
 
     python -m treg_exp.recipes.emoji64.ambiguity --data-dir train/data --out train/ambiguity
-    treg-exp pairs task=sr_x16 data=folder data.path=train/ambiguity/images data.manifest=train/ambiguity/captions.csv ...
+    treg-exp pairs task=sr_x16 data=folder data.path=train/ambiguity/images data.manifest=train/ambiguity/captions.csv
 
-The second line is whole in ``docs/benchmark.md``. Pictures that the prior was trained on lend their text only.
+The settings of the second line are in ``docs/benchmark.md``. Pictures that the prior was trained on lend their text only.
 """
 
 from __future__ import annotations
