@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -25,6 +26,7 @@ from treg_exp.data.base import subset
 from treg_exp.data.group_manifest import IMAGES, GroupManifest, Rejected
 from treg_exp.errors import ConfigError, FileError
 from treg_exp.files import write_bytes
+from treg_exp.metrics.alignment import TextAlignment
 from treg_exp.metrics.base import Metric
 from treg_exp.priors.prior import PriorSpec
 from treg_exp.signals.base import png
@@ -117,13 +119,15 @@ def _features(cfg: DictConfig, name: str | None) -> Features | None:
     if name not in cfg.metrics:
         raise ConfigError(f"--encoder {name}: no such metric; metrics has {', '.join(map(str, cfg.metrics))}")
     metric = build(cfg.metrics[name], f"metrics.{name}", Metric)
-    judge = getattr(metric, "judge", None)
-    if judge is None:
+    if not isinstance(metric, TextAlignment) or metric.optimised:
         raise ConfigError(f"--encoder {name}: has no encoder of its own; metrics=judge has judge_alignment")
 
     def features(pictures: Tensor) -> Tensor:
+        about: Any = SimpleNamespace(signal=pictures)  # all that an encoder of its own looks at, for the device
+        encoder = metric.encoder(about)
+        assert encoder is not None
         with torch.no_grad():
-            return torch.nn.functional.normalize(judge.image_features(pictures), dim=-1)
+            return torch.nn.functional.normalize(encoder.image_features(pictures), dim=-1)
 
     return features
 

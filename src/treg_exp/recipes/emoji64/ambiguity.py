@@ -3,7 +3,7 @@
     python -m treg_exp.recipes.emoji64.ambiguity --data-dir train/data --out train/ambiguity
     treg-exp pairs task=sr_x16 data=folder data.path=train/ambiguity/images data.manifest=train/ambiguity/captions.csv
 
-The settings of the second line are in ``docs/benchmark.md``. Pictures that the prior was trained on lend their text only.
+The settings of the second line are in ``docs/benchmark.md``. Pictures that the prior was trained on lend their text.
 """
 
 from __future__ import annotations
