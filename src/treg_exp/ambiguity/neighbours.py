@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import torch
@@ -32,7 +33,8 @@ def sketch(values: Tensor, size: int) -> Tensor:
         return values.to(torch.float32)
     together = -(-count // size)
     padded = torch.nn.functional.pad(values.double(), (0, -count % together))
-    return (padded.reshape(len(values), -1, together).sum(-1) / together**0.5).to(torch.float32)
+    sums: Tensor = padded.reshape(len(values), -1, together).sum(-1)
+    return (sums / math.sqrt(together)).to(torch.float32)
 
 
 def near_pairs(vectors: Tensor, distance: float, codes: Tensor | None = None, block: int = 1024) -> Iterator[Tensor]:

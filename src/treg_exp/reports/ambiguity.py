@@ -151,7 +151,7 @@ def _pictures(rows: Iterable[Row], judge: str) -> dict[str, Picture]:
                 values[f"picks_{text}"] = float(_best(members) == text)
             if row["variant"] in members:
                 own = members.pop(row["variant"])
-                values["margin"] = own - max(members.values())
+                values["margin"] = own - sum(members.values()) / len(members)
             if WRONG in scores:
                 values["picks_wrong"] = float(_best(scores) == WRONG)
         picture.tried[row["variant"]].add(values)
