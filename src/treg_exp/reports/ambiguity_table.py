@@ -47,8 +47,8 @@ def ambiguity_lines(score: Mapping[str, Any]) -> list[str]:
         f"The judge on the true pictures: {_percent(score['ceiling'])} %."
     )
     lines.append(
-        f"The text that was given scores {_told(score['margin'], 3)} above those of the other members, which a deaf solver "
-        "leaves at 0."
+        f"The text that was given scores {_told(score['margin'], 3)} above those of the other members; "
+        "of a deaf solver that is 0."
     )
     lines.append(
         f"The prompt picks its member of a group for {_percent(score['pick'])} % of the restorations; a solver that is "
