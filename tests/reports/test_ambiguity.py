@@ -54,6 +54,7 @@ def test_a_deaf_solver_gets_chance_whatever_it_shows(texts: int, chance: float, 
     score = summarise_ambiguity(rows_of(lambda variant, draw: always, texts=texts))
     assert score["chance"] == pytest.approx(chance)
     assert score["margin"]["mean"] == pytest.approx(0, abs=1e-12)
+    assert score["above_chance"]["high"] == pytest.approx(0, abs=1e-12)
     assert score["pick"]["mean"] == pytest.approx(chance)
     assert score["pick_own"]["mean"] == (always == "own")
     assert score["wrong_chance"] == pytest.approx(1 / (texts + 1))

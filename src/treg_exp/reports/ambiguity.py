@@ -119,6 +119,7 @@ def summarise_ambiguity(
         "apart_sigma": over(lambda p: p.apart),
         "chance": _mean([1 / len(picture.texts) for of in groups.values() for picture in of[:1]]),
         "pick": over(_pick),
+        "above_chance": over(_above_chance),
         "pick_own": over(_pick_own),
         "pick_other": over(_pick_other),
         "own_without_text": over(_own_without_text),
@@ -174,6 +175,11 @@ def _of(picture: Picture, variant: str, name: str) -> float | None:
 def _pick(picture: Picture) -> float | None:
     """Share of the restorations with a text of the group for which the judge picks that text."""
     return _mean([picture.tried[text].mean(f"picks_{text}") for text in picture.texts])
+
+
+def _above_chance(picture: Picture) -> float | None:
+    pick = _pick(picture)
+    return None if pick is None else pick - 1 / len(picture.texts)
 
 
 def _pick_own(picture: Picture) -> float | None:

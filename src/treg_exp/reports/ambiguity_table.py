@@ -52,7 +52,7 @@ def ambiguity_lines(score: Mapping[str, Any]) -> list[str]:
     )
     lines.append(
         f"The prompt picks its member of a group for {_percent(score['pick'])} % of the restorations; a solver that is "
-        f"deaf to it gets {100 * score['chance']:.0f} %."
+        f"deaf to it gets {100 * score['chance']:.0f} %; the difference is {_percent(score['above_chance'])} points."
     )
     return lines
 
@@ -60,7 +60,8 @@ def ambiguity_lines(score: Mapping[str, Any]) -> list[str]:
 def markdown_table(scores: Mapping[str, Mapping[str, Any]]) -> str:
     """One line per run, by name."""
     heads = (
-        "run", "groups (pictures)", "sigma apart", "pick %", "deaf %", "judge on true pictures %", "own picked %",
+        "run", "groups (pictures)", "sigma apart", "pick %", "deaf %", "difference", "margin",
+        "judge on true pictures %", "own picked %",
         "other picked %", "own picked without text %", "residual own / other / unrelated",
         "variance with own text / without", "unrelated picked %", "PSNR gain of own text, dB",
     )  # fmt: skip
@@ -69,7 +70,8 @@ def markdown_table(scores: Mapping[str, Mapping[str, Any]]) -> str:
         residuals = " / ".join(_short(s["residual"][variant]) for variant in ("own", "other", "wrong"))
         cells = [
             name, f"{s['groups']} ({s['pictures']})", _short(s["apart_sigma"], 1), _percent(s["pick"]),
-            f"{100 * s['chance']:.0f}", _percent(s["ceiling"]), _percent(s["pick_own"]), _percent(s["pick_other"]),
+            f"{100 * s['chance']:.0f}", _percent(s["above_chance"]), _told(s["margin"], 3),
+            _percent(s["ceiling"]), _percent(s["pick_own"]), _percent(s["pick_other"]),
             _percent(s["own_without_text"]), residuals, _told(s["variance_ratio"]["own"], 2),
             _percent(s["wrong_picked"]), _told(s["psnr_gain"], 2),
         ]  # fmt: skip
