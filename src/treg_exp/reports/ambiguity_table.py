@@ -93,9 +93,14 @@ def _percent(stats: Mapping[str, Any] | None) -> str:
 def _told(stats: Mapping[str, Any] | None, digits: int) -> str:
     if not stats:
         return "-"
-    if stats["low"] is None or stats["high"] is None:
-        return f"{stats['mean']:.{digits}f}"
-    return f"{stats['mean']:.{digits}f} [{stats['low']:.{digits}f}, {stats['high']:.{digits}f}]"
+    mean, low, high = (None if stats[k] is None else _number(stats[k], digits) for k in ("mean", "low", "high"))
+    return str(mean) if low is None or high is None else f"{mean} [{low}, {high}]"
+
+
+def _number(value: float, digits: int) -> str:
+    """Without the sign of a zero that rounding made."""
+    text = f"{value:.{digits}f}"
+    return text if float(text) else text.lstrip("-")
 
 
 def _short(stats: Mapping[str, Any] | None, digits: int = 2) -> str:
