@@ -13,6 +13,7 @@ from treg_exp.engine.outcome import recorded
 from treg_exp.engine.stored_rows import StoredRows
 from treg_exp.errors import ConfigError, PrunedError, RunFailedError
 from treg_exp.experiment import Experiment
+from treg_exp.reports.ambiguity_table import ambiguity_lines
 from treg_exp.reports.choice import choice_lines
 from treg_exp.restoring import make_trainer, restore
 from treg_exp.run_layout import RECONSTRUCTION, iterate_rows, key_of, picture, read_failures
@@ -85,6 +86,8 @@ def _run(cfg: DictConfig) -> float | None:
         print(f"results: {folder.path}  ({', '.join(file.name for file in made)}, {layout.samples.name}/)", flush=True)
         for line in choice_lines(summary["choice"]) if summary.get("choice") else ():
             print(line, flush=True)
+        for line in ambiguity_lines(summary["ambiguity"]) if summary.get("ambiguity") else ():
+            print(line, flush=True)
         for logger in experiment.loggers:
             logger.finish(rows, summary, lambda key: picture(layout.found(key), RECONSTRUCTION))
             logger.close(exit_code=1 if failed else 0)
@@ -122,6 +125,7 @@ def conclude(experiment: Experiment) -> tuple[StoredRows, dict[str, Any]]:
         All rows of the run in the order of the work items, which stay in their files, and the summary.
     """
     from treg_exp.files import write_json
+    from treg_exp.reports.ambiguity import summarise_ambiguity
     from treg_exp.reports.choice import summarise_choice
     from treg_exp.reports.columns import read_columns
     from treg_exp.reports.grid import write_grid
@@ -143,6 +147,8 @@ def conclude(experiment: Experiment) -> tuple[StoredRows, dict[str, Any]]:
     add_versions(summary, rows, read_columns(path))
     if choice := summarise_choice(rows):
         summary["choice"] = choice
+    if ambiguity := summarise_ambiguity(rows, posterior):
+        summary["ambiguity"] = ambiguity
     write_results(rows, experiment.columns.of_rows, layout.results)
     write_json(layout.summary, summary)
     if len(rows):

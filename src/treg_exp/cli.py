@@ -7,6 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from treg_exp.ambiguity.arguments import add_ambiguity_commands
+
 STAGES = ("autoencoder", "clip", "judge", "unet", "export")
 
 
@@ -35,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _add_doctor(commands)
     _add_bench(commands)
     _add_study(commands)
+    add_ambiguity_commands(commands)
     arguments = parser.parse_args(words)
     try:
         return int(arguments.run(arguments))

@@ -28,6 +28,7 @@ IMAGES = ROOT / "src/treg_exp/assets/emoji_test/images"
 #: What an option needs beside itself.
 ALSO = {
     "data=folder": [f"data.path={IMAGES}", "prompt=empty"],
+    "data=ambiguity": ["task=sr_x16"],
     "data=gallery": ["task=gallery"],
     "task=gallery": ["data=gallery"],
     "prompt=fixed": ["prompt.text=a"],

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
+from treg_exp.errors import FieldError
 from treg_exp.metrics.base import Metric, MetricInput, Values, per_sample
 from treg_exp.metrics.column import Column
 
@@ -30,6 +31,9 @@ class TextAlignment(Metric):
     Args:
         roles: column -> role of the text; of several, the first in which an image has one. None for ``align_own``
             (``caption``) and ``align_counterfactual`` (``counterfactual``).
+
+    Raises:
+        FieldError: a role is no text.
     """
 
     labels: Mapping[str, str] = LABELS
@@ -37,6 +41,10 @@ class TextAlignment(Metric):
 
     def __init__(self, roles: Mapping[str, Roles] | None = None) -> None:
         given = ROLES if roles is None else roles
+        for name, role in given.items():
+            named = [role] if isinstance(role, str) else list(role) if isinstance(role, Sequence) else []
+            if not named or not all(isinstance(each, str) for each in named):
+                raise FieldError(f"roles.{name}", role, "must be a role of the data, or a list of roles")
         self.roles = {name: (role,) if isinstance(role, str) else tuple(role) for name, role in given.items()}
         self.columns = {
             name: Column(self.labels.get(name, name.replace("_", " ")), higher_is_better=True, optimised=self.optimised)

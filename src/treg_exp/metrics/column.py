@@ -14,6 +14,7 @@ from treg_exp.signals.media import medium
 # Columns that reports read by name: did the judge pick the text that was given, by which margin, and (+ the name of a
 # variant) how it scores the text of each variant. Filled by `text_choice.py`, which needs torch and reports do not.
 MATCH, MARGIN, SCORE = "judge_match", "judge_margin", "judge_of_"
+TARGET = "target_"  # begins the columns that are about the true signal, see `on_target.py`
 
 
 @dataclass(frozen=True)
