@@ -1,10 +1,25 @@
 "use strict";
 const $ = (id) => document.getElementById(id);
-$("theme").onclick = () => { localStorage.theme = document.documentElement.classList.contains("dark") ? "light" : "dark"; location.reload(); };
-for (const [name, spec] of Object.entries(specs)) {
-  vegaEmbed(`#chart-${name}`, spec, { actions: { export: true, source: false, compiled: false, editor: false }, theme: dark ? "dark" : undefined,
-    config: { background: "transparent" } });
-}
+// Colours of text and lines are those of the page (page.css), so that a figure need not be drawn again for the other theme.
+$("theme").onclick = () => {
+  const dark = document.documentElement.classList.toggle("dark");
+  try { localStorage.theme = dark ? "dark" : "light"; } catch { /* for this visit alone */ }
+};
+
+// A figure is drawn when it comes near the window; printing draws them all.
+const draw_chart = (element) => {
+  if (element.dataset.drawn) return Promise.resolve();
+  element.dataset.drawn = "1";
+  return vegaEmbed(element, specs[element.dataset.name], { renderer: "svg", actions: { export: true, source: false, compiled: false, editor: false } });
+};
+const watcher = new IntersectionObserver((seen) => seen.filter((entry) => entry.isIntersecting).forEach((entry) => { watcher.unobserve(entry.target); draw_chart(entry.target); }), { rootMargin: "600px" });
+const charts = [...document.querySelectorAll(".chart")];
+charts.forEach((element) => watcher.observe(element));
+window.drawAll = () => Promise.all(charts.map(draw_chart));
+addEventListener("beforeprint", window.drawAll);
+if ($("metric")) $("metric").onchange = () => {
+  for (const figure of document.querySelectorAll("#figures figure")) figure.hidden = $("metric").value !== "" && figure.dataset.metric !== $("metric").value;
+};
 
 // The picture browser: two pictures of every sample, the right one over the left one as far as the slider says.
 const data = JSON.parse($("data").textContent), PAGE = 24;
@@ -58,7 +73,7 @@ function figure(sample) {
   pair.append(slider);
   const name = document.createElement("b"); name.textContent = sample.id; caption.append(name);
   const shown = right?.entry ?? left?.entry;
-  if (shown) caption.append(`“${shown.prompt}” ${Object.entries(shown.numbers).slice(0, 4).map(([key, value]) => `${key} ${value.toPrecision(3)}`).join(", ")}`);
+  if (shown) caption.append(`${shown.prompt ? `“${shown.prompt}”, ` : ""}${Object.entries(shown.numbers).slice(0, 4).map(([key, value]) => `${key.replaceAll("_", " ")} ${Number(value.toPrecision(3))}`).join(", ")}`);
   made.append(pair, caption);
   return made;
 }
