@@ -17,6 +17,7 @@ from treg_exp.configuration.places import errors_at
 from treg_exp.configuration.settings import (
     DataSettings,
     RunSettings,
+    TrajectorySettings,
     check_count,
     prepared,
     settings,
@@ -61,6 +62,7 @@ class Experiment:
         settings: seed, draws, run_dir, dry_run.
         data: limit, offset, batch size.
         trainer: devices and processes.
+        trajectory: which restorations are recorded step by step.
         task: what is measured.
         solver: how it is restored.
         variants: text settings by name.
@@ -78,6 +80,7 @@ class Experiment:
     settings: RunSettings
     data: DataSettings
     trainer: TrainerSettings
+    trajectory: TrajectorySettings
     task: Task
     solver: Solver
     variants: Mapping[str, Variant]
@@ -128,6 +131,7 @@ class Experiment:
             settings=run,
             data=data,
             trainer=settings(TrainerSettings, cfg.trainer, "trainer", partly=False),
+            trajectory=settings(TrajectorySettings, cfg.trajectory, "trajectory", partly=False),
             task=task,
             solver=solver,
             variants=variants,
@@ -237,7 +241,7 @@ class Experiment:
 
         return RestorationModule(
             self.prior, self.task, self.solver, self.variants, self.metrics, self.settings.seed,
-            self.signal_shape, on_step,
+            self.signal_shape, on_step, self.trajectory,
         )  # fmt: skip
 
     def probes(self) -> list[WorkBatch]:

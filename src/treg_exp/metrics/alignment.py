@@ -52,6 +52,13 @@ class TextAlignment(Metric):
         features = encoder.image_features(inp.signal.clamp(-1, 1)).double()
         return {name: _cosines(features, texts, encoder) for name, texts in compared.items()}
 
+    def text_scores(self, inp: MetricInput, texts: Sequence[str]) -> list[float | None] | None:
+        """See :class:`~treg_exp.metrics.base.Metric`."""
+        encoder = self.encoder(inp)
+        if encoder is None:
+            return None
+        return _cosines(encoder.image_features(inp.signal.clamp(-1, 1)).double(), texts, encoder)
+
     def encoder(self, inp: MetricInput) -> ImageText | None:
         """Whose features are compared; None where there are none."""
         return inp.prior.image_text

@@ -91,6 +91,18 @@ class Metric(ABC):
         """What to know before its numbers for the pictures of a prior of this name are believed, or nothing."""
         return ""
 
+    def text_scores(self, inp: MetricInput, texts: Sequence[str]) -> list[float | None] | None:
+        """How well each restoration fits a text of the caller's, such as its prompt.
+
+        Args:
+            inp: restorations that the metric judges.
+            texts: one for each of them.
+
+        Returns:
+            A number for each, None for an empty text; or None: the metric compares with no texts.
+        """
+        return None
+
     def judges(self, inp: MetricInput) -> bool:
         """Whether the metric applies to such restorations."""
         return (
@@ -131,6 +143,26 @@ def cautions(metrics: Mapping[str, Metric], prior: str) -> list[str]:
         if text := metric.caution(prior):
             said.setdefault(text, []).append(f"metrics.{name}")
     return [f"{', '.join(names)}: {text}" for text, names in said.items()]
+
+
+def prompt_scores(
+    metrics: Mapping[str, Metric], inp: MetricInput, texts: Sequence[str]
+) -> tuple[str | None, list[float | None]]:
+    """How well each restoration fits its text, by the first metric that can tell; one that guidance optimises is last.
+
+    Args:
+        metrics: by name.
+        inp: the restorations.
+        texts: one for each.
+
+    Returns:
+        The name of the metric, and its scores; without such a metric None, and nothing but None.
+    """
+    ordered = sorted(metrics.items(), key=lambda entry: any(c.optimised for c in entry[1].columns.values()))
+    for name, metric in ordered:
+        if metric.judges(inp) and (scores := metric.text_scores(inp, texts)) is not None:
+            return name, scores
+    return None, [None] * len(texts)
 
 
 def columns_of(metrics: Mapping[str, Metric]) -> dict[str, Column]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from torch.nn.functional import cosine_similarity
@@ -45,6 +45,13 @@ class TextChoice(Metric):
     def caution(self, prior: str) -> str:
         """See ``Metric``."""
         return caution_of_judge(self.folder, prior)
+
+    def text_scores(self, inp: MetricInput, texts: Sequence[str]) -> list[float | None]:
+        """See :class:`~treg_exp.metrics.base.Metric`."""
+        judge = self.judge.to(inp.signal.device)
+        features = judge.image_features(inp.signal.clamp(-1, 1)).double()
+        scores = cosine_similarity(features, judge.text_features(texts).to(features), dim=1).tolist()
+        return [score if text else None for score, text in zip(scores, texts, strict=True)]
 
     def __call__(self, inp: MetricInput) -> Values:
         """See :class:`~treg_exp.metrics.base.Metric`. Images are clamped to [-1, 1]."""
