@@ -88,15 +88,17 @@ def _effect(pair: Pairing, metric: str, differences: list[list[float]], columns:
     found, values = statistics(differences), per_image(differences)
     wins = float((values > 0 if columns[metric].higher_is_better else values < 0).mean())
     size = effect_size(values)
-    return Effect(pair.method, pair.baseline, metric, found["mean"], found["low"], found["high"], *size, wins, len(values))
+    return Effect(
+        pair.method, pair.baseline, metric, found["mean"], found["low"], found["high"], *size, wins, len(values)
+    )
 
 
 def effect_size(values: Array) -> tuple[float | None, float | None, float | None]:
     """Hedges' g_z of paired differences and its 95 % interval: d_z = mean / standard deviation, without its bias.
 
-    The correction is the exact one, Gamma(v/2) / (sqrt(v/2) Gamma((v-1)/2)) with v = n - 1 (Hedges, 1981). The interval
-    is that of large samples, g +- 1.96 sqrt(1/n + g^2 / 2n) (Hedges and Olkin, 1985): for d between 0 and 1.5 it held d in
-    93 to 97 % of normal samples of 8 to 100 differences, where a bootstrap of d held it in 86 to 95 %.
+    The correction is the exact one, Gamma(v/2) / (sqrt(v/2) Gamma((v-1)/2)) with v = n - 1 (Hedges, 1981). The
+    interval is that of large samples, g +- 1.96 sqrt(1/n + g^2 / 2n) (Hedges and Olkin, 1985): for d between 0 and
+    1.5 it held d in 93 to 97 % of normal samples of 8 to 100 differences, a bootstrap of d in 86 to 97 %.
 
     Args:
         values: one difference per image, (n,).

@@ -61,9 +61,7 @@ class Method:
     @cached_property
     def measurements(self) -> dict[str, set[str]]:
         """Hashes of the measurements by image: one if all is well, and an empty one for a row that has none."""
-        return {
-            image: {str(row.get(MEASUREMENT) or "") for _, row in found} for image, found in self.images.items()
-        }
+        return {image: {str(row.get(MEASUREMENT) or "") for _, row in found} for image, found in self.images.items()}
 
     def numbers(self, metric: str) -> Repeated:
         """A number of every image, by seed and draw, -1 for one of all draws together; sorted by image."""
@@ -71,7 +69,12 @@ class Method:
             found: Repeated = {}
             for run in self.runs:
                 for row in (*run.rows, *run.drawn):
-                    if row["variant"] == self.variant and is_number(value := row.get(metric)):
+                    value = row.get(metric)
+                    if (
+                        row["variant"] == self.variant
+                        and isinstance(value, int | float)
+                        and not isinstance(value, bool)
+                    ):
                         key = str(run.seed), int(row.get("draw", TOGETHER))
                         found.setdefault(row["sample_id"], {})[key] = float(value)
             self._numbers[metric] = dict(sorted(found.items()))

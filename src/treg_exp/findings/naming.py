@@ -63,9 +63,7 @@ def _names_of(runs: Sequence[Run]) -> dict[Path, str]:
         found[run.path] = " ".join(parts)
     times = Counter(found.values())
     folders = folder_names(runs)
-    return {
-        path: name if times[name] == 1 else f"{name} {folders[path]}".strip() for path, name in found.items()
-    }
+    return {path: name if times[name] == 1 else f"{name} {folders[path]}".strip() for path, name in found.items()}
 
 
 def _follows(key: str, other: str, runs: Sequence[Run]) -> bool:

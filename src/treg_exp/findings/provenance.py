@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 PACKAGES = ("treg_exp", "torch", "diffusers", "torchmetrics")
 DIGITS = 12  # of a fingerprint
+REVISION, SHA = 10, 40  # digits of a revision that are shown, and that it has
 COUNTS = ("restorations", "samples", "metrics", "variants")  # of summary.json: shown elsewhere
 
 
@@ -47,6 +48,7 @@ def environments(runs: Sequence[Run]) -> DataFrame:
         noted, packages = run.environment, run.environment.get("packages") or {}
         chosen = {name: str(packages.get(name) or "") for name in PACKAGES}
         about = {key: readable(noted.get(key) or "") for key in ("git", "precision", "gpus", "platform", "python")}
+        about["git"] = about["git"][:REVISION] + about["git"][SHA:]  # what follows says that files were changed
         lines.append({"run": called[run.path], "folder": str(run.path), "state": run.state, **about, **chosen})
     return DataFrame(lines)
 
@@ -68,7 +70,9 @@ def fingerprints(runs: Sequence[Run]) -> DataFrame:
 
 def _weights(run: Run) -> dict[str, Any]:
     """Hashes of the prior's files, without when they were written."""
-    return {name: about.get("sha256") if isinstance(about, Mapping) else about for name, about in run.prior_files.items()}
+    return {
+        name: about.get("sha256") if isinstance(about, Mapping) else about for name, about in run.prior_files.items()
+    }
 
 
 def _measured(run: Run) -> str:
@@ -121,7 +125,8 @@ def of_sets(runs: Sequence[Run]) -> DataFrame:
             more |= {key: value for key, value in _items(_get(entry, "metrics")) if key not in known}
             for key, value in more.items():
                 for name, cell in _cells(key, value):
-                    lines.append({"run": called[run.path], "text": text, "number": name, "value": cell})
+                    about["git"] = about["git"][:REVISION] + about["git"][SHA:]  # what follows says that files were changed
+        lines.append({"run": called[run.path], "text": text, "number": name, "value": cell})
     if not lines:
         return DataFrame()
     found = DataFrame(lines).pivot_table("value", ["run", "text"], "number", "first", sort=False)

@@ -26,11 +26,12 @@ PICTURES = 300  # samples with pictures in the page, unless another number is gi
 PACKAGES = ("pandas", "altair", "vl_convert", "itables", "jinja2", "tabulate", "scipy")
 ABOUT = (
     "Means of the differences method - baseline over the images that both have, with the same measurement (told by "
-    "its hash, where there is one). Intervals: 95 % percentile bootstrap, 2000 resamples of the images and, where an image "
-    "has several seeds or draws, of those within it. g: the mean in standard deviations of the differences (Hedges' "
-    "g_z, paired and without small-sample bias) with its 95 % large-sample interval. p: paired sign-flip permutation test of "
-    "the images' means, two-sided; q: p after Benjamini and Hochberg's correction for all lines of this table. Verdict: "
-    "better or worse where q is at most 0.05, open elsewhere. Wins: share of the images on which the method is better."
+    "its hash, where there is one). Intervals: 95 % percentile bootstrap, 2000 resamples of the images and, where an "
+    "image has several seeds or draws, of those within it. g: the mean in standard deviations of the differences "
+    "(Hedges' g_z, paired and without small-sample bias) with its 95 % large-sample interval. p: paired sign-flip "
+    "permutation test of the images' means, two-sided; q: p after Benjamini and Hochberg's correction for all lines of "
+    "this table. Verdict: better or worse where q is at most 0.05, open elsewhere. Wins: share of the images on which "
+    "the method is better."
 )
 
 
@@ -72,9 +73,7 @@ def report(paths: Sequence[Path], out: Path, baseline: str | None = None, pictur
     by_task = {task: tables.shown(numbers, metrics, columns, task) for task in tasks}
     read_changes = tables.shown_differences(changes, columns)
     against = ", ".join(f"{method.name} ({task})" for task, method in baselines.items())
-    write_table(
-        "means", numbers, tables.together(by_task), "Means with 95 % intervals in brackets.", out / "tables"
-    )
+    write_table("means", numbers, tables.together(by_task), "Means with 95 % intervals in brackets.", out / "tables")
     write_table("differences", changes, read_changes, f"Baseline: {against}. {ABOUT}", out / "tables")
     figures = drawing.figures(compared, found, metrics, columns)
     drawing.save(figures, out / "figures")

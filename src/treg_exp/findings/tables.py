@@ -47,8 +47,8 @@ def differences(found: Sequence[Effect], columns: Columns) -> DataFrame:
             for effect in found
         ],
         columns=[
-            "task", "method", "baseline", "metric", "difference", "low", "high", "g", "g_low", "g_high", "wins", "images",
-            "p", "q", "verdict",
+            "task", "method", "baseline", "metric", "difference", "low", "high", "g", "g_low", "g_high", "wins",
+            "images", "p", "q", "verdict",
         ],
     )  # fmt: skip
 
@@ -65,12 +65,12 @@ def seeds(compared: Sequence[Method], metrics: Sequence[str], columns: Columns) 
                 for (seed, _), value in values.items():
                     by_seed.setdefault(seed, []).append(value)
             if len(by_seed) > 1:
-                each, digits = [sum(own) / len(own) for own in by_seed.values()], columns[metric].digits + 1
+                column, each = columns[metric], [sum(own) / len(own) for own in by_seed.values()]
                 spread = DataFrame(each)[0]
+                told = {"mean": spread.mean(), "sd of seeds": spread.std(), "lowest": min(each), "highest": max(each)}
                 lines.append({
-                    "task": method.task, "method": method.name, "metric": f"{columns[metric].line} {columns[metric].arrow}",
-                    "seeds": len(each), "mean": f"{spread.mean():.{digits}f}", "sd of seeds": f"{spread.std():.{digits}f}",
-                    "lowest": f"{spread.min():.{digits}f}", "highest": f"{spread.max():.{digits}f}",
+                    "task": method.task, "method": method.name, "metric": f"{column.line} {column.arrow}",
+                    "seeds": len(each), **{name: f"{value:.{column.digits + 1}f}" for name, value in told.items()},
                 })  # fmt: skip
     return DataFrame(lines)
 

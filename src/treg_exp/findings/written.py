@@ -26,7 +26,8 @@ BREAKS = "/_=.,"
 WORDS = ("task", "method", "metric", "verdict")
 LONG = 26  # characters of a name from which on its column is a paragraph that breaks
 PARAGRAPH = "4.2cm"
-NEEDS = r"% \usepackage[T1]{fontenc}, \usepackage{booktabs}, \usepackage{graphicx}: a table wider than the text shrinks to it"
+#: Packages that the files need, said at their head.
+NEEDS = r"% \usepackage[T1]{fontenc} \usepackage{textcomp} \usepackage{booktabs} \usepackage{graphicx}"
 
 
 def write_table(name: str, numbers: DataFrame, read: DataFrame, caption: str, folder: Path) -> None:
@@ -50,7 +51,9 @@ def latex(name: str, read: DataFrame, caption: str) -> str:
     style = read.style.hide(axis="index")
     for heading, kind in zip(read.columns, kinds, strict=True):
         style = style.format(lambda cell, long=kind != "l": tex(str(cell), breaks=long), subset=[heading])
-    body = style.format_index(lambda heading: tex(str(heading)), axis=1).to_latex(hrules=True, column_format="".join(kinds))
+    body = style.format_index(lambda heading: tex(str(heading)), axis=1).to_latex(
+        hrules=True, column_format="".join(kinds)
+    )
     table = body.strip()
     return "\n".join([
         NEEDS,

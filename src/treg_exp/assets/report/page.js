@@ -6,6 +6,11 @@ $("theme").onclick = () => {
   try { localStorage.theme = dark ? "dark" : "light"; } catch { /* for this visit alone */ }
 };
 
+// Filters stand below the headings, where they are seen beside a long table.
+addEventListener("load", () => document.querySelectorAll("table.dataTable").forEach((table) => {
+  if (table.tFoot?.rows.length) { table.tFoot.rows[0].className = "filters"; table.tHead.append(table.tFoot.rows[0]); table.tFoot.remove(); }
+}));
+
 // A figure is drawn when it comes near the window; printing draws them all.
 const draw_chart = (element) => {
   if (element.dataset.drawn) return Promise.resolve();

@@ -34,8 +34,9 @@ def forest(found: Sequence[Effect], metric: str, columns: Columns) -> Any:
     several = data["task"].nunique() > 1
     axis = alt.Axis(labelExpr=BROKEN, labelLineHeight=10)
     y = alt.Y("method:N", sort=names, title=None, axis=axis)
-    colour: Any = alt.Color("task:N", title=None) if several else alt.value("#0072B2")
-    shape: Any = alt.Shape("task:N", title=None) if several else alt.value("circle")
+    by = {"title": None, "scale": alt.Scale(domain=list(dict.fromkeys(data["task"])))}
+    colour: Any = alt.Color("task:N", **by) if several else alt.value("#0072B2")
+    shape: Any = alt.Shape("task:N", **by) if several else alt.value("circle")
     apart = {"yOffset": alt.YOffset("task:N")} if several else {}
     base = alt.Chart(data).encode(y=y, color=colour, **apart)
     tips = ["method", "task", *(alt.Tooltip(name, format=".4g") for name in ("difference", "low", "high", "g", "q"))]

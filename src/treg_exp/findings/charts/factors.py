@@ -12,7 +12,6 @@ from treg_exp.metrics.column import Columns
 
 HEIGHT = 240  # px
 WIDE = 20.0  # largest over smallest value of a setting from which on its axis is logarithmic
-SLIP = 0.16  # of a level's width: how far the lines of a level are moved apart, so that intervals do not cover
 
 
 def drawings(compared: Sequence[Method], metric: str, columns: Columns, most: int) -> dict[str, Any]:
@@ -47,12 +46,13 @@ def _chart(compared: Sequence[Method], metric: str, columns: Columns, x: Factor,
         for cell in lines
     )  # fmt: skip
     levels = [readable_level(level) for level in (by.values if by else [])]
-    names = {} if by is None else {"title": by.title if by.name != TEXT else None, "sort": levels}
+    # With the levels said in both, one legend serves colours and shapes.
+    names = {"title": by.title if by and by.name != TEXT else None, "scale": alt.Scale(domain=levels)}
     colour: Any = alt.Color("line:N", **names) if by else alt.value("#0072B2")
     shape: Any = alt.Shape("line:N", **names) if by else alt.value("circle")
     base = alt.Chart(data).encode(x=_axis(x), color=colour)
     if by and not x.numeric:
-        base = base.encode(xOffset=alt.XOffset("line:N", sort=levels, scale=alt.Scale(paddingOuter=(1 - SLIP) * 2)))
+        base = base.encode(xOffset=alt.XOffset("line:N", sort=levels, scale=alt.Scale(paddingOuter=1)))
     y = alt.Y("mean:Q", title=title_of(metric, columns), scale=alt.Scale(zero=False))
     tips = ["line", "x", *(alt.Tooltip(name, format=".4g") for name in ("mean", "low", "high", "images"))]
     ends = base.encode(y=alt.Y("low:Q", title=title_of(metric, columns), scale=alt.Scale(zero=False)), y2="high:Q")
@@ -68,7 +68,9 @@ def _axis(x: Factor) -> Any:
     title = x.title if x.name != TEXT else None
     if not x.numeric:
         levels = [readable_level(level) for level in x.values]
-        return alt.X("x:N", title=title, sort=levels, axis=alt.Axis(labelAngle=0 if max(map(len, levels)) < 10 else -25))
+        return alt.X(
+            "x:N", title=title, sort=levels, axis=alt.Axis(labelAngle=0 if max(map(len, levels)) < 10 else -25)
+        )
     positive = x.values[0] > 0
     logarithmic = positive and x.values[-1] / x.values[0] >= WIDE
     scale = alt.Scale(type="log", nice=False) if logarithmic else alt.Scale(zero=False)

@@ -47,7 +47,7 @@ def points(compared: Sequence[Method], x: str, y: str, columns: Columns) -> list
 
 def _beats(one: Mapping[str, Any], other: Mapping[str, Any], signs: Sequence[int]) -> bool:
     gains = [sign * (one[name] - other[name]) for name, sign in zip(("x", "y"), signs, strict=True)]
-    return min(gains) >= 0 and max(gains) > 0
+    return bool(min(gains) >= 0 and max(gains) > 0)
 
 
 def front(compared: Sequence[Method], x: str, y: str, columns: Columns) -> Any:
@@ -62,7 +62,7 @@ def front(compared: Sequence[Method], x: str, y: str, columns: Columns) -> Any:
     if len(lines) < 2:
         return None
     several = len({line["task"] for line in lines}) > 1
-    names = []
+    names: list[str] = []
     for line in sorted((line for line in lines if line["front"]), key=lambda line: (line["task"], line["x"])):
         line["label"] = str(len(names) + 1)
         names.append(f"{line['label']}  {line['method']}" + (f" ({line['task']})" if several else ""))
