@@ -103,20 +103,20 @@ def collect(paths: Iterable[Path]) -> Collection:
 
 def _lines(path: Path, skipped: dict[Path, str]) -> list[Line]:
     """Like `lines`, but a child that cannot be listed costs itself alone."""
+    of_sweep = (path / MANIFEST).is_file()
     try:
         return lines(path)
-    except (OSError, FileError, ValueError, TypeError, KeyError) as error:
-        if isinstance(error, ConfigError):
+    except ConfigError as error:
+        if not of_sweep:
             raise
-        try:
-            children = sorted(child for child in path.iterdir() if child.is_dir())
-        except OSError:
-            children = []
-        of_sweep = (path / MANIFEST).is_file()
-        if not children or is_run(path):
+        skipped[path.resolve()] = f"{_told(path, error)}; its folders are read without it"
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        if is_run(path) or not path.is_dir():
             raise ConfigError(_told(path, error)) from None
-        if of_sweep:  # its list of jobs is damaged, the jobs need not be
-            skipped[path.resolve()] = _told(path, error) + "; its folders are read without it"
+    try:
+        children = sorted(child for child in path.iterdir() if child.is_dir())
+    except OSError as error:
+        raise ConfigError(_told(path, error)) from None
     found = []
     for child in children:
         try:

@@ -125,8 +125,7 @@ def of_sets(runs: Sequence[Run]) -> DataFrame:
             more |= {key: value for key, value in _items(_get(entry, "metrics")) if key not in known}
             for key, value in more.items():
                 for name, cell in _cells(key, value):
-                    about["git"] = about["git"][:REVISION] + about["git"][SHA:]  # what follows says that files were changed
-        lines.append({"run": called[run.path], "text": text, "number": name, "value": cell})
+                    lines.append({"run": called[run.path], "text": text, "number": name, "value": cell})
     if not lines:
         return DataFrame()
     found = DataFrame(lines).pivot_table("value", ["run", "text"], "number", "first", sort=False)

@@ -50,7 +50,7 @@ def latex(name: str, read: DataFrame, caption: str) -> str:
     kinds = [_kind(heading, [str(cell) for cell in read[heading]]) for heading in read.columns]
     style = read.style.hide(axis="index")
     for heading, kind in zip(read.columns, kinds, strict=True):
-        style = style.format(lambda cell, long=kind != "l": tex(str(cell), breaks=long), subset=[heading])
+        style = style.format(lambda cell, long=kind[0] == "p": tex(str(cell), breaks=long), subset=[heading])
     body = style.format_index(lambda heading: tex(str(heading)), axis=1).to_latex(
         hrules=True, column_format="".join(kinds)
     )
