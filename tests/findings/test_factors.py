@@ -101,3 +101,26 @@ def test_tasks_have_figures_of_their_own(tmp_path: Path) -> None:
     assert set(figures(compared, [], ["psnr"], COLUMNS)) == {
         "along_psnr_guidance.scale_sr_x16", "along_psnr_guidance.scale_sr_x8",
     }  # fmt: skip
+
+
+def test_intervals_are_within_images_where_all_points_have_the_same(tmp_path: Path) -> None:
+    """Images differ by 10 dB, settings by 1 dB, and that for all images alike: plain intervals would be 9 dB wide."""
+    for k, scale in enumerate((1, 3, 5)):
+        run(
+            tmp_path / f"s{scale}", lambda i, k=k: {"psnr": 10 * (i % 3) + k + 0.1 * (i * k % 2)}, guidance__scale=scale
+        )
+    compared = methods(collect([tmp_path]).runs)
+    found = cells(compared, "psnr", factors(compared)[0])
+    assert [cell.mean for cell in found] == pytest.approx([10, 11.05, 12])
+    for cell in found:
+        assert cell.low is not None
+        assert cell.high is not None
+        assert 0 < cell.high - cell.low < 0.15
+
+
+def test_intervals_are_of_means_where_points_have_other_images(tmp_path: Path) -> None:
+    for scale, images in ((1, 12), (3, 9), (5, 12)):
+        run(tmp_path / f"s{scale}", lambda i: {"psnr": 10.0 * (i % 3)}, images, guidance__scale=scale)
+    compared = methods(collect([tmp_path]).runs)
+    for cell in cells(compared, "psnr", factors(compared)[0]):
+        assert (cell.high or 0) - (cell.low or 0) > 6

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -142,22 +143,39 @@ def _same_but_finer(pair: tuple[Factor, Factor], other: tuple[Factor, Factor]) -
 
 
 def cells(compared: Sequence[Method], metric: str, x: Factor, by: Factor | None = None) -> list[Cell]:
-    """Means of every pair of levels."""
-    groups: dict[tuple[Any, str], list[Method]] = {}
+    """Means of every pair of levels.
+
+    Where all have the same images, intervals are of what an image has beyond its mean over all of them, widened by
+    sqrt(C / (C - 1)) for C cells (Cousineau, 2005; Morey, 2008): they show how well points can be told apart, which
+    the differences between images would hide.
+    """
+    groups: dict[tuple[Any, str], dict[str, list[float]]] = {}
     for method in compared:
         if method in x.levels and (by is None or method in by.levels):
             line = "" if by is None else readable_level(by.levels[method])
-            groups.setdefault((x.levels[method], line), []).append(method)
-    found = []
-    for (level, line), members in groups.items():
-        together: dict[str, list[float]] = {}
-        for member in members:
-            for image, values in member.numbers(metric).items():
+            together = groups.setdefault((x.levels[method], line), {})
+            for image, values in method.numbers(metric).items():
                 together.setdefault(image, []).extend(values.values())
-        if together:
-            numbers = statistics([together[image] for image in sorted(together)])
-            found.append(Cell(level, line, numbers["mean"], numbers["low"], numbers["high"], numbers["n"]))
+    groups = {place: together for place, together in groups.items() if together}
+    images = {frozenset(together) for together in groups.values()}
+    beyond, wider = dict.fromkeys(next(iter(images), ()), 0.0), 1.0
+    if within := len(images) == 1 and len(groups) > 1:
+        each = {image: [sum(own[image]) / len(own[image]) for own in groups.values()] for image in beyond}
+        beyond = {image: sum(means) / len(means) for image, means in each.items()}
+        wider = math.sqrt(len(groups) / (len(groups) - 1))
+    found = []
+    for (level, line), together in groups.items():
+        mean = statistics([together[image] for image in sorted(together)])["mean"]
+        left = [[value - within * beyond.get(image, 0.0) for value in together[image]] for image in sorted(together)]
+        around = statistics(left)
+        low, high = (_ended(around, end, mean, wider) for end in ("low", "high"))
+        found.append(Cell(level, line, mean, low, high, around["n"]))
     return found
+
+
+def _ended(around: Mapping[str, Any], end: str, mean: float, wider: float) -> float | None:
+    """An end of an interval, moved to the mean."""
+    return None if around[end] is None else mean + wider * (around[end] - around["mean"])
 
 
 def readable_level(level: Any) -> str:
