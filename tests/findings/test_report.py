@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,12 +12,11 @@ from typing import Any
 
 import pytest
 
+from tests.findings.browsing import chromium, errors
 from tests.findings.folders import run
 from treg_exp.cli import main
 from treg_exp.errors import ConfigError
 from treg_exp.findings.report import report as write_report
-
-BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 
 
 def numbers(scale: int, i: int) -> dict[str, float]:
@@ -127,17 +124,7 @@ def test_the_page_needs_no_network(report: Path) -> None:
 
 @pytest.fixture(scope="module")
 def browser(report: Path) -> Iterator[Any]:
-    if not (BROWSER and DRIVER):
-        pytest.skip("needs chromium and chromedriver")
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = BROWSER
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=1300,900"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(DRIVER, env=dict(os.environ)))
+    driver = chromium()
     driver.get(f"file://{report / 'report.html'}")
     from selenium.webdriver.support.ui import WebDriverWait
 
@@ -156,7 +143,7 @@ def cells(browser: Any, table: str, column: int) -> list[str]:
 
 
 def test_no_errors_in_the_console(browser: Any) -> None:
-    assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+    assert errors(browser) == []
 
 
 def test_tables_sort_by_numbers_and_filter(browser: Any) -> None:
@@ -219,4 +206,4 @@ def test_figures_are_those_of_the_chosen_number(browser: Any) -> None:
     browser.execute_async_script("const done = arguments[0]; drawAll().then(() => done())")
     drawn = "return document.querySelectorAll('.chart svg').length == document.querySelectorAll('.chart').length"
     assert browser.execute_script(drawn)
-    assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+    assert errors(browser) == []

@@ -7,15 +7,26 @@ $("theme").onclick = () => {
 };
 
 // Filters stand below the headings, where they are seen beside a long table.
-addEventListener("load", () => document.querySelectorAll("table.dataTable").forEach((table) => {
-  if (table.tFoot?.rows.length) { table.tFoot.rows[0].className = "filters"; table.tHead.append(table.tFoot.rows[0]); table.tFoot.remove(); }
-}));
+const raiseFilters = () => document.querySelectorAll("table.dataTable").forEach((table) => {
+  if (table.tFoot?.querySelector("input")) { table.tFoot.rows[0].className = "filters"; table.tHead.append(table.tFoot.rows[0]); table.tFoot.remove(); }
+});
+addEventListener("load", raiseFilters);
+
+// All restorations may be many: their table is made when a reader comes near it.
+new IntersectionObserver((seen, watching) => {
+  if (!seen.some((entry) => entry.isIntersecting)) return;
+  watching.disconnect();
+  const place = document.querySelector("#restorations .scroll");
+  new MutationObserver(raiseFilters).observe(place, { childList: true, subtree: true });
+  place.append(document.importNode($("rows").content, true));
+}, { rootMargin: "400px" }).observe($("restorations"));
 
 // A figure is drawn when it comes near the window; printing draws them all.
 const draw_chart = (element) => {
   if (element.dataset.drawn) return Promise.resolve();
   element.dataset.drawn = "1";
-  return vegaEmbed(element, specs[element.dataset.name], { renderer: "svg", actions: { export: true, source: false, compiled: false, editor: false } });
+  const spec = specs[element.dataset.name];
+  return vegaEmbed(element, { ...spec, width: Math.max(280, Math.min(spec.width, element.parentElement.clientWidth - 44)) }, { renderer: "svg", actions: { export: true, source: false, compiled: false, editor: false } });
 };
 const watcher = new IntersectionObserver((seen) => seen.filter((entry) => entry.isIntersecting).forEach((entry) => { watcher.unobserve(entry.target); draw_chart(entry.target); }), { rootMargin: "600px" });
 const charts = [...document.querySelectorAll(".chart")];

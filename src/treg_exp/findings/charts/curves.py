@@ -54,7 +54,7 @@ def _chart(found: Recorded, column: str, title: str) -> Any:
     samples = list(dict.fromkeys(data["sample"]))
     chosen = alt.param(f"sample_{column}", value=samples[0], bind=alt.binding_select(options=samples, name="sample "))
     tips = ["sample", "method", "step", alt.Tooltip("value", format=".4g")]
-    by = {"title": None, "sort": names}
+    by = {"title": None, "scale": alt.Scale(domain=names)}
     base = alt.Chart(data).transform_filter(f"datum.sample == sample_{column}")
     return (
         base.mark_line(strokeWidth=1.5, point=alt.OverlayMarkDef(size=22, filled=True))

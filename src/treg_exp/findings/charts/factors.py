@@ -73,5 +73,5 @@ def _axis(x: Factor) -> Any:
         )
     positive = x.values[0] > 0
     logarithmic = positive and x.values[-1] / x.values[0] >= WIDE
-    scale = alt.Scale(type="log", nice=False) if logarithmic else alt.Scale(zero=False)
+    scale = alt.Scale(type="log" if logarithmic else "linear", zero=False, nice=False, padding=8)
     return alt.X("x:Q", title=title, scale=scale, axis=alt.Axis(values=x.values, format="~g", labelOverlap="greedy"))
