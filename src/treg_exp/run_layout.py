@@ -6,7 +6,7 @@
     samples/<sample_id>/target.*  measurement.*  pseudo_inverse.* or preview.*
     samples/<sample_id>/<variant>/reconstruction.*     with several draws: .../<variant>/draw_000/reconstruction.*
     samples/<sample_id>/<variant>/trajectory.json      likewise, of a few samples
-    results.csv  summary.json  grid.png  posterior.csv  posterior.png  wandb/  csv/  tensorboard/  logged/
+    results.csv  summary.json  grid.png  posterior.csv  posterior.png  wandb/  csv/  tensorboard/
 
 A signal is kept in the file of its medium; its picture has the same name and ends in ``.png`` (of
 an image they are one file).
@@ -167,10 +167,6 @@ class RunLayout:
         """How a restoration came about, whether the run made one draw or several."""
         single = self.restoration(key, draws=1) / TRAJECTORY
         return single if single.is_file() else self.restoration(key, draws=2) / TRAJECTORY
-
-    def logged(self, name: str) -> Path:
-        """What a logger of this name was told already, for a run that is continued."""
-        return self.path / "logged" / f"{name}.json"
 
     def found(self, key: Key) -> Path:
         """Folder of one restoration, whether the run made one draw or several."""

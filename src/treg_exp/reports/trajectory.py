@@ -63,8 +63,21 @@ def read_trajectory(run_dir: str | Path, key: Key) -> Trajectory | None:
         return None
 
 
-def read_trajectories(run_dir: str | Path, rows: Iterable[Mapping[str, Any]]) -> Iterator[tuple[Key, Trajectory]]:
-    """The trajectories of a run, in the order of its rows."""
+def read_trajectories(
+    run_dir: str | Path, rows: Iterable[Mapping[str, Any]], samples: int | None = None
+) -> Iterator[tuple[Key, Trajectory]]:
+    """The trajectories of a run, in the order of its rows.
+
+    Args:
+        run_dir: the run folder.
+        rows: of the run.
+        samples: look for those of so many samples, the first ones; None for all.
+    """
+    seen: set[str] = set()
     for key in map(key_of, rows):
+        if samples is not None:
+            seen.add(key[0])
+            if len(seen) > samples:
+                return
         if key[2] == 0 and (found := read_trajectory(run_dir, key)):
             yield key, found

@@ -32,7 +32,7 @@ class StepInfo:
         total: number of steps of this restoration.
         z_0: (B, *latent_shape) estimate, or None for solvers without a latent.
         z_next: (B, *latent_shape) latent that the next step begins with, likewise.
-        attempt: number of the try that the step belongs to, for solvers that make several and keep one; None for others.
+        attempt: number of the try that the step belongs to, where a solver makes several and keeps one; None elsewhere.
     """
 
     move: Move
