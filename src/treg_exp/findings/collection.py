@@ -14,7 +14,7 @@ from treg_exp.errors import ConfigError, FileError
 from treg_exp.files import read_json
 from treg_exp.metrics.column import Columns
 from treg_exp.reports.columns import read_columns
-from treg_exp.run_layout import KEY, Key, Row, RunLayout, key_of, rows_in
+from treg_exp.run_layout import KEY, Key, Row, RunLayout, key_of, row_in
 from treg_exp.sweeps.manifest import MANIFEST
 from treg_exp.sweeps.overview import Line, is_run, lines
 
@@ -179,11 +179,11 @@ def _rows(folder: Path) -> tuple[list[Row], int]:
     found: dict[Key, Row] = {}
     torn = 0
     for file in sorted(folder.glob("*.jsonl")):
-        data = file.read_bytes()
-        rows = list(rows_in(data))
-        torn += sum(bool(line.strip()) for line in data.split(b"\n")) - len(rows)
-        for row in rows:
-            found.setdefault(key_of(row), row)
+        for line in file.read_bytes().splitlines():
+            if (row := row_in(line)) is not None:
+                found.setdefault(key_of(row), row)
+            else:
+                torn += bool(line.strip())
     return list(found.values()), torn
 
 

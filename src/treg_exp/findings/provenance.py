@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 PACKAGES = ("treg_exp", "torch", "diffusers", "torchmetrics")
 DIGITS = 12  # of a fingerprint
 REVISION, SHA = 10, 40  # digits of a revision that are shown, and that it has
-COUNTS = ("restorations", "samples", "metrics", "variants")  # of summary.json: shown elsewhere
+COUNTS = ("restorations", "samples", "draws", "metrics", "variants")  # of summary.json: shown elsewhere
 
 
 def runs_of(compared: Sequence[Method]) -> list[Run]:
