@@ -126,7 +126,10 @@ def notebook(file: Path) -> tuple[str, dict[str, bytes]]:
             if "image/png" in data:
                 name = f"{file.stem}_{len(pictures)}.png"
                 pictures[name] = base64.b64decode("".join(data["image/png"]))
-                parts.append(f"![]({name})")
+                width = output.get("metadata", {}).get("image/png", {}).get("width")
+                parts.append(f"![]({name})" + (f"{{ width={width} }}" if width else ""))
+            elif "text/markdown" in data:
+                parts.append("".join(data["text/markdown"]))
             elif text := "".join(output.get("text", data.get("text/plain", ()))):
                 parts.append(f"```text\n{text.rstrip()}\n```")
     return "\n\n".join(parts) + "\n", pictures
