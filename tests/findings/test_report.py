@@ -204,6 +204,6 @@ def test_figures_are_those_of_the_chosen_number(browser: Any) -> None:
     assert set(browser.execute_script(shown)) == {"lpips"}
     browser.execute_script("metric.value = ''; metric.dispatchEvent(new Event('change'))")
     browser.execute_async_script("const done = arguments[0]; drawAll().then(() => done())")
-    drawn = "return document.querySelectorAll('.chart svg').length == document.querySelectorAll('.chart').length"
+    drawn = "return document.querySelectorAll('.chart svg.marks').length == document.querySelectorAll('.chart').length"
     assert browser.execute_script(drawn)
     assert errors(browser) == []

@@ -22,16 +22,19 @@ new IntersectionObserver((seen, watching) => {
 }, { rootMargin: "400px" }).observe($("restorations"));
 
 // A figure is drawn when it comes near the window; printing draws them all.
-const draw_chart = (element) => {
-  if (element.dataset.drawn) return Promise.resolve();
-  element.dataset.drawn = "1";
+const drawn = new Map();
+const drawChart = (element) => {
+  if (!drawn.has(element)) drawn.set(element, embed(element));
+  return drawn.get(element);
+};
+const embed = (element) => {
   const spec = specs[element.dataset.name];
   return vegaEmbed(element, { ...spec, width: Math.max(280, Math.min(spec.width, element.parentElement.clientWidth - 44)) }, { renderer: "svg", actions: { export: true, source: false, compiled: false, editor: false } });
 };
-const watcher = new IntersectionObserver((seen) => seen.filter((entry) => entry.isIntersecting).forEach((entry) => { watcher.unobserve(entry.target); draw_chart(entry.target); }), { rootMargin: "600px" });
+const watcher = new IntersectionObserver((seen) => seen.filter((entry) => entry.isIntersecting).forEach((entry) => { watcher.unobserve(entry.target); drawChart(entry.target); }), { rootMargin: "600px" });
 const charts = [...document.querySelectorAll(".chart")];
 charts.forEach((element) => watcher.observe(element));
-window.drawAll = () => Promise.all(charts.map(draw_chart));
+window.drawAll = () => Promise.all(charts.map(drawChart));
 addEventListener("beforeprint", window.drawAll);
 if ($("metric")) $("metric").onchange = () => {
   for (const figure of document.querySelectorAll("#figures figure")) figure.hidden = $("metric").value !== "" && figure.dataset.metric !== $("metric").value;
