@@ -101,7 +101,10 @@ def _add_report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 def _report(arguments: argparse.Namespace) -> int:
     from treg_exp.findings.report import report
 
-    print(f"written: {report(arguments.folders, arguments.out, arguments.baseline, arguments.pictures)}")
+    done = report(arguments.folders, arguments.out, arguments.baseline, arguments.pictures)
+    for reason in done.skipped:
+        print(f"left out: {reason}", file=sys.stderr)
+    print(f"written: {done.page}")
     return 0
 
 
