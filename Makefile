@@ -28,7 +28,7 @@ check: $(VENV)/.dev
 
 docs: $(VENV)/.run
 	$(BIN)/pip install --quiet -e ".[docs]"
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --config-file docs/site/mkdocs.yml --quiet --strict
 
 notebooks: $(VENV)/.run
 	$(BIN)/pip install --quiet -e ".[notebooks]"

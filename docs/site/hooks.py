@@ -29,7 +29,7 @@ FORMULA = re.compile(r"\$([^$\n]+)\$")
 LINK = re.compile(r"(\]\()([^)#\s]+)(#[^)\s]*)?(\))")
 #: Packages of the reference in the order of a reader's need; modules beside them are "treg_exp" itself.
 PACKAGES = (
-    "api", "operators", "tasks", "solvers", "text", "priors", "schedule", "data", "signals", "metrics", "reports",
+    "api", "operators", "tasks", "solvers", "text", "priors", "schedule", "data", "signals", "metrics", "ambiguity", "reports",
     "findings", "sweeps", "engine", "training", "configuration", "numerics",
 )  # fmt: skip
 

@@ -145,7 +145,7 @@ class TrajectoryRecorder:
     def _point(self, i: int, info: StepInfo, z_0: Tensor) -> Point:
         item, problem, level = self.items[i], self.problems[i], info.move.now
         medium = self.prior.info.medium
-        x = self.prior.decode(z_0)
+        x = self.prior.decode(z_0).clamp(-1, 1)
         judged = MetricInput(x, None, problem, self.prior, [item.captions], medium, variant=item.variant)
         self.alignment_by, (alignment,) = prompt_scores(self.recording.metrics, judged, [item.texts["prompt"]])
         noisy = isinstance(problem, InverseProblem) and problem.measured and problem.sigma > 0
