@@ -54,6 +54,8 @@ def test_every_member_to_restore_has_the_texts_of_the_others(folder: Path) -> No
     assert texts["dog"]["wrong_name"] == "spoon"
     numbers = [texts["red"][role] for role in ("group", "group_size", "group_sigma", "group_picture_rmse")]
     assert numbers == ["1", "3", "3", "0.4"]
+    noisier = AmbiguityGroups("grey", 8, folder, sigma=2 * MANIFEST.sigma)
+    assert noisier.captions(source.ids.index("red"))["group_sigma"] == "1.5"
 
 
 def broken(folder: Path, change) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from treg_exp.findings.collection import collect
 from treg_exp.findings.methods import Method, all_columns, methods
 from treg_exp.findings.pairing import baseline_of, pairings
 from treg_exp.findings.report import report
+from treg_exp.metrics.column import Column
 
 
 def compared(folder: Path) -> list[Method]:
@@ -66,19 +68,19 @@ def test_fingerprints_say_whether_runs_measured_the_same(tmp_path: Path) -> None
 def test_numbers_of_sets_are_shown_whatever_they_are(tmp_path: Path) -> None:
     folder = run(tmp_path / "a", lambda i: {"psnr": i})
     kid = {"mean": 0.0123, "low": 0.01, "high": 0.02}
-    metrics = {"psnr": {"mean": 5.5, "low": 4, "high": 7, "n": 12}, "kid": kid}
-    sets = {"fid": 12.3456, "calibration": {"slope": 0.9, "bins": [1, 2]}}
+    metrics = {
+        "psnr": {"mean": 5.5, "low": 4, "high": 7, "n": 12},
+        "kid": kid,
+        "hausdorff": {"mean": 1.25, "low": None},
+    }
+    kid_column = Column("KID\njudge", higher_is_better=False, of="set")
+    replace(COLUMNS, known={**COLUMNS.known, "kid": kid_column}).write(folder / "columns.json")
     write_json(
         folder / "summary.json",
-        {"variants": {"own": {"restorations": 12, "samples": 12, "metrics": metrics, **sets}}, "choice": {"rate": 0.5}},
+        {"variants": {"own": {"restorations": 12, "samples": 12, "metrics": metrics}}, "choice": {"rate": 0.5}},
     )
     table = provenance.of_sets(collect([tmp_path]).runs).set_index("text")
-    assert table.loc["own text"].to_dict() == {
-        "run": "a",
-        "fid": "12.35", "calibration slope": "0.9", "calibration bins": "1, 2", "kid": "0.0123 [0.01, 0.02]",
-        "choice rate": "",
-    }  # fmt: skip
-    assert table.loc[""]["choice rate"] == "0.5"
+    assert table.loc["own text"].to_dict() == {"run": "a", "KID judge ↓": "0.0123 [0.01, 0.02]", "hausdorff": "1.25"}
 
 
 def test_how_much_means_depend_on_the_seed(tmp_path: Path) -> None:
@@ -130,7 +132,7 @@ def two(tmp_path: Path) -> Path:
                 guidance__scale=scale,
             )  # fmt: skip
             record(folder, "image_00", [9.0, 1.0])
-            write_json(folder / "summary.json", {"variants": {"own": {"kid": 0.5}}})
+            write_json(folder / "summary.json", {"variants": {"own": {"metrics": {"kid": 0.5}}}})
     return tmp_path / "runs"
 
 

@@ -6,6 +6,7 @@ import csv
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,11 @@ from typing import Any
 import pytest
 
 from tests.findings.browsing import chromium, errors
-from tests.findings.folders import run
+from tests.findings.folders import COLUMNS, run
 from treg_exp.cli import main
 from treg_exp.errors import ConfigError
 from treg_exp.findings.report import report as write_report
+from treg_exp.run_layout import RunLayout
 
 
 def numbers(scale: int, i: int) -> dict[str, float]:
@@ -87,6 +89,25 @@ def test_notes_stand_on_the_page(tmp_path: Path) -> None:
     assert "4 methods in 2 tasks. Baseline: guidance.scale=1 (sr_x8)." in page
     assert "sr_x16 has no such baseline: its methods are not compared." in page
     assert "sr_x8: no row has a hash of its measurement" in page
+
+
+def test_runs_whose_metrics_differ_are_noted(tmp_path: Path) -> None:
+    for name, scale, version in (("a", 1, "1"), ("b", 3, "1"), ("c", 5, "2")):
+        folder = run(tmp_path / name, lambda i: {"psnr": i}, guidance__scale=scale)
+        made = {"psnr": {"version": version}, "lpips": {"version": "7"}}
+        replace(COLUMNS, scored_by={f"hash{version}": made}).write(RunLayout(folder).columns)
+    note = "Not all runs were scored by the same version of psnr: do not compare these numbers."
+    assert note in write_report([tmp_path], tmp_path / "out").page.read_text(encoding="utf-8")
+    page = write_report([tmp_path / "a", tmp_path / "b"], tmp_path / "out").page.read_text(encoding="utf-8")
+    assert "the same version of" not in page
+
+
+def test_a_report_that_cannot_be_written_is_refused_at_the_start(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("precious")
+    with pytest.raises(ConfigError, match=r"^--out .*file: is a file; name a folder$"):
+        write_report([tmp_path], tmp_path / "file")
+    with pytest.raises(ConfigError, match=r"^--pictures -3: must be at least 0$"):
+        write_report([tmp_path], tmp_path / "out", pictures=-3)
 
 
 def test_a_missing_package_is_told_at_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

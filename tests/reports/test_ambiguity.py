@@ -33,6 +33,8 @@ def test_a_solver_that_obeys_gets_one() -> None:
     assert score["restorations"] == 32
     assert score["pick"]["mean"] == score["pick_own"]["mean"] == score["pick_other"]["mean"] == 1
     assert score["pick"]["low"] == pytest.approx(0.025**0.25)  # exact binomial bound of 4 of 4
+    assert score["above_chance"]["mean"] == 0.5
+    assert score["above_chance"]["low"] == pytest.approx(0.025**0.25 - 0.5)  # the same bound
     assert score["wrong_picked"]["mean"] == 1
     assert score["wrong_without_text"]["mean"] == 0
     assert score["own_without_text"]["mean"] == 1

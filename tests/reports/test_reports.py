@@ -250,6 +250,18 @@ def test_table_shows_costs_where_they_are_of_interest() -> None:
     assert summarise(rows)["variants"]["own"]["metrics"]["encodes"]["mean"] == 3
 
 
+def test_a_metric_without_any_number_says_why_where_it_can() -> None:
+    asked = COLUMNS.with_more({"ms_ssim": Column("MS-SSIM", note="MS-SSIM: empty for images below 176 px.")})
+    assert "No image has MS-SSIM. MS-SSIM: empty for images below 176 px." in " ".join(
+        render(summarise([row(0, "own", 20.0)]), asked).split()
+    )
+    assert "MS-SSIM" not in render(summarise([row(0, "own", 20.0)]), COLUMNS)
+
+
+def test_names_of_variants_leave_room_for_their_heading() -> None:
+    assert "variant" in render(summarise([row(0, "own", 20.0)]), COLUMNS)
+
+
 def test_a_run_older_than_its_columns_can_be_read(run: Path) -> None:
     (run / "columns.json").unlink()
     columns = read_columns(run)

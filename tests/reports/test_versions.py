@@ -57,6 +57,16 @@ def test_a_mixture_is_counted_and_noted() -> None:
     assert summary["notes"] == ["Rows were scored by 2 versions of metrics (psnr): do not mix them."]
 
 
+def test_rows_that_do_not_say_it_are_no_other_version() -> None:
+    summary: dict[str, Any] = {}
+    add_versions(summary, rows(None, OLD.scored_by, None), COLUMNS)
+    assert summary["scored_by"] == {"unknown": 2, OLD.scored_by: 1}
+    assert summary["notes"] == ["2 rows do not say which versions of the metrics have scored them, the others do."]
+    summary = {}
+    add_versions(summary, rows(None, None), COLUMNS)
+    assert summary == {"scored_by": {"unknown": 2}}
+
+
 def test_a_continued_run_tells_which_metrics_have_changed() -> None:
     assert scored_otherwise(rows(NEW.scored_by), NEW.scored_by, COLUMNS, NEW.versions) == []
     (told,) = scored_otherwise(rows(OLD.scored_by, NEW.scored_by), NEW.scored_by, COLUMNS, NEW.versions)

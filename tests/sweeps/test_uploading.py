@@ -148,6 +148,22 @@ def test_a_killed_run_is_uploaded_as_far_as_it_came(server: Server, tmp_path: Pa
     assert [line["own/psnr"] for line in only(server).history.values()] == [10.0]
 
 
+def test_a_start_that_was_killed_before_wandb_wrote_anything_holds_nothing_up(
+    server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """W&B's file then has its first seven bytes and no more."""
+    folder, alone = tmp_path / "a", write(tmp_path / "b", [30.0], state="interrupted")
+    write(folder, [10.0], state="interrupted")
+    early = [log_file(folder), log_file(alone)]
+    time.sleep(SECOND)
+    write(folder, [20.0])
+    for file in early:
+        file.write_bytes(file.read_bytes()[:7])
+    assert main(["sync", str(folder), str(alone)]) == 0
+    assert "1 up to date" in capsys.readouterr().out
+    assert [line.get("own/psnr") for line in only(server).history.values()] == [20.0, None]
+
+
 def test_damaged_and_running_ones_are_left_out_and_the_others_are_uploaded(
     server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -26,18 +26,22 @@ class AmbiguityGroups(ImageFolder):
         task: name of the task whose groups are taken.
         image_size: side of the square image in pixels (the prior's).
         path: folder that ``treg-exp pairs`` has written; None for the packaged one.
+        sigma: of the task's noise, in which distances are told; None for that of the search.
 
     Raises:
         FieldError: there is no such folder.
         FileError: it has no groups for the task, or its manifest or pictures cannot be used.
     """
 
-    def __init__(self, task: str, image_size: int = 64, path: str | Path | None = None) -> None:
+    def __init__(
+        self, task: str, image_size: int = 64, path: str | Path | None = None, sigma: float | None = None
+    ) -> None:
         root = PACKAGED if path is None else Path(path).expanduser()
         if not root.is_dir():
             raise FieldError("path", str(path), "must be a folder that treg-exp pairs has written")
         self.manifest = GroupManifest.read(root, task)
         super().__init__(root / IMAGES, image_size)
+        self._sigma = self.manifest.sigma if sigma is None else sigma
         members = [member for group in self.manifest.groups for member in group.members]
         if missing := [f"{m.sample_id}.png" for m in members if m.sample_id not in self.files]:
             raise FileError(f"{root / IMAGES} lacks {len(missing)} of {len(members)} pictures: {first_few(missing)}")
@@ -50,8 +54,8 @@ class AmbiguityGroups(ImageFolder):
         self._ids = list(self._texts)
 
     def _texts_of(self, number: int, group: Group, member: Member) -> dict[str, str]:
-        sigma = self.manifest.sigma
-        numbers = (number, len(group.members), group.measurement_rmse / (sigma or 1.0), group.picture_rmse)
+        apart = group.measurement_rmse / (self._sigma or 1.0)
+        numbers = (number, len(group.members), apart, group.picture_rmse)
         texts = {role: f"{value:g}" for role, value in zip((GROUP, SIZE, APART, PICTURES), numbers, strict=True)}
         texts |= {**member.texts, "caption": member.caption, "wrong": member.wrong}
         others = [other for other in group.members if other is not member]

@@ -28,8 +28,7 @@ def cost_columns(noun: str) -> dict[str, Column]:
             "peak\nmemory",
             "GB",
             2,
-            note="peak memory: of a batch, models included; grows with the batch size. GPU: what torch allocated; CPU: "
-            "the process, where a batch has set its peak.",
+            note="peak memory: of a whole batch and the models; of a CPU that of the process.",
         ),
         Column("batch", digits=0, in_table="never"),
     )

@@ -46,7 +46,7 @@ class OfflineRun:
 
 
 def read_offline(file: Path) -> OfflineRun:
-    """What an offline file holds.
+    """What an offline file holds: no record where a run was killed before W&B has written one.
 
     Raises:
         FileError: it is damaged elsewhere than at its end, or is none.
@@ -62,7 +62,7 @@ def read_offline(file: Path) -> OfflineRun:
         else:
             found.records.append(payload)
             _look_at(found, _parsed(file, payload))
-    if not found.run_id:
+    if found.records and not found.run_id:
         raise FileError(f"{file} is damaged: it names no run")
     return found
 

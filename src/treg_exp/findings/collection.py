@@ -142,7 +142,8 @@ def _read(line: Line) -> Run:
     layout, damage = RunLayout(line.folder), []
     rows, torn = _rows(layout.rows)
     if not rows:
-        raise FileError(f"{line.folder}: {line.status.state}, and no restoration is there yet")
+        why = f"its {torn} rows cannot be read" if torn else "no restoration is there yet"
+        raise FileError(f"{line.folder}: {line.status.state}, and {why}")
     if not layout.identity.is_file():
         raise FileError(f"{layout.identity} is missing: nothing says with which settings the run was made")
     if torn:

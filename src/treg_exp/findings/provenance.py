@@ -11,6 +11,7 @@ from treg_exp.findings.collection import Run
 from treg_exp.findings.methods import MEASUREMENT, Method
 from treg_exp.findings.naming import differing, folder_names, readable
 from treg_exp.findings.pairing import Pairing
+from treg_exp.metrics.column import Column
 from treg_exp.reports.columns import variant_label
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 PACKAGES = ("treg_exp", "torch", "diffusers", "torchmetrics")
 DIGITS = 12  # of a fingerprint
 REVISION, SHA = 10, 40  # digits of a revision that are shown, and that it has
-COUNTS = ("restorations", "samples", "draws", "metrics", "variants")  # of summary.json: shown elsewhere
 
 
 def runs_of(compared: Sequence[Method]) -> list[Run]:
@@ -110,26 +110,33 @@ def said(runs: Sequence[Run], pairs: Sequence[Pairing]) -> list[str]:
     return found
 
 
+def scored_differently(runs: Sequence[Run]) -> list[str]:
+    """Names of the metrics that are not of one version, with the same weights, in all runs that say so."""
+    found: dict[str, set[str]] = {}
+    for run in runs:
+        for versions in run.columns.scored_by.values():
+            for name, made in versions.items():
+                found.setdefault(name, set()).add(fingerprint(made))
+    return [name for name, made in found.items() if len(made) > 1]
+
+
 def of_sets(runs: Sequence[Run]) -> DataFrame:
-    """What ``summary.json`` has beyond numbers of images: of sets such as KID, calibration and the like, by variant."""
+    """Numbers of ``summary.json`` that no row has: of whole sets, such as KID, and calibration; a line per variant."""
     from pandas import DataFrame
 
     called = folder_names(runs)
     lines = []
     for run in runs:
         known = {name for row in (*run.rows, *run.drawn) for name in row}
-        variants = run.summary.get("variants")
-        parts = {variant_label(name, run.columns): entry for name, entry in _items(variants)} | {"": run.summary}
-        for text, entry in parts.items():
-            more = {key: value for key, value in _items(entry) if key not in COUNTS}
-            more |= {key: value for key, value in _items(_get(entry, "metrics")) if key not in known}
-            for key, value in more.items():
-                for name, cell in _cells(key, value):
-                    lines.append({"run": called[run.path], "text": text, "number": name, "value": cell})
-    if not lines:
-        return DataFrame()
-    found = DataFrame(lines).pivot_table("value", ["run", "text"], "number", "first", sort=False)
-    return found.reset_index().fillna("").rename_axis(columns=None)
+        for variant, entry in _items(run.summary.get("variants")):
+            numbers = {key: value for key, value in _items(_get(entry, "metrics")) if key not in known}
+            if cells := {_heading(run.columns[key]): _cell(value) for key, value in numbers.items()}:
+                lines.append({"run": called[run.path], "text": variant_label(variant, run.columns), **cells})
+    return DataFrame(lines).fillna("")
+
+
+def _heading(column: Column) -> str:
+    return " ".join(part for part in (column.line, column.unit, column.arrow) if part)
 
 
 def _items(node: Any) -> Sequence[tuple[str, Any]]:
@@ -140,18 +147,14 @@ def _get(node: Any, key: str) -> Any:
     return node.get(key) if isinstance(node, Mapping) else None
 
 
-def _cells(key: str, value: Any) -> list[tuple[str, str]]:
-    """A number with its interval is one cell, other objects one per value."""
-    if isinstance(value, Mapping) and "mean" in value:
-        low, high = value.get("low"), value.get("high")
-        ends = "" if low is None or high is None else f" [{_short(low)}, {_short(high)}]"
-        return [(key, f"{_short(value['mean'])}{ends}")]
-    if isinstance(value, Mapping):
-        return [cell for name, part in value.items() for cell in _cells(f"{key} {name}", part)]
-    return [(key, _short(value))]
+def _cell(value: Any) -> str:
+    """A number, with its interval where it has one."""
+    if not isinstance(value, Mapping):
+        return _short(value)
+    low, high = value.get("low"), value.get("high")
+    ends = "" if low is None or high is None else f" [{_short(low)}, {_short(high)}]"
+    return f"{_short(value.get('mean'))}{ends}"
 
 
 def _short(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return ", ".join(map(_short, value)) if isinstance(value, list) else "" if value is None else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else "" if value is None else str(value)

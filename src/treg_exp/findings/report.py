@@ -58,9 +58,14 @@ def report(paths: Sequence[Path], out: Path, baseline: str | None = None, pictur
         pictures: samples with pictures in the page.
 
     Raises:
-        ConfigError: no run with results is there, no method or several have that name, or packages are missing.
+        ConfigError: no run with results is there, no method or several have that name, the report cannot be where it
+            should, or packages are missing.
     """
     _check_packages()
+    if pictures < 0:
+        raise ConfigError(f"--pictures {pictures}: must be at least 0")
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"--out {out}: is a file; name a folder")
     collected = collect(paths)
     runs = collected.runs
     compared, columns = methods(runs), all_columns(runs)
@@ -124,6 +129,7 @@ def _notes(collected: Collection) -> list[str]:
     notes = [f"Left out: {reason}." for reason in collected.skipped]
     notes += [f"{damage}." for run in runs for damage in run.damage]
     notes += [f"{run.path}: {run.state}; its numbers are of what is there." for run in runs if run.state != "finished"]
+    notes += [f"{run.path}: {note}" for run in runs for note in run.summary.get("notes", ()) if isinstance(note, str)]
     for name, key in (("revisions of the code", "git"), ("number formats", "precision")):
         values = {str(run.environment.get(key)) for run in runs}
         if len(values) > 1:
@@ -131,6 +137,10 @@ def _notes(collected: Collection) -> list[str]:
     packages = {str(sorted((run.environment.get("packages") or {}).items())) for run in runs}
     if len(packages) > 1:
         notes.append("The runs were made with different versions of packages; see the end of the page.")
+    if names := provenance.scored_differently(runs):
+        notes.append(
+            f"Not all runs were scored by the same version of {', '.join(names)}: do not compare these numbers."
+        )
     return notes
 
 

@@ -111,6 +111,7 @@ def summarise_ambiguity(
         return lambda p: p.others(name) if variant == "other" else _of(p, variant, name)
 
     told = ("own", "other", WRONG, NO_TEXT)
+    pick = over(_pick)
     return {
         "groups": len(groups),
         "pictures": len(complete),
@@ -118,8 +119,8 @@ def summarise_ambiguity(
         "restorations": sum(tried.draws for picture in complete for tried in picture.tried.values()),
         "apart_sigma": over(lambda p: p.apart),
         "chance": _mean([1 / len(picture.texts) for of in groups.values() for picture in of[:1]]),
-        "pick": over(_pick),
-        "above_chance": over(_above_chance),
+        "pick": pick,
+        "above_chance": _bounded_as(pick, over(_above_chance)),
         "pick_own": over(_pick_own),
         "pick_other": over(_pick_other),
         "own_without_text": over(_own_without_text),
@@ -243,6 +244,14 @@ def _statistics(values: Sequence[float], bounds: tuple[float, float] | None = No
         least = ((1 - CONFIDENCE) / 2) ** (1 / len(values))
         found |= {"low": least} if values[0] == 1 else {"high": 1 - least}
     return found
+
+
+def _bounded_as(pick: Stats | None, above: Stats | None) -> Stats | None:
+    """Where the pick is right or wrong in every group its bound is exact, and what is above chance gets the same."""
+    if pick is None or above is None or pick["mean"] not in (0, 1):
+        return above
+    moved = {end: None if pick[end] is None else above["mean"] + pick[end] - pick["mean"] for end in ("low", "high")}
+    return {**above, **moved}
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

@@ -16,6 +16,7 @@ from treg_exp.reports.columns import BEST, OF_MEAN, variant_label
 from treg_exp.reports.draws_table import draws_table, spread_table
 
 MARK = "*"
+HEADING = "variant"  # of the column of names
 WORD = 14  # characters of a variant's name that stay on one line
 
 
@@ -28,7 +29,9 @@ def summary_table(summary: Mapping[str, Any], columns: Columns, title: str = "")
         title: line above it.
     """
     names = _names(summary, columns, ["restoration", "set"])
-    return _table(summary, columns, names, title, _footnote([columns[n] for n in names], columns.medium.noun, summary))
+    noun = columns.medium.noun
+    lines = [_footnote([columns[name] for name in names], noun, summary), *_empty(summary, columns, noun)]
+    return _table(summary, columns, names, title, "\n".join(lines))
 
 
 def further_tables(summary: Mapping[str, Any], columns: Columns) -> list[Table]:
@@ -60,7 +63,7 @@ def _table(summary: Mapping[str, Any], columns: Columns, names: Sequence[str], t
         show_edge=False,
     )
     table.add_column(
-        "variant\n\n", overflow="fold", min_width=_longest_word(variant_label(v, columns) for v in variants)
+        f"{HEADING}\n\n", overflow="fold", min_width=_longest_word(variant_label(v, columns) for v in variants)
     )
     table.add_column("n\n\n", justify="right", no_wrap=True)
     for name in names:
@@ -75,7 +78,7 @@ def render(summary: Mapping[str, Any], columns: Columns, title: str = "", width:
     """The table as plain text of ``width`` characters, or as many more as its numbers need, for log files and tests."""
     buffer = io.StringIO()
     labels = [variant_label(variant, columns) for variant in summary["variants"]]
-    folded = max(map(len, labels), default=0) - _longest_word(labels)  # what the names can give
+    folded = max(0, max(map(len, labels), default=0) - _longest_word(labels))  # what the names can give
     for table in (summary_table(summary, columns, title), *further_tables(summary, columns)):
         console = Console(file=buffer, width=1000, color_system=None, force_terminal=False, markup=False)
         console.width = max(width, Measurement.get(console, console.options, table).maximum - folded)
@@ -85,7 +88,8 @@ def render(summary: Mapping[str, Any], columns: Columns, title: str = "", width:
 
 
 def _longest_word(labels: Iterable[str]) -> int:
-    return min(WORD, max((len(word) for label in labels for word in label.split()), default=0))
+    words = (len(word) for label in labels for word in label.split())
+    return max(len(HEADING), min(WORD, max(words, default=0)))
 
 
 def _heading(column: Column) -> str:
@@ -110,6 +114,13 @@ def _shown(column: Column, values: Sequence[Mapping[str, Any] | None]) -> bool:
     if column.in_table == "nonzero":
         return any(value is not None and value["mean"] != 0 for value in values)
     return column.in_table == "always"
+
+
+def _empty(summary: Mapping[str, Any], columns: Columns, noun: str) -> list[str]:
+    """Of columns that no restoration has, those that say why that may be."""
+    present = {name for entry in summary["variants"].values() for name in entry["metrics"]}
+    lacking = (column for name, column in columns.known.items() if name not in present and column.of == "restoration")
+    return [f"No {noun} has {column.line}. {column.note}" for column in lacking if column.note]
 
 
 def _footnote(columns: Sequence[Column], noun: str, summary: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from treg_exp.metrics.column import Columns
 from treg_exp.run_layout import Row
 
+UNKNOWN = "unknown"  # of rows that are older than that column
 SCORED_BY = "scored_by"  # of a row: the hash of the versions, see ``metrics/provenance.py``
 
 
@@ -20,13 +21,18 @@ def add_versions(summary: dict[str, Any], rows: Iterable[Row], columns: Columns)
         rows: of the run.
         columns: of the run; they know what is behind a hash.
     """
-    counts = Counter(row.get(SCORED_BY) or "unknown" for row in rows)
+    counts = Counter(row.get(SCORED_BY) or UNKNOWN for row in rows)
     summary[SCORED_BY] = dict(counts)
-    if len(counts) > 1:
-        made = [columns.scored_by.get(name, {}) for name in counts]
+    known = [name for name in counts if name in columns.scored_by]
+    notes = []
+    if len(known) > 1:
+        made = [columns.scored_by[name] for name in known]
         names = ", ".join(dict.fromkeys(name for other in made[1:] for name in different(made[0], other)))
-        told = f"Rows were scored by {len(counts)} versions of metrics ({names or 'not known which'}): do not mix them."
-        summary.setdefault("notes", []).append(told)
+        notes.append(f"Rows were scored by {len(known)} versions of metrics ({names}): do not mix them.")
+    if known and (unknown := sum(counts.values()) - sum(counts[name] for name in known)):
+        notes.append(f"{unknown} rows do not say which versions of the metrics have scored them, the others do.")
+    if notes:
+        summary["notes"] = [*summary.get("notes", ()), *notes]
 
 
 def different(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -94,19 +94,25 @@ def _sync_run(folder: Path, server: Server, dry_run: bool, problem: str) -> tupl
     files = sorted(wandb.glob("offline-run-*/*.wandb"))
     if not files:
         return SKIPPED, "has no offline run of W&B"
+    parts, damage = [], ""
     try:
         noted = read_json(wandb / NOTE)
-        left = [file for file in files if not _is_uploaded(file, noted)]
-        parts = [read_offline(file) for file in left]
     except (FileError, OSError) as error:
         return FAILED, str(error)
+    for file in files:
+        try:
+            if not _is_uploaded(file, noted) and (part := read_offline(file)).records:
+                parts.append(part)
+        except (FileError, OSError) as error:  # the other parts are uploaded all the same
+            damage = damage or str(error)
     if not parts:
-        return UNCHANGED, ""
+        return (FAILED, damage) if damage else (UNCHANGED, "")
     if gone := [path for part in parts for path in part.gone]:
         return FAILED, f"{len(gone)} files of its table are gone, such as {gone[0]}; `wandb sync` leaves it out"
     about = f"{len(parts)} of {len(files)} parts of the W&B run {parts[0].project}/{parts[0].run_id}"
     if dry_run:
-        return LISTED, f"{about}, {sum(part.file.stat().st_size for part in parts) / 1e6:.2g} MB, to {server.url}"
+        size = sum(part.file.stat().st_size for part in parts) / 1e6
+        return (FAILED, damage) if damage else (LISTED, f"{about}, {size:.2g} MB, to {server.url}")
     if problem := problem or server.problem():
         return FAILED, problem
     for part in parts:
@@ -116,6 +122,8 @@ def _sync_run(folder: Path, server: Server, dry_run: bool, problem: str) -> tupl
     write_json(wandb / NOTE, noted | {_name(part.file): _note(part, server.url) for part in done})
     if len(done) < len(parts):
         return FAILED, f"{len(done)} of {len(parts)} parts uploaded; {said}"
+    if damage:
+        return FAILED, f"{about} are at {server.url}, but {damage}"
     return UPLOADED, f"{about} to {server.url}"
 
 
