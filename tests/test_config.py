@@ -302,8 +302,8 @@ def test_the_quickstart_has_several_tasks_and_batches_of_one_each() -> None:
     made = experiment("experiment=quickstart")
     tasks = {item.task for item in made.items}
     assert tasks == {"colour", "missing_half", "detail"}
-    for batch in made.pending_batches(finished=()):
-        assert len({(item.variant, item.task) for item in batch}) == 1
+    for batch in made.pending_batches(anew=True):
+        assert len({(made.items[i].variant, made.items[i].task) for i in batch}) == 1
     assert {(b.items[0].variant, b.items[0].task) for b in made.probes()} == {
         (v, t) for v in made.variants for t in tasks
     }

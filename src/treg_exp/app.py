@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 from omegaconf import DictConfig
@@ -11,11 +10,12 @@ from treg_exp.configuration.places import errors_at
 from treg_exp.engine.heartbeat import Heartbeat
 from treg_exp.engine.launcher import Place, check_launch, launched
 from treg_exp.engine.outcome import recorded
+from treg_exp.engine.stored_rows import StoredRows
 from treg_exp.errors import ConfigError, PrunedError, RunFailedError
 from treg_exp.experiment import Experiment
 from treg_exp.reports.choice import choice_lines
 from treg_exp.restoring import make_trainer, restore
-from treg_exp.run_layout import RECONSTRUCTION, key_of, picture, read_failures, read_rows
+from treg_exp.run_layout import RECONSTRUCTION, iterate_rows, key_of, picture, read_failures
 from treg_exp.silence import silence_libraries
 
 
@@ -67,7 +67,7 @@ def _run(cfg: DictConfig) -> float | None:
         begun = True
 
     try:
-        with Heartbeat(partial(folder.beat, experiment.keys)) as heartbeat:
+        with Heartbeat(folder.beat) as heartbeat:
             restore(experiment, place, begin)
             if place.rank > 0:
                 return None
@@ -77,11 +77,11 @@ def _run(cfg: DictConfig) -> float | None:
         if failed:
             lost = f"{failed} of {len(experiment.items)} restorations failed, see {layout.failures}"
             lost += _last_failure(experiment)
-            folder.write_status("failed", experiment.keys, error=lost)
+            folder.write_status("failed", error=lost)
         else:
-            folder.write_status("finished", experiment.keys)
+            folder.write_status("finished")
         made = [layout.grid, layout.results, layout.summary]
-        made = made if rows else made[1:]  # where every restoration has failed there is no picture
+        made = made if len(rows) else made[1:]  # where every restoration has failed there is no picture
         print(f"results: {folder.path}  ({', '.join(file.name for file in made)}, {layout.samples.name}/)", flush=True)
         for line in choice_lines(summary["choice"]) if summary.get("choice") else ():
             print(line, flush=True)
@@ -98,24 +98,28 @@ def _run(cfg: DictConfig) -> float | None:
         folder.close()
     if failed:
         raise RunFailedError(lost)
-    values = [row["psnr"] for row in rows if row.get("psnr") is not None]
-    return sum(values) / len(values) if values else None
+    total, count = 0.0, 0
+    for row in rows:
+        if row.get("psnr") is not None:
+            total, count = total + row["psnr"], count + 1
+    return total / count if count else None
 
 
 def _last_failure(experiment: Experiment) -> str:
     """One of the failures of a run, for who looks no further."""
-    lost = experiment.folder.failed() & experiment.keys
+    lost = experiment.folder.failed()
     for row in reversed(read_failures(experiment.folder.path)):
-        if key_of(row) in lost:
+        position = experiment.items.position(key_of(row))
+        if position is not None and lost[position]:
             return f"; {row['sample_id']}, variant {row['variant']}: {row.get('error')}"
     return ""
 
 
-def conclude(experiment: Experiment) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+def conclude(experiment: Experiment) -> tuple[StoredRows, dict[str, Any]]:
     """Summary, table and picture grid, from the files of the run folder.
 
     Returns:
-        All rows of the run in the order of the work items, and the summary.
+        All rows of the run in the order of the work items, which stay in their files, and the summary.
     """
     from treg_exp.files import write_json
     from treg_exp.reports.choice import summarise_choice
@@ -128,17 +132,15 @@ def conclude(experiment: Experiment) -> tuple[list[dict[str, Any]], dict[str, An
 
     experiment.folder.require()
     path, layout = experiment.folder.path, experiment.folder.layout
-    wanted = {item.key: position for position, item in enumerate(experiment.items)}
-    rows = [row for row in read_rows(path) if key_of(row) in wanted]
-    rows.sort(key=lambda row: wanted[key_of(row)])
+    rows = StoredRows(layout, experiment.items)
     experiment.folder.write_columns(experiment.columns)  # of a finished run that is older than this file
-    posterior = write_posterior(path, rows)
+    posterior = write_posterior(path, rows) if experiment.settings.draws > 1 else []
     summary = summarise(rows, experiment.columns.known, posterior)
     if choice := summarise_choice(rows):
         summary["choice"] = choice
     write_results(rows, experiment.columns.known, layout.results)
     write_json(layout.summary, summary)
-    if rows:
+    if len(rows):
         write_grid(path, list(experiment.variants), layout.grid, title=experiment.title, rows=rows)
         if posterior:
             write_posterior_grid(path, posterior, layout.posterior_grid)
@@ -150,7 +152,7 @@ def dry_run(experiment: Experiment) -> None:
     """Print what would run and what it would cost."""
     from treg_exp.engine.estimate import estimate
 
-    batches = experiment.pending_batches(finished=())
+    batches = experiment.pending_batches(anew=True)
     probes = experiment.probes()
     counts = [sum(item.together == batch.items[0].together for item in experiment.items) for batch in probes]
     module = experiment.module(lambda info: None)
@@ -182,19 +184,20 @@ def _announce(experiment: Experiment) -> None:
     """
     from treg_exp.engine.environment import git_revision, read_noted
 
-    items, path = {item.key: item for item in experiment.items}, experiment.folder.path
-    done = [row for row in read_rows(path) if key_of(row) in items]
+    items, path = experiment.items, experiment.folder.path
+    done = int(experiment.folder.finished().sum())
     if not done:
         return
-    for row in done:
-        for column, text in items[key_of(row)].told.items():
+    for row in iterate_rows(path):
+        position = items.position(key_of(row))
+        for column, text in () if position is None else items[position].told.items():
             if row.get(column) != text:
                 raise ConfigError(
                     f"run_dir={path} holds {row['sample_id']} with the {column} {row.get(column)!r}, "
                     f"now it is {text!r}; choose another run_dir"
                 )
-    if len(done) < len(items):
-        print(f"continuing {path}: {len(done)} of {len(items)} restorations are there", flush=True)
+    if done < len(items):
+        print(f"continuing {path}: {done} of {len(items)} restorations are there", flush=True)
     else:
         print(f"nothing to do: {path} holds all {len(items)} restorations; another run_dir makes them anew", flush=True)
     noted, now = read_noted(experiment.folder.layout.environment), git_revision()
@@ -206,8 +209,8 @@ def _announce(experiment: Experiment) -> None:
 def _write_end(experiment: Experiment, error: BaseException) -> None:
     """The status of a run that did not come to its end."""
     if isinstance(error, KeyboardInterrupt):
-        experiment.folder.write_end("interrupted", experiment.keys)
+        experiment.folder.write_end("interrupted")
     elif isinstance(error, PrunedError):
-        experiment.folder.write_end("pruned", experiment.keys)
+        experiment.folder.write_end("pruned")
     else:
-        experiment.folder.write_end("failed", experiment.keys, error=f"{type(error).__name__}: {error}")
+        experiment.folder.write_end("failed", error=f"{type(error).__name__}: {error}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
@@ -28,9 +28,10 @@ from treg_exp.engine.devices import TrainerSettings
 from treg_exp.engine.launcher import Place
 from treg_exp.engine.mirror import RunMirror
 from treg_exp.engine.outcome import is_job
+from treg_exp.engine.plan import Plan, batches, pending, plan, spread
 from treg_exp.engine.row_files import shared_pictures
 from treg_exp.engine.run_folder import RunFolder
-from treg_exp.engine.work import Variant, WorkItem, batches, pending, plan, spread
+from treg_exp.engine.work import Variant
 from treg_exp.errors import ConfigError
 from treg_exp.loggers import build_loggers
 from treg_exp.metrics.base import Metric, cautions, check_metrics, columns_of
@@ -38,7 +39,6 @@ from treg_exp.metrics.column import Columns
 from treg_exp.priors.prior import PriorSpec
 from treg_exp.priors.stacked import info_for_signals
 from treg_exp.priors.texts.window import cut_notes
-from treg_exp.run_layout import Key
 from treg_exp.signals.media import medium
 from treg_exp.solvers.base import OnStep, Solver
 from treg_exp.sources import SIZES, build_source, signal_shape
@@ -84,7 +84,7 @@ class Experiment:
     source: Source
     metrics: Mapping[str, Metric]
     loggers: Sequence[RunMirror]
-    items: Sequence[WorkItem]
+    items: Plan
     prior: PriorSpec
     folder: RunFolder
     group: str | None
@@ -117,10 +117,9 @@ class Experiment:
         with errors_at("task", _plain(cfg.task)):
             items = plan(source, list(variants.values()), run.draws, partial(group_of, task))
         for name, variant in variants.items():
-            texts = [item.texts for item in items if item.variant == name]
             with errors_at("", renamed=places[name]):
-                variant.policy.check(info, texts)
-        folder = RunFolder(run_dir(cfg))
+                variant.policy.check(info, items.told(name))
+        folder = RunFolder(run_dir(cfg), items)
         metrics: dict[str, Metric] = {n: build(node, f"metrics.{n}", Metric) for n, node in cfg.metrics.items()}
         return cls(
             config=_plain(cfg),
@@ -190,7 +189,7 @@ class Experiment:
     def notes(self) -> list[str]:
         """What a user should know before the run, and what stops nothing (see what it calls)."""
         null_texts = (variant.policy.null_text.text for variant in self.variants.values())
-        texts = (text for item in self.items for text in item.texts.values())
+        texts = dict.fromkeys(text for item in self.items for text in item.texts.values())
         cut = cut_notes(self.prior.info.text_windows, [*null_texts, *texts])
         about_data = filter(None, (self.assumption, left_out(self.source)))
         return [*about_data, *cautions(self.metrics, self.prior.name), *cut]
@@ -210,26 +209,18 @@ class Experiment:
         steps = f", {self.solver.steps} steps" if self.solver.steps else ""
         return f"{self.task.title} - {solver}{steps} - prior {self.prior.name}"
 
-    @cached_property
-    def keys(self) -> frozenset[Key]:
-        """What identifies the work items within the run."""
-        return frozenset(item.key for item in self.items)
-
     def open_folder(self) -> None:
         """Create or continue the run folder; what is damaged there counts as not done."""
         self.folder.open(self.config, self.identity)
         self.folder.check_prior(getattr(self.prior, "files", ()))
-        kept = {name: shared_pictures(*first) for name, first in self.first_problems.items()}
-        shared = {item.sample_id: kept[item.task] for item in self.items}
-        self.folder.drop_damaged({item.key: item.told for item in self.items}, self.columns.known, shared)
+        shared = {name: shared_pictures(*first) for name, first in self.first_problems.items()}
+        self.folder.drop_damaged(self.columns.known, shared)
 
-    def pending_batches(
-        self, place: Place | None = None, finished: Collection[Key] | None = None
-    ) -> list[list[WorkItem]]:
-        """Batches of what is still to be done, enough of them for every process."""
-        done = self.folder.finished() if finished is None else finished
+    def pending_batches(self, place: Place | None = None, anew: bool = False) -> Sequence[Sequence[int]]:
+        """Batches of what is still to be done (``anew``: of everything), enough of them for every process."""
+        positions = range(len(self.items)) if anew else pending(self.folder.finished())
         processes = self.trainer.processes(place or Place()) * self.trainer.num_nodes
-        return spread(pending(self.items, done), self.data.batch_size, processes)
+        return spread(self.items, positions, self.data.batch_size, processes)
 
     def module(self, on_step: OnStep) -> RestorationModule:
         """The Lightning module of this experiment."""
@@ -244,10 +235,11 @@ class Experiment:
         """The first batch of every variant and task (a dry run times them)."""
         from treg_exp.engine.module import WorkBatch
 
-        first: dict[tuple[str, str], list[WorkItem]] = {}
-        for batch in batches(self.items, self.data.batch_size):
-            first.setdefault(batch[0].together, batch)
-        return [WorkBatch(batch, [self.source[item.index] for item in batch]) for batch in first.values()]
+        first: dict[tuple[str, str], Sequence[int]] = {}
+        for batch in batches(self.items, range(len(self.items)), self.data.batch_size):
+            first.setdefault(self.items[batch[0]].together, batch)
+        items = ([self.items[position] for position in batch] for batch in first.values())
+        return [WorkBatch(batch, [self.source[item.index] for item in batch]) for batch in items]
 
 
 def _plain(cfg: DictConfig) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import os
 import re
 import uuid
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
@@ -43,13 +43,18 @@ def write_bytes(path: str | Path, data: bytes) -> Path:
     Raises:
         WriteError: it cannot be written.
     """
+    return write_parts(path, (data,))
+
+
+def write_parts(path: str | Path, parts: Iterable[bytes]) -> Path:
+    """The same for data that comes part by part, and is never in memory as a whole."""
     path = Path(path)
     # Not tempfile.mkstemp: it makes files that only their owner can read, which breaks shared run folders.
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}{TEMPORARY_SUFFIX}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
-            file.write(data)
+            file.writelines(parts)
             _to_disk(file)
         temporary.replace(path)
     except OSError as error:

@@ -12,7 +12,6 @@ from omegaconf import DictConfig, OmegaConf
 from treg_exp.configuration.places import one_line
 from treg_exp.engine.launcher import Place, meeting
 from treg_exp.engine.processes import ProcessLostError, Workers
-from treg_exp.engine.work import WorkItem
 from treg_exp.errors import ConfigError, RunFailedError, is_interruption
 from treg_exp.experiment import Experiment
 from treg_exp.files import write_bytes
@@ -45,7 +44,7 @@ def restore(experiment: Experiment, place: Place, begin: Callable[[], None]) -> 
     program, parent = ("-m", "treg_exp.worker", str(layout.path)), str(os.getpid())
     commands = [(*program, str(rank), str(world), parent) for rank in range(1, world)]
     if commands:
-        write_batches(layout.batches, batches, experiment.items)
+        write_batches(layout.batches, batches)
     try:
         with Workers(commands) as workers:
             _work(experiment, Place(world=world), batches, workers.check)
@@ -70,13 +69,13 @@ def _restore_with_launched(experiment: Experiment, place: Place, begin: Callable
 
     def share_out() -> None:
         begin()
-        write_batches(file, experiment.pending_batches(place), experiment.items)
+        write_batches(file, experiment.pending_batches(place))
         for missing in (each for each in rows if not each.is_file()):
             write_bytes(missing, b"")  # now: at the end a network file system may list the folder as it was long before
 
     try:
         with meeting(place, share_out):
-            if batches := read_batches(file, experiment.items):
+            if batches := read_batches(file):
                 _work(experiment, place, batches)
     finally:
         if experiment.folder.is_open:  # by the first process, unless the folder is that of another run
@@ -101,13 +100,13 @@ def join(run_dir: str, rank: int, world: int, check: Callable[[], None]) -> None
     if "verify" in cfg.data:
         cfg.data.verify = False  # the first process has looked into every file
     experiment = Experiment.from_config(cfg)
-    _work(experiment, Place(rank, world, rank), read_batches(experiment.folder.layout.batches, experiment.items), check)
+    _work(experiment, Place(rank, world, rank), read_batches(experiment.folder.layout.batches), check)
 
 
 def _work(
     experiment: Experiment,
     place: Place,
-    batches: Sequence[Sequence[WorkItem]],
+    batches: Sequence[Sequence[int]],
     check: Callable[[], None] = lambda: None,
 ) -> None:
     """Restore this process's share of the batches, with Lightning's predict loop; ``check`` is called at every step."""
@@ -126,7 +125,7 @@ def _work(
     if first:
         folder.write_columns(experiment.columns)
         folder.write_environment(experiment.prior.number_format(trainer.strategy.root_device))
-        folder.write_status("running", experiment.keys)
+        folder.write_status("running")
     for logger in loggers:
         logger.start(folder.path, experiment.config, experiment.group)
 
@@ -136,7 +135,8 @@ def _work(
 
     try:
         if share:  # a launcher may have started more processes than there is work
-            trainer.predict(experiment.module(on_step), work_loader(experiment.source, share), return_predictions=False)
+            loader = work_loader(experiment.source, experiment.items, share)
+            trainer.predict(experiment.module(on_step), loader, return_predictions=False)
     except SystemExit as error:
         if not is_interruption(error):
             raise RunFailedError(f"something in the run has called sys.exit({error.code!r})") from error

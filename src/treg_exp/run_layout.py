@@ -14,9 +14,8 @@ an image they are one file).
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from sys import intern
 from typing import Any
@@ -176,9 +175,14 @@ def read_rows(run_dir: str | Path) -> list[Row]:
     key the first counts. NaN and infinities become None.
     """
     found: dict[Key, Row] = {}
-    for row in _read(RunLayout(Path(run_dir)).rows):
+    for row in iterate_rows(run_dir):
         found.setdefault(key_of(row), row)
     return list(found.values())
+
+
+def iterate_rows(run_dir: str | Path) -> Iterator[Row]:
+    """The same one by one, none kept: for numbers of very many rows. Two rows with the same key both come."""
+    return _read(RunLayout(Path(run_dir)).rows)
 
 
 def read_failures(run_dir: str | Path) -> list[Row]:
@@ -198,20 +202,26 @@ def picture(folder: Path, name: str) -> Path:
 
 def _read(folder: Path) -> Iterator[Row]:
     for file in sorted(folder.glob("*.jsonl")):
-        yield from rows_in(file.read_bytes())
+        with file.open("rb") as stream:
+            yield from rows_in(stream)
 
 
-def rows_in(lines: bytes) -> Iterator[Row]:
-    """The rows among lines of JSON; others are left out. Names of columns and variants are shared by all rows."""
-    for line in BytesIO(lines):
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError):  # torn, also in the middle of a character; or the empty end of the file
-            continue
-        if isinstance(row, dict) and _has_key(row):
-            shared = {intern(name): finite(value) for name, value in row.items()}
-            shared["variant"] = intern(shared["variant"])
-            yield shared
+def rows_in(lines: Iterable[bytes]) -> Iterator[Row]:
+    """The rows among lines of JSON; others are left out."""
+    return (row for line in lines if (row := row_in(line)) is not None)
+
+
+def row_in(line: bytes) -> Row | None:
+    """The row in a line of JSON, or None. Names of columns and variants are shared by all rows."""
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):  # torn, also in the middle of a character; or the empty end of the file
+        return None
+    if not isinstance(row, dict) or not _has_key(row):
+        return None
+    shared = {intern(name): finite(value) for name, value in row.items()}
+    shared["variant"] = intern(shared["variant"])
+    return shared
 
 
 def _has_key(row: Mapping[str, Any]) -> bool:

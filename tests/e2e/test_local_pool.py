@@ -40,7 +40,7 @@ def numbers(folder: Path) -> dict[str, Numbers]:
     """By job and restoration, without what a clock says; every restoration is there once."""
     found = {}
     for job in sorted(file.parent for file in folder.glob("*/job.yaml")):
-        lines = [row for file in (job / "rows").glob("*") for row in rows_in(file.read_bytes())]
+        lines = [row for file in (job / "rows").glob("*") for row in rows_in(file.read_bytes().splitlines())]
         rows = {str(key_of(row)): {k: v for k, v in row.items() if k != "seconds"} for row in read_rows(job)}
         assert len(lines) == len(rows)
         found[job.name] = rows

@@ -19,6 +19,7 @@ from PIL import Image
 
 from tests.conftest import DATA, ROOT
 from tests.e2e import wandb_file
+from tests.engine.plans import plan_of
 from tests.proc import children, gone
 from tests.test_config import VARIANTS
 from treg_exp.engine.run_folder import RunFolder
@@ -255,7 +256,7 @@ def test_a_lost_process_ends_the_run_and_says_so(tmp_path: Path) -> None:
 
 def test_a_run_cannot_be_started_twice_at_once(tmp_path: Path) -> None:
     folder = tmp_path / "r"
-    first = RunFolder(folder)
+    first = RunFolder(folder, plan_of("a"))
     first.open({}, {})
     (folder / "identity.json").unlink()
     (folder / "config.yaml").unlink()

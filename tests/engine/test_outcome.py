@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.engine.plans import plan_of
 from treg_exp.engine.outcome import recorded
 from treg_exp.engine.run_folder import RunFolder
 from treg_exp.engine.status import here, write_status
@@ -58,7 +59,7 @@ def test_a_refused_start_changes_nothing_of_what_others_do_or_have_done(job: Pat
     assert end(job, ConfigError("holds a run with seed=1"))["state"] == "finished"
     assert end(job, TypeError("mistake"))["state"] == "failed"
     assert end(job, RunBusyError("busy"))["error"] == "TypeError: mistake"
-    running = RunFolder(job)
+    running = RunFolder(job, plan_of("a"))
     running.open({}, {"seed": 1})
     write_status(job, {"state": "running", **here(), "pid": 1})
     assert end(job, ConfigError("this machine has no GPU"))["state"] == "running"

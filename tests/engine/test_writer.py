@@ -14,6 +14,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
+from tests.engine.plans import plan_of
 from treg_exp.data.sample import Sample
 from treg_exp.engine.module import Result
 from treg_exp.engine.run_folder import RunFolder
@@ -40,7 +41,7 @@ def measured(y: Tensor, linear: bool = True, pictured: bool = True) -> InversePr
 
 
 def written(folder: Path, medium: Medium, *results: Result, draws: int = 1) -> list[str]:
-    run = RunFolder(folder)
+    run = RunFolder(folder, plan_of("a"))
     run.open({}, {})
     run.close()
     writer = RunWriter(run, draws, medium)

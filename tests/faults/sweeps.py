@@ -53,7 +53,7 @@ def check_sound(folder: Path, kept: Found, draws: int) -> Found:
     assert not lost, lost
     assert all(found[key] == row for key, row in kept.items())
     for file in folder.glob("*/rows/*.jsonl"):
-        keys = [key_of(row) for row in rows_in(file.read_bytes())]
+        keys = [key_of(row) for row in rows_in(file.read_bytes().splitlines())]
         assert len(keys) == len(set(keys)), file
     for job, key in found:
         assert whole(picture(RunLayout(folder / job).restoration(key, draws), RECONSTRUCTION)), (job, key)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from lightning.pytorch.loggers import Logger
 
 from treg_exp.engine.means import Means
 from treg_exp.engine.mirror import never_fatal
-from treg_exp.run_layout import Key, read_rows
+from treg_exp.run_layout import Key, iterate_rows
 
 
 class LightningMirror(Callback):
@@ -29,7 +29,7 @@ class LightningMirror(Callback):
     @never_fatal
     def start(self, run_dir: Path, config: Mapping[str, Any], group: str | None) -> None:
         """See ``RunMirror``. Steps go on where an earlier start of the run has ended."""
-        self.rows, self.started = len(read_rows(run_dir)), True
+        self.rows, self.started = sum(1 for _ in iterate_rows(run_dir)), True
         self.logger.log_hyperparams(dict(config))
 
     @never_fatal
@@ -44,7 +44,7 @@ class LightningMirror(Callback):
 
     @never_fatal
     def finish(
-        self, rows: Sequence[Mapping[str, Any]], summary: Mapping[str, Any], picture: Callable[[Key], Path]
+        self, rows: Collection[Mapping[str, Any]], summary: Mapping[str, Any], picture: Callable[[Key], Path]
     ) -> None:
         """Log the means of all rows as ``mean/<variant>/<column>``."""
         if self.started:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from functools import wraps
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -23,7 +23,7 @@ class RunMirror(Protocol):
         ...
 
     def finish(
-        self, rows: Sequence[Mapping[str, Any]], summary: Mapping[str, Any], picture: Callable[..., Path]
+        self, rows: Collection[Mapping[str, Any]], summary: Mapping[str, Any], picture: Callable[..., Path]
     ) -> None:
         """The run is complete; first process only."""
         ...

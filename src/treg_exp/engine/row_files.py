@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from treg_exp.data.sample import Sample
-from treg_exp.files import finite, whole, write_bytes
+from treg_exp.engine.plan import Plan
+from treg_exp.files import whole, write_parts
 from treg_exp.run_layout import (
     MEASUREMENT,
     PREVIEW,
@@ -19,41 +22,49 @@ from treg_exp.run_layout import (
     Row,
     RunLayout,
     key_of,
-    rows_in,
+    row_in,
 )
 from treg_exp.tasks.problems import Problem
 
 SHARED = (TARGET, MEASUREMENT, PSEUDO_INVERSE, PREVIEW)  # of all restorations of a sample
 
 
-class Keys:
-    """Keys of the rows in a folder, kept up to date: every call reads what was appended since the last one.
+class Marks:
+    """Which work items have a row in a folder; every call reads what was appended since the last one.
 
     Args:
         folder: of the rows or of the failures.
+        plan: of the run; rows of other items are left out.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.found: set[Key] = set()
+    def __init__(self, folder: Path, plan: Plan) -> None:
+        self.folder, self.plan = folder, plan
+        self._marks = np.zeros(len(plan), dtype=bool)
         self._read: dict[Path, int] = {}  # bytes of each file, up to the end of a line
 
-    def __call__(self) -> set[Key]:
-        """All keys; not a copy."""
+    def __call__(self) -> NDArray[np.bool_]:
+        """A mark for every position of the plan; not a copy."""
         sizes = {file: _size(file) for file in self.folder.glob("*.jsonl")}
         if any(sizes.get(file, 0) < read for file, read in self._read.items()):  # written anew
-            self.found.clear()
+            self._marks[:] = False
             self._read.clear()
         for file, size in sizes.items():
             start = self._read.get(file, 0)
-            if size == start:
-                continue
-            with file.open("rb") as stream:
-                stream.seek(start)
-                lines = stream.read()
-            self.found.update(map(key_of, rows_in(lines)))
-            self._read[file] = start + lines.rfind(b"\n") + 1  # a torn line may still be completed
-        return self.found
+            if size != start:
+                self._read[file] = start + self._mark(file, start)
+        return self._marks
+
+    def _mark(self, file: Path, start: int) -> int:
+        """Mark what the lines after ``start`` say; number of their bytes."""
+        read = 0
+        with file.open("rb") as stream:
+            stream.seek(start)
+            for line in stream:
+                if (row := row_in(line)) is not None and (position := self.plan.position(key_of(row))) is not None:
+                    self._marks[position] = True
+                if line.endswith(b"\n"):  # a torn line may still be completed
+                    read += len(line)
+        return read
 
 
 def _size(file: Path) -> int:
@@ -69,10 +80,7 @@ def shared_pictures(sample: Sample, problem: Problem) -> set[str]:
 
 
 def drop_damaged_rows(
-    layout: RunLayout,
-    told: Mapping[Key, Mapping[str, str]],
-    numbers: Collection[str],
-    shared: Mapping[str, Collection[str]],
+    layout: RunLayout, plan: Plan, numbers: Collection[str], shared: Mapping[str, Collection[str]]
 ) -> list[Key]:
     """Take out the rows whose restoration has to be done again, and delete damaged files that samples share.
 
@@ -82,30 +90,32 @@ def drop_damaged_rows(
 
     Args:
         layout: of the run folder, which nobody writes meanwhile.
-        told: columns of text that a row has to have, by key.
+        plan: of the run.
         numbers: names of columns that are no text.
-        shared: sample -> names of the pictures that its restorations share and that have to be there.
+        shared: task -> names of the pictures that the restorations of a sample share and that have to be there.
 
     Returns:
         Keys of the rows that are gone, in the order of their lines.
     """
-    samples = {key[0] for key in told}
-    damaged = {sample: _damaged(layout.sample(sample), shared.get(sample, ())) for sample in samples}
-    again = {sample for sample, names in damaged.items() if names}
-    dropped: list[Key] = []
+    damaged = {}
+    for sample in _names(layout.samples):
+        task = plan.task(sample)
+        if task is not None and (names := _damaged(layout.sample(sample), shared.get(task, ()))):
+            damaged[sample] = names
+    again, dropped = set(damaged), list[Key]()
     for file in sorted(layout.rows.glob("*.jsonl")):
-        kept: list[Row] = []
-        before = len(dropped)
-        for row in rows_in(file.read_bytes()):
-            key = key_of(row)
-            if key not in told or (_sound(row, told[key], numbers) and _kept(layout, key) and key[0] not in again):
-                kept.append(row)
-            else:
-                dropped.append(key)
-                again.discard(key[0])
-        if len(dropped) > before:
-            lines = (json.dumps(finite(row), ensure_ascii=False) + "\n" for row in kept)
-            write_bytes(file, "".join(lines).encode())
+        lost = set()  # numbers of lines
+        with file.open("rb") as stream:
+            for number, line in enumerate(stream):
+                if (row := row_in(line)) is None or (position := plan.position(key := key_of(row))) is None:
+                    continue
+                if not (_sound(row, plan[position].told, numbers) and _kept(layout, key)) or key[0] in again:
+                    lost.add(number)
+                    dropped.append(key)
+                    again.discard(key[0])
+        if lost:
+            with file.open("rb") as stream:
+                write_parts(file, (line for number, line in enumerate(stream) if number not in lost))
     for sample, names in damaged.items():  # last: until then another start would see them, too
         folder = layout.sample(sample)
         for left in {left for stem in names for left in _of(_names(folder), stem)}:

@@ -9,18 +9,21 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from omegaconf import OmegaConf
 
 from treg_exp.configuration.identity import decisive, hash_of
 from treg_exp.engine.environment import environment, read_noted
 from treg_exp.engine.file_hashes import changed_file, hashed
 from treg_exp.engine.occupation import FolderLock
-from treg_exp.engine.row_files import Keys, drop_damaged_rows
+from treg_exp.engine.plan import Plan
+from treg_exp.engine.row_files import Marks, drop_damaged_rows
 from treg_exp.engine.status import here, now, write_status
 from treg_exp.errors import ConfigError, FileError, RunFailedError
 from treg_exp.files import TEMPORARY_SUFFIX, append_json_line, leftover, read_json, write_json, write_text
 from treg_exp.metrics.column import Columns
-from treg_exp.run_layout import Key, Row, RunLayout, of_process
+from treg_exp.run_layout import Row, RunLayout, of_process
 
 
 class RunFolder:
@@ -28,15 +31,16 @@ class RunFolder:
 
     Attributes:
         path: the folder.
+        plan: the work items of the run.
         layout: where its files are.
-        finished: called, it gives the keys of the work items that have a row.
+        finished: called, it says of every work item whether it has a row.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+    def __init__(self, path: str | Path, plan: Plan) -> None:
+        self.path, self.plan = Path(path), plan
         self.layout = RunLayout(self.path)
-        self.finished = Keys(self.layout.rows)
-        self._failures = Keys(self.layout.failures)
+        self.finished = Marks(self.layout.rows, plan)
+        self._failures = Marks(self.layout.failures, plan)
         self._lock = FolderLock(self.path)
         self._start: dict[str, Any] | None = None  # who writes here, since when
         self._began = 0.0  # the same as s of a clock that nobody sets
@@ -143,14 +147,12 @@ class RunFolder:
         if now != before:
             write_json(self.layout.prior_files, now)
 
-    def drop_damaged(
-        self, told: Mapping[Key, Mapping[str, str]], numbers: Collection[str], shared: Mapping[str, Collection[str]]
-    ) -> None:
+    def drop_damaged(self, numbers: Collection[str], shared: Mapping[str, Collection[str]]) -> None:
         """Take out what has to be done again, and say so; see `drop_damaged_rows`."""
-        dropped = drop_damaged_rows(self.layout, told, numbers, shared)
+        dropped = drop_damaged_rows(self.layout, self.plan, numbers, shared)
         if dropped:
             names = ", ".join("/".join(map(str, key)) for key in dropped[:3]) + ", ..." * (len(dropped) > 3)
-            count = f"{len(dropped)} of {len(told)} restorations"
+            count = f"{len(dropped)} of {len(self.plan)} restorations"
             print(f"note: damaged or missing, done again: {count}: {names}", flush=True)
 
     def write_environment(self, precision: str) -> None:
@@ -162,7 +164,7 @@ class RunFolder:
         """
         file = self.layout.environment
         before = read_noted(file).get("precision")
-        if before not in (None, precision) and self.finished():
+        if before not in (None, precision) and self.finished().any():
             print(f"note: earlier restorations were computed in {before}, these are in {precision}", flush=True)
         write_json(file, {**environment(), "precision": precision})
 
@@ -170,9 +172,9 @@ class RunFolder:
         """``columns.json``: what the numbers of the run mean; reports read it."""
         columns.write(self.layout.columns)
 
-    def failed(self) -> set[Key]:
-        """Keys of the work items that have failed and were not restored since."""
-        return self._failures() - self.finished()
+    def failed(self) -> NDArray[np.bool_]:
+        """Of every work item whether it has failed and was not restored since."""
+        return self._failures() & ~self.finished()
 
     def append(self, rank: int, rows: Sequence[Row], failures: Sequence[Row]) -> None:
         """Append the rows of a batch; each process has its own files."""
@@ -180,27 +182,26 @@ class RunFolder:
             if lines:
                 append_json_line(of_process(folder, rank), *lines)
 
-    def write_status(self, state: str, wanted: Collection[Key], **more: Any) -> None:
+    def write_status(self, state: str, **more: Any) -> None:
         """``status.json``: state and counts of work items, from the files of all processes.
 
         Args:
             state: running, finished, failed, interrupted or pruned.
-            wanted: the work items of the run.
             more: further entries.
         """
-        finished, failed = (len(keys.intersection(wanted)) for keys in (self.finished(), self.failed()))
+        finished, failed = (int(marks.sum()) for marks in (self.finished(), self.failed()))
         if self._start is None:
             self._start, self._began = {**here(), "started": now(), "begun_with": finished}, time.monotonic()
-        counts = {"state": state, "expected": len(wanted), "finished": finished, "failed": failed}
+        counts = {"state": state, "expected": len(self.plan), "finished": finished, "failed": failed}
         seconds = round(time.monotonic() - self._began, 3)
         write_status(self.path, {**counts, **self._start, "seconds": seconds, **more})
 
-    def beat(self, wanted: Collection[Key]) -> None:
+    def beat(self) -> None:
         """A sign of life with the counts of now; of a folder that was deleted nothing is written."""
         self.require()
-        self.write_status("running", wanted)
+        self.write_status("running")
 
-    def write_end(self, state: str, wanted: Collection[Key], **more: Any) -> None:
+    def write_end(self, state: str, **more: Any) -> None:
         """The status of a run that did not come to its end: as far as possible, for this may be why.
 
         Of a folder that was deleted nothing is written. On a full disk the old status is overwritten, which takes
@@ -208,7 +209,7 @@ class RunFolder:
         """
         try:
             self.require()
-            self.write_status(state, wanted, **more)
+            self.write_status(state, **more)
         except RunFailedError:
             pass
         except OSError:

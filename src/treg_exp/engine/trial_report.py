@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from treg_exp.engine.journal import JOURNAL, STUDY, open_journal, require_optuna
 from treg_exp.engine.objective import Objective
 from treg_exp.engine.trial import Trial
 from treg_exp.errors import PrunedError
-from treg_exp.run_layout import RunLayout, read_rows
+from treg_exp.run_layout import RunLayout, iterate_rows
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -60,7 +60,7 @@ class TrialReport(Callback):
 
     def on_predict_start(self, trainer: Any, pl_module: Any) -> None:
         """Begin with what earlier starts have finished."""
-        self._add(read_rows(self.folder))
+        self._add(iterate_rows(self.folder))
         self._reported = self._count
 
     def on_predict_batch_end(
@@ -85,7 +85,7 @@ class TrialReport(Callback):
         if hopeless and batch_idx + 1 < trainer.num_predict_batches[dataloader_idx]:
             raise PrunedError(f"after {self._count} samples {self.objective.name} is {mean:.4g}, others do better")
 
-    def _add(self, rows: Sequence[dict[str, Any]]) -> None:
+    def _add(self, rows: Iterable[dict[str, Any]]) -> None:
         values = self.objective.values(rows)
         self._sum, self._count = self._sum + sum(values), self._count + len(values)
 

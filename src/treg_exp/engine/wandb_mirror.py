@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +16,7 @@ from treg_exp.engine.means import Means
 from treg_exp.engine.mirror import never_fatal
 from treg_exp.errors import FieldError
 from treg_exp.files import write_text
-from treg_exp.run_layout import Key, RunLayout, key_of, read_rows
+from treg_exp.run_layout import Key, RunLayout, iterate_rows, key_of
 
 log = logging.getLogger(__name__)
 RUN_ID = "WANDB_RUN_ID"
@@ -105,7 +105,7 @@ class WandbMirror(Callback):
     def start(self, run_dir: Path, config: Mapping[str, Any], group: str | None) -> None:
         """Open the W&B run (first process only)."""
         self.layout = RunLayout(run_dir.absolute())
-        self.means = Means(read_rows(run_dir))
+        self.means = Means(iterate_rows(run_dir))
         if self.mode == "online" and not WandbMirror.unreachable:
             try:
                 self.run = self._init("online", config, group)
@@ -145,7 +145,7 @@ class WandbMirror(Callback):
 
     @never_fatal
     def finish(
-        self, rows: Sequence[Mapping[str, Any]], summary: Mapping[str, Any], picture: Callable[[Key], Path]
+        self, rows: Collection[Mapping[str, Any]], summary: Mapping[str, Any], picture: Callable[[Key], Path]
     ) -> None:
         """Log the table and the summary, from what the run folder holds.
 
@@ -162,7 +162,7 @@ class WandbMirror(Callback):
         with _staging(self.layout.wandb):
             self.run.log({"restorations_table": self._table(rows, picture)})
 
-    def _table(self, rows: Sequence[Mapping[str, Any]], picture: Callable[[Key], Path]) -> Any:
+    def _table(self, rows: Collection[Mapping[str, Any]], picture: Callable[[Key], Path]) -> Any:
         import wandb
 
         columns = list(dict.fromkeys(name for row in rows for name in row))
@@ -191,7 +191,7 @@ class WandbMirror(Callback):
             run, self.run = self.run, None
             try:
                 if not self.finished:  # the rows of other processes were not seen
-                    self.means = Means(read_rows(self.layout.path))
+                    self.means = Means(iterate_rows(self.layout.path))
                 run.summary.update({**self.means.values, "restorations": self.means.rows})
                 run.finish(exit_code=exit_code)
             except Exception as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from treg_exp.metrics.column import MATCH, SCORE
@@ -24,7 +24,7 @@ def picked(row: Mapping[str, Any]) -> str | None:
     return max(found, key=found.__getitem__) if (found := scores(row)) else None
 
 
-def summarise_choice(rows: Sequence[Row]) -> dict[str, Any] | None:
+def summarise_choice(rows: Iterable[Row]) -> dict[str, Any] | None:
     """What the judge picked in a run, ready for ``summary.json``; None where it was not asked.
 
     Restorations of one image and draw share their random numbers, so they are averaged, and intervals resample those

@@ -6,7 +6,7 @@ a heading.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,7 +77,7 @@ def write_grid(
     out: str | Path,
     max_rows: int = 8,
     title: str = "",
-    rows: Sequence[Row] | None = None,
+    rows: Iterable[Row] | None = None,
 ) -> Path:
     """Draw the first samples of a run as a PNG.
 
@@ -96,18 +96,15 @@ def write_grid(
         ValueError: the run has no restoration yet.
     """
     layout, columns = RunLayout(Path(run_dir)), read_columns(run_dir)
-    rows = read_rows(run_dir) if rows is None else rows
-    rows = [row for row in rows if row["variant"] in variants]
-    samples = list(dict.fromkeys(row["sample_id"] for row in rows))[:max_rows]
-    if not samples:
+    table: dict[str, dict[str, list[Row]]] = {}
+    for row in read_rows(run_dir) if rows is None else rows:
+        if row["variant"] in variants and (row["sample_id"] in table or len(table) < max_rows):
+            table.setdefault(row["sample_id"], {}).setdefault(row["variant"], []).append(row)
+    if not table:
         raise ValueError(f"{run_dir} has no restoration of the variants {', '.join(variants)} to draw")
-    table: dict[str, dict[str, list[Row]]] = {sample: {} for sample in samples}
-    for row in rows:
-        if row["sample_id"] in table:
-            table[row["sample_id"]].setdefault(row["variant"], []).append(row)
     variants = [v for v in variants if any(v in found for found in table.values())]
     tasks = [next(iter(found.values()))[0].get("task", "") for found in table.values()]
-    inputs = pictures_beside(layout, samples)
+    inputs = pictures_beside(layout, list(table))
     if any(tasks):  # the picture is about the texts, and long as it is
         inputs = [name for name in inputs if name not in (PSEUDO_INVERSE, PREVIEW)]
     panels = []

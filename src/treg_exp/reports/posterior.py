@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from treg_exp.run_layout import (
     TARGET,
     Row,
     RunLayout,
+    key_of,
     picture,
 )
 from treg_exp.signals.base import Medium, png, save_picture
@@ -30,7 +31,7 @@ from treg_exp.signals.image import ImageMedium
 FIELDS = ("sample_id", "variant", "draws", "posterior_std", "psnr_of_mean")
 
 
-def write_posterior(run_dir: str | Path, rows: Sequence[Row]) -> list[Row]:
+def write_posterior(run_dir: str | Path, rows: Iterable[Row]) -> list[Row]:
     """Mean and standard deviation of every sample and variant with several draws, and ``posterior.csv``.
 
     Read from the saved signals: the 8 bits of images are an error of deviation 0.002. Nothing is written where every
@@ -46,13 +47,13 @@ def write_posterior(run_dir: str | Path, rows: Sequence[Row]) -> list[Row]:
         None for other media than images and without a target.
     """
     layout, medium, found = RunLayout(Path(run_dir)), read_columns(run_dir).medium, []
-    drawn: dict[tuple[str, str], list[Row]] = {}
-    for row in rows:
-        drawn.setdefault((row["sample_id"], row["variant"]), []).append(row)
-    for (sample_id, variant), own in drawn.items():
-        if len(own) < 2:
+    drawn: dict[tuple[str, str], list[int]] = {}
+    for sample_id, variant, draw in map(key_of, rows):
+        drawn.setdefault((sample_id, variant), []).append(draw)
+    for (sample_id, variant), draws in drawn.items():
+        if len(draws) < 2:
             continue
-        draws = sorted(int(row.get("draw", 0)) for row in own)
+        draws.sort()
         folders = [layout.restoration((sample_id, variant, draw), len(draws)) for draw in draws]
         stack = torch.stack([medium.load(folder / RECONSTRUCTION).double() for folder in folders])
         if medium.stacked(stack.shape[1:]):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from treg_exp.reports.columns import POSTERIOR
 from treg_exp.reports.rows import columns_of, variants_of
@@ -14,14 +16,15 @@ from treg_exp.run_layout import IDENTITY, Row
 
 RESAMPLES = 2000
 MOST_DRAWN = 2**21  # numbers drawn at once, 16 MB: bounds the memory on large data sets, and changes no result
+MOST_HELD = 2**22  # means of images held at once, 32 MB and their counts; columns beyond that are read afterwards
 SEED = 0
 
 
-def summarise(rows: Sequence[Row], known: Iterable[str] = (), posterior: Sequence[Row] = ()) -> dict[str, Any]:
+def summarise(rows: Iterable[Row], known: Iterable[str] = (), posterior: Sequence[Row] = ()) -> dict[str, Any]:
     """Statistics of a run, ready for ``summary.json``.
 
     Args:
-        rows: one per restoration.
+        rows: one per restoration; read several times, and no list is made of them.
         known: names of the run's columns, in order; others follow them.
         posterior: one per image and variant, with numbers of all its draws, see ``write_posterior``.
 
@@ -31,20 +34,53 @@ def summarise(rows: Sequence[Row], known: Iterable[str] = (), posterior: Sequenc
         that have the number; ``low`` and ``high`` bound the mean with 95 % confidence (None below 2 images).
         A column without any number is left out.
     """
-    names = [name for name in columns_of(rows, known) if name not in POSTERIOR]
-    variants = {}
-    for variant in variants_of(rows):
-        own = [row for row in rows if row["variant"] == variant]
-        found = {name: statistics(values) for name in names if (values := per_image(own, name))}
-        together = [row for row in posterior if row["variant"] == variant]
-        found |= {name: statistics(values) for name in POSTERIOR if (values := per_image(together, name))}
-        samples = len({row["sample_id"] for row in own})
-        variants[variant] = {"restorations": len(own), "samples": samples, "metrics": found}
+    names = [name for name in columns_of(rows, known) if name not in (*POSTERIOR, *IDENTITY)]
+    images = {sample_id: i for i, sample_id in enumerate(sorted({row["sample_id"] for row in rows}))}
+    variants = {variant: i for i, variant in enumerate(variants_of(rows))}
+    counts = np.zeros((len(variants), len(images)), dtype=np.int64)
+    for row in rows:
+        counts[variants[row["variant"]], images[row["sample_id"]]] += 1
+    found: dict[str, dict[str, Any]] = {variant: {} for variant in variants}
+    at_once = max(1, MOST_HELD // max(1, counts.size))
+    for start in range(0, len(names), at_once):
+        part = names[start : start + at_once]
+        means = _image_means(rows, part, variants, images)
+        for (variant, i), (k, name) in product(variants.items(), enumerate(part)):
+            if len(values := means[i, k][~np.isnan(means[i, k])]):
+                found[variant][name] = statistics(values)
+    for variant in variants:
+        own = [row for row in posterior if row["variant"] == variant]
+        found[variant] |= {name: statistics(values) for name in POSTERIOR if (values := per_image(own, name))}
     return {
-        "restorations": len(rows),
-        "samples": len({row["sample_id"] for row in rows}),
-        "variants": variants,
+        "restorations": int(counts.sum()),
+        "samples": len(images),
+        "variants": {
+            variant: {
+                "restorations": int(counts[i].sum()),
+                "samples": int((counts[i] > 0).sum()),
+                "metrics": found[variant],
+            }
+            for variant, i in variants.items()
+        },
     }
+
+
+def _image_means(
+    rows: Iterable[Row], names: Sequence[str], variants: Mapping[str, int], images: Mapping[str, int]
+) -> NDArray[np.float64]:
+    """Mean over the draws of every image, (variants, names, images); NaN where no draw has the number."""
+    sums = np.zeros((len(variants), len(names), len(images)))
+    counts = np.zeros(sums.shape, dtype=np.int64)
+    for row in rows:
+        i, image = variants[row["variant"]], images[row["sample_id"]]
+        for k, name in enumerate(names):
+            value = row.get(name)
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                sums[i, k, image] += value
+                counts[i, k, image] += 1
+    with np.errstate(invalid="ignore"):
+        means: NDArray[np.float64] = sums / counts
+    return means
 
 
 def per_image(rows: Sequence[Row], name: str) -> list[float]:
@@ -75,13 +111,13 @@ def paired(rows: Sequence[Row], others: Sequence[Row], name: str) -> dict[str, f
     return statistics(differences) if differences else None
 
 
-def statistics(values: Sequence[float]) -> dict[str, float | int | None]:
+def statistics(values: Sequence[float] | NDArray[np.float64]) -> dict[str, float | int | None]:
     """Mean, 95 % interval of the mean and number of values."""
     low, high = interval(values)
     return {"mean": float(np.mean(values)), "low": low, "high": high, "n": len(values)}
 
 
-def interval(values: Sequence[float]) -> tuple[float | None, float | None]:
+def interval(values: Sequence[float] | NDArray[np.float64]) -> tuple[float | None, float | None]:
     """Percentile bootstrap interval of the mean (2000 resamples, fixed seed), (None, None) below 2 values.
 
     The seed is the same for every variant and column: with the same images they are resampled together.

@@ -1,31 +1,29 @@
 from __future__ import annotations
 
+import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.engine.plans import plan_of
 from treg_exp.data.prompts import FixedPrompt, Prompt, PromptFromCaption
-from treg_exp.engine.work import Variant, WorkItem, batches, pending, plan, spread
+from treg_exp.engine.plan import Plan, batches, pending, plan, spread
+from treg_exp.engine.work import Variant
 from treg_exp.text.guidance.constant import ConstantGuidance
 from treg_exp.text.null_text.fixed import FixedNullText
 from treg_exp.text.policy import TextPolicy
 
 
-def items(samples: int, variants: int, draws: int = 1, tasks: int = 1) -> list[WorkItem]:
-    return [
-        WorkItem(i, f"s{i}", f"v{v}", d, {"prompt": ""}, {}, f"t{i % tasks}" if tasks > 1 else "")
-        for i in range(samples)
-        for v in range(variants)
-        for d in range(draws)
-    ]
+def items(samples: int, variants: int, draws: int = 1, tasks: int = 1) -> Plan:
+    return plan_of([f"s{i}" for i in range(samples)], *(f"v{v}" for v in range(variants)), draws=draws, tasks=tasks)
 
 
 @given(st.integers(1, 9), st.integers(1, 3), st.integers(1, 2), st.integers(1, 8))
 @settings(max_examples=60, deadline=None)
 def test_batches_partition_the_items_by_variant(samples: int, variants: int, draws: int, size: int) -> None:
     work = items(samples, variants, draws)
-    parts = batches(work, size)
-    assert sorted(i.key for part in parts for i in part) == sorted(i.key for i in work)
-    assert all(len(part) <= size and len({i.variant for i in part}) == 1 for part in parts)
+    parts = batches(work, range(len(work)), size)
+    assert sorted(i for part in parts for i in part) == list(range(samples * variants * draws))
+    assert all(len(part) <= size and len({work[i].variant for i in part}) == 1 for part in parts)
     per_variant = -(-samples * draws // size)
     assert len(parts) == variants * per_variant
 
@@ -34,14 +32,16 @@ def test_batches_partition_the_items_by_variant(samples: int, variants: int, dra
 @settings(max_examples=60, deadline=None)
 def test_batches_never_mix_tasks(samples: int, tasks: int, size: int, processes: int) -> None:
     work = items(samples, 2, tasks=tasks)
-    for parts in (batches(work, size), spread(work, size, processes)):
-        assert sorted(i.key for part in parts for i in part) == sorted(i.key for i in work)
-        assert all(len(part) <= size and len({i.together for i in part}) == 1 for part in parts)
+    every = range(len(work))
+    for parts in (batches(work, every, size), spread(work, every, size, processes)):
+        assert sorted(i for part in parts for i in part) == list(every)
+        assert all(len(part) <= size and len({work[i].together for i in part}) == 1 for part in parts)
 
 
 def test_samples_come_together() -> None:
     """An interrupted run has complete rows of its picture grid."""
-    assert [[i.key[:2] for i in part] for part in batches(items(4, 2), 2)] == [
+    work = items(4, 2)
+    assert [[work[i].key[:2] for i in part] for part in batches(work, range(8), 2)] == [
         [("s0", "v0"), ("s1", "v0")],
         [("s0", "v1"), ("s1", "v1")],
         [("s2", "v0"), ("s3", "v0")],
@@ -50,15 +50,32 @@ def test_samples_come_together() -> None:
 
 
 def test_every_process_gets_work_where_there_is_enough() -> None:
-    assert len(spread(items(3, 1), 8, processes=2)) == 2
-    assert len(spread(items(3, 1), 8, processes=3)) == 3
-    assert len(spread(items(1, 1), 8, processes=4)) == 1
-    assert spread([], 8, processes=2) == []
+    assert len(spread(items(3, 1), range(3), 8, processes=2)) == 2
+    assert len(spread(items(3, 1), range(3), 8, processes=3)) == 3
+    assert len(spread(items(1, 1), range(1), 8, processes=4)) == 1
+    assert spread(items(3, 1), [], 8, processes=2) == []
 
 
 def test_pending_leaves_out_what_is_finished() -> None:
-    work = items(2, 2)
-    assert [i.key for i in pending(work, {("s0", "v1", 0), ("s1", "v0", 0)})] == [("s0", "v0", 0), ("s1", "v1", 0)]
+    assert pending(np.array([False, True, True, False])) == [0, 3]
+
+
+@given(st.lists(st.lists(st.booleans(), min_size=3, max_size=3), min_size=1, max_size=7), st.integers(1, 3))
+@settings(max_examples=80, deadline=None)
+def test_every_item_is_found_by_its_key_and_others_are_not(there: list[list[bool]], draws: int) -> None:
+    """Of optional variants some samples have no item."""
+    names = [f"s{i}" for i in range(len(there))]
+    texts = {f"v{v}": {"prompt": [f"{v} {n}" if own[v] else None for n, own in zip(names, there, strict=True)]}
+             for v in range(3)}  # fmt: skip
+    made = Plan([(name, {}) for name in names], texts, draws)
+    wanted = [(n, f"v{v}", d) for n, own in zip(names, there, strict=True) for v in range(3) if own[v]
+              for d in range(draws)]  # fmt: skip
+    assert [item.key for item in made] == wanted
+    assert [made.position(key) for key in wanted] == list(range(len(made)))
+    assert all(item.texts == {"prompt": f"{item.variant[1]} {item.sample_id}"} for item in made)
+    every = {(n, f"v{v}", d) for n in [*names, "foreign"] for v in range(4) for d in range(-1, draws + 1)}
+    assert {made.position(key) for key in every - set(wanted)} <= {None}
+    assert [len(made.told(f"v{v}")) for v in range(3)] == [sum(own[v] for own in there) for v in range(3)]
 
 
 class Texts:
