@@ -57,7 +57,7 @@ CHANGED: dict[str, list[dict[str, Any]]] = {
     "peers/psld_inpaint": [{"gamma": 0.0}, {"omega": 0.5}, {"prompt": "a cat"}, {"guidance_scale": 2.0}],
     "peers/psld_ldps_sr4": [{"eta": 0.5}],
     "peers/latino_sd15_sr16": [{"delta_rule": "t > 300: delta = 1; otherwise 0.5"}, {"sigma_y": 0.02}],
-    "peers/projdiff_inpaint_noisy": [{"step_size": 0.1}, {"sigma_0": 0.1}],
+    "peers/projdiff_inpaint_noisy": [{"step_size": 0.1}, {"sigma_0": 0.25}],
 }
 
 

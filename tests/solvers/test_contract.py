@@ -26,7 +26,11 @@ from treg_exp.priors.diffusers_folder import DiffusersFolder
 from treg_exp.priors.prior import Prior
 from treg_exp.solvers.base import Restoration, Solver
 from treg_exp.solvers.best_of import BestOf
+from treg_exp.solvers.daps import LatentDAPS
 from treg_exp.solvers.inversion import Inversion
+from treg_exp.solvers.latent_map import LatentMAP
+from treg_exp.solvers.latino import Latino
+from treg_exp.solvers.resample import ReSample
 from treg_exp.solvers.treg import TReg
 from treg_exp.tasks.problems import EditProblem, InverseProblem, Problem
 from treg_exp.text.guidance.constant import ConstantGuidance
@@ -35,6 +39,8 @@ from treg_exp.text.null_text.concepts import NegatedConcepts
 from treg_exp.text.null_text.image_space import ImageSpaceNegation
 from treg_exp.text.null_text.negation import AdaptiveNegation
 from treg_exp.text.policy import TextPolicy
+from treg_exp.text.prompt_ascent import PromptAscent
+from treg_exp.text.prompt_tuning import PromptTuning
 
 NAMES = sorted(p.stem for p in (ROOT / "conf" / "solver").glob("*.yaml"))
 SLOTS = {
@@ -46,8 +52,9 @@ IDS = ["apple", "bear", "crab"]
 PROMPTS = ["a red apple", "a bear", "a crab"]
 STEPS, SIDE = 7, 64
 POLICY = TextPolicy(ConstantGuidance(3.0), AdaptiveNegation())
-FIELDS_OF_PRIORS = ("alpha_shift", "score.open_clip")  # a flow has no such table, a prior of pixels no encoder
-COMPARE_WITH_IMAGES = (ImageSpaceNegation, NegatedConcepts, ImageTextMatch)
+#: A flow has no table of alphas, a prior of pixels no encoder, and ProjDiff takes no latents.
+FIELDS_OF_PRIORS = ("alpha_shift", "score.open_clip", "latent")
+NEED_TEXT = (ImageSpaceNegation, NegatedConcepts, ImageTextMatch, PromptTuning, PromptAscent)
 
 
 def loaded(folder: Path, width: int | None) -> Prior:
@@ -80,6 +87,14 @@ def solver(request: pytest.FixtureRequest) -> Solver:
     return shortened(instantiate(composed(f"solver={request.param}").solver, _convert_="all"))
 
 
+@pytest.fixture
+def home(solver: Solver, priors: dict[str, Prior]) -> Prior:
+    """A prior that the solver takes."""
+    return next(
+        prior for prior in priors.values() if refusal(solver, prior, problem_of(solver, prior, "linear")) is None
+    )
+
+
 @pytest.fixture(params=["linear", "nonlinear"])
 def kind(request: pytest.FixtureRequest) -> str:
     return request.param
@@ -89,6 +104,15 @@ def shortened(solver: Solver, steps: int = STEPS) -> Solver:
     """The same with fewer steps; of one that runs another solver, in each of two tries."""
     if isinstance(solver, BestOf):
         return replace(solver, of=shortened(solver.of, steps), candidates=2)
+    if isinstance(solver, LatentMAP):
+        return replace(solver, adam=replace(solver.adam, iterations=steps))
+    if isinstance(solver, ReSample):
+        few = {name: replace(getattr(solver, name), iterations=3) for name in ("pixel", "latent")}
+        return replace(solver, steps=steps, every=2, travel=2, **few)
+    if isinstance(solver, LatentDAPS):
+        return replace(solver, steps=steps, mcmc_steps=3)
+    if isinstance(solver, Latino):
+        return replace(solver, steps=steps, rounds=min(1, solver.rounds), round_steps=2)
     return replace(solver, steps=steps) if solver.steps else solver
 
 
@@ -123,12 +147,16 @@ def problem_of(solver: Solver, prior: Prior, kind: str, neighbours: float = 1.0)
     return InverseProblem(operator.A(x), operator, 0.01, 1e-4)
 
 
+def policy_of(prior: Prior) -> TextPolicy:
+    """With guidance and adaptive negation, which a prior without text does not allow."""
+    return POLICY if prior.text else TextPolicy()
+
+
 def solve(
     solver: Solver, prior: Prior, problem: Any, prompts: Sequence[str] = PROMPTS, policy: TextPolicy | None = None,
     ids: Sequence[str] = IDS, seed: int = 0, **more: Any,
 ) -> Restoration:  # fmt: skip
-    """With guidance and adaptive negation unless there is another policy; a prior without text allows no negation."""
-    policy = policy or (POLICY if prior.text else TextPolicy())
+    policy = policy or policy_of(prior)
     text = policy.start(prior, [{"prompt": prompt} for prompt in prompts])
     return solver.solve(problem, text, prior, policy, KeyedNoise([StreamKey(seed, i) for i in ids]), **more)
 
@@ -161,30 +189,31 @@ def test_neighbours_do_not_matter(solver: Solver, prior: Prior, kind: str) -> No
     torch.testing.assert_close(first[0], second[0], rtol=0, atol=1e-6)
 
 
-def test_inputs_stay_as_they_are(solver: Solver, tiny_prior: Prior) -> None:
-    problem = problem_of(solver, tiny_prior, "linear")
-    text = POLICY.start(tiny_prior, [{"prompt": prompt} for prompt in PROMPTS])
+def test_inputs_stay_as_they_are(solver: Solver, home: Prior) -> None:
+    problem = problem_of(solver, home, "linear")
+    policy = policy_of(home)
+    text = policy.start(home, [{"prompt": prompt} for prompt in PROMPTS])
     given = problem.y if isinstance(problem, InverseProblem) else problem.source
     tensors = [given, text.prompt.tokens, text.null.tokens]
     copies = [tensor.clone() for tensor in tensors]
-    solver.solve(problem, text, tiny_prior, POLICY, KeyedNoise([StreamKey(0, i) for i in IDS]))
+    solver.solve(problem, text, home, policy, KeyedNoise([StreamKey(0, i) for i in IDS]))
     assert all(torch.equal(before, after) for before, after in zip(copies, tensors, strict=True))
 
 
-def test_steps_are_reported(solver: Solver, tiny_prior: Prior) -> None:
+def test_steps_are_reported(solver: Solver, home: Prior) -> None:
     seen = []
-    solve(solver, tiny_prior, problem_of(solver, tiny_prior, "linear"), on_step=seen.append)
+    solve(solver, home, problem_of(solver, home, "linear"), on_step=seen.append)
     assert [info.move.index for info in seen] == list(range(solver.steps))
     assert all(info.total == solver.steps for info in seen)
 
 
-def test_seed_and_text_matter_where_they_should(solver: Solver, tiny_prior: Prior) -> None:
-    problem = problem_of(solver, tiny_prior, "linear")
-    first = solve(solver, tiny_prior, problem).signal
-    assert torch.equal(first, solve(solver, tiny_prior, problem).signal)
-    moved_by_text = (first - solve(solver, tiny_prior, problem, ["a dog"] * 3).signal).abs().max()
-    moved_by_seed = (first - solve(solver, tiny_prior, problem, seed=1).signal).abs().max()
-    assert (moved_by_text > 1e-3) == solver.uses_text
+def test_seed_and_text_matter_where_they_should(solver: Solver, home: Prior) -> None:
+    problem = problem_of(solver, home, "linear")
+    first = solve(solver, home, problem).signal
+    assert torch.equal(first, solve(solver, home, problem).signal)
+    moved_by_text = (first - solve(solver, home, problem, ["a dog"] * 3).signal).abs().max()
+    moved_by_seed = (first - solve(solver, home, problem, seed=1).signal).abs().max()
+    assert (moved_by_text > 1e-3) == (solver.uses_text and home.text is not None)
     assert (moved_by_seed > 1e-2) == solver.uses_noise
 
 
@@ -195,7 +224,7 @@ def test_every_rule_of_every_slot_runs(slot: str, option: str, prior: Prior, kin
     policy = replace(TextPolicy(ConstantGuidance(3.0)), **{slot: rule})
     solver = TReg(steps=4)
     if prior.text is None:
-        if getattr(rule, "text", "") or isinstance(rule, COMPARE_WITH_IMAGES):
+        if getattr(rule, "text", "") or isinstance(rule, NEED_TEXT):
             lacks = "needs image features|only the empty text works|no encoder of images and texts"
             with pytest.raises(FieldError, match=rf"^{slot}.*({lacks})"):
                 policy.check(prior.info)

@@ -57,7 +57,10 @@ class AdamW:
             raise FieldError("lr_end", self.lr_end, f"must be in [0, lr={self.lr}], or null")
 
     @torch.no_grad()
-    def minimise(self, loss: Callable[[Tensor], Tensor], start: Tensor, stop_below: float | Tensor = 0.0) -> Tensor:
+    def minimise(
+        self, loss: Callable[[Tensor], Tensor], start: Tensor, stop_below: float | Tensor = 0.0,
+        after: Callable[[int, Tensor], None] | None = None,
+    ) -> Tensor:  # fmt: skip
         """Lower a loss from ``start``.
 
         Args:
@@ -65,6 +68,7 @@ class AdamW:
             start: (B, ...) first point.
             stop_below: a sample stops after the step that began with a loss below this value, unless ``stop`` says
                 another; one number, or (B,).
+            after: called with the number of each iteration and the point that it led to.
 
         Returns:
             (B, ...) the last point of each sample, outside the graph.
@@ -78,6 +82,8 @@ class AdamW:
             second.mul_(self.betas[1]).addcmul_(gradient, gradient, value=1 - self.betas[1])
             moved = self._step(index, x, first, second)
             x = torch.where(beside(active, x), moved, x)
+            if after is not None:
+                after(index, x)
             active = active & ~(value < limit)
             if self.plateau is not None:
                 if index >= self.plateau:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -15,7 +16,7 @@ from treg_exp.numerics.leaf import leaf_gradient, norms
 from treg_exp.operators.linear.base import LinearOperator
 from treg_exp.operators.methods import EXACT, ProxMethod
 from treg_exp.priors.prior import Prior
-from treg_exp.schedule.levels import Prediction
+from treg_exp.schedule.levels import Move, Prediction
 from treg_exp.solvers.base import OnStep, Restoration, Solver, StepInfo, check_steps, first_latent, ignore
 from treg_exp.solvers.recomputing import recomputing
 from treg_exp.solvers.renoising import ddim_share
@@ -94,6 +95,13 @@ class LatentDPS(Solver):
         """See :class:`Solver`."""
         moves = self.moves(prior.info, problem.signal_shape)
         z_t = first_latent(moves[0], noise, prior.empty_latent(problem.empty_signal()))
+        return Restoration(prior.decode(self.sampled(moves, z_t, problem, text, prior, policy, noise, on_step)))
+
+    def sampled(
+        self, moves: Sequence[Move], z_t: Tensor, problem: InverseProblem, text: TextCondition, prior: Prior,
+        policy: TextPolicy, noise: Noise, on_step: OnStep,
+    ) -> Tensor:  # fmt: skip
+        """The last latent of a run that takes ``moves`` from z_t."""
         network = recomputing(prior) if self.checkpoint else prior
         for move in moves:
             text = policy.prepare(prior, z_t, move.now, text, problem.misfit)
@@ -108,12 +116,14 @@ class LatentDPS(Solver):
             if self.project_every and (self.steps - 1 - move.index) % self.project_every == 0:
                 x = self.projected(problem, x)
                 at = Prediction(prior.encode(x), at.eps)
-            if move.index % self.text_every == 0:
-                text = policy.update(prior, text, StepState(z_t, move.now, at, x, problem.misfit))
             fresh = noise.normal("ddim", move.index, like=z_t) if self.eta else None
-            z_t = move(at, ddim_share(move, self.eta) if self.eta else 0.0, fresh) - gradient
+            z_next = move(at, ddim_share(move, self.eta) if self.eta else 0.0, fresh) - gradient
+            if move.index % self.text_every == 0:
+                state = StepState(z_t, move.now, at, x, problem.misfit, z_next, move.next)
+                text = policy.update(prior, text, state)
+            z_t = z_next
             on_step(StepInfo(move, self.steps, at.z_0, z_t))
-        return Restoration(prior.decode(z_t))
+        return z_t
 
     def loss(self, problem: InverseProblem, prior: Prior, z_0: Tensor, x: Tensor) -> Tensor:
         """The loss omega ||y - A x|| + gamma ||z_0 - E(glued x)|| of each sample, (B,)."""

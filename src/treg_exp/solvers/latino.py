@@ -80,6 +80,9 @@ class Latino(Solver):
         sigma_data: d.
         residual_noise: fresh noise that enters the residual of ``delta``, in units of sigma (released: 0.5, because its
             operators add noise in units of [0, 1]).
+        rounds: shorter runs before, in which the texts move, and after which they stay: LATINO-PRO has 15 and
+            prompt_rule=prompt_ascent. They are not reported as steps. 0: texts move in the run itself.
+        round_steps: sampling steps of such a run.
     """
 
     steps: int = 8
@@ -90,6 +93,8 @@ class Latino(Solver):
     timestep_scaling: float = 10.0
     sigma_data: float = 0.5
     residual_noise: float = 0.0
+    rounds: int = 0
+    round_steps: int = 4
     needs_gradient = True
 
     def __post_init__(self) -> None:
@@ -101,6 +106,10 @@ class Latino(Solver):
         for name in ("timestep_scaling", "residual_noise"):
             if not getattr(self, name) >= 0:
                 raise FieldError(name, getattr(self, name), "must be >= 0")
+        if self.rounds < 0:
+            raise FieldError("rounds", self.rounds, "must be >= 0")
+        if self.round_steps < 1:
+            raise FieldError("round_steps", self.round_steps, "must be >= 1")
         if not self.sigma_data > 0:
             raise FieldError("sigma_data", self.sigma_data, "must be > 0")
         object.__setattr__(self, "needs_linear", self.start == "adjoint")
@@ -124,19 +133,36 @@ class Latino(Solver):
         on_step: OnStep = ignore,
     ) -> Restoration:  # fmt: skip
         """See :class:`Solver`."""
+        for turn in range(self.rounds if policy.moves_text else 0):
+            moves = replace(self, steps=self.round_steps).moves(prior.info, problem.signal_shape)
+            _, text = self.sampled(moves, problem, text, prior, policy, noise, ignore, turn)
         moves = self.moves(prior.info, problem.signal_shape)
-        z_t = self.first(problem, prior, moves[0], noise)
+        z, _ = self.sampled(moves, problem, text, prior, policy, noise, on_step, None)
+        return Restoration(prior.decode(z))
+
+    def sampled(
+        self, moves: list[Move], problem: InverseProblem, text: TextCondition, prior: Prior, policy: TextPolicy,
+        noise: Noise, on_step: OnStep, turn: int | None,
+    ) -> tuple[Tensor, TextCondition]:  # fmt: skip
+        """One run, and its text: that of a round ``turn``, or the last one (None)."""
+        inner = 0 if turn is None else 1 + turn  # of the random streams
+        z_t = self.first(problem, prior, moves[0], noise, inner)
         for move in moves:
             text = policy.prepare(prior, z_t, move.now, text, problem.misfit)
             at = policy.predict(prior, z_t, move.now, text)
-            x_y = self.consistent(problem, prior.decode(at.z_0).clamp(-1, 1), move, noise)
-            text = policy.update(prior, text, StepState(z_t, move.now, at, x_y, problem.misfit))
+            x_y = self.consistent(problem, prior.decode(at.z_0).clamp(-1, 1), move, noise, inner)
             z = self.bounded(prior.info, move, z_t, prior.encode(x_y))
-            z_t = z if move is moves[-1] else move.next.noisy(z, noise.normal("renoise", move.index, like=z))
-            on_step(StepInfo(move, self.steps, at.z_0, z_t))
-        return Restoration(prior.decode(z_t))
+            if move is not moves[-1]:
+                z = move.next.noisy(z, noise.normal("renoise", move.index, inner, like=z))
+            if turn is not None or not self.rounds:
+                last = None if move is moves[-1] else z
+                state = StepState(z_t, move.now, at, x_y, problem.misfit, last, move.next, turn or 0)
+                text = policy.update(prior, text, state)
+            z_t = z
+            on_step(StepInfo(move, len(moves), at.z_0, z_t))
+        return z_t, text
 
-    def first(self, problem: InverseProblem, prior: Prior, move: Move, noise: Noise) -> Tensor:
+    def first(self, problem: InverseProblem, prior: Prior, move: Move, noise: Noise, inner: int) -> Tensor:
         """What the measurement shows by itself, encoded, at the first level."""
         if self.start == "preview":
             x = problem.preview()
@@ -144,16 +170,16 @@ class Latino(Solver):
             assert isinstance(problem.operator, LinearOperator), "check() refuses others"
             x = problem.operator.adjoint(problem.y)
         z = prior.encode(x.clamp(-1, 1))
-        return move.now.noisy(z, noise.normal("start", like=z))
+        return move.now.noisy(z, noise.normal("start", 0, inner, like=z))
 
-    def consistent(self, problem: InverseProblem, x: Tensor, move: Move, noise: Noise) -> Tensor:
+    def consistent(self, problem: InverseProblem, x: Tensor, move: Move, noise: Noise, inner: int) -> Tensor:
         """The proximal step from x, within [-1, 1]."""
         operator, y = problem.operator, problem.y
         if not problem.sigma > 0:
             return operator.prox(y, x, 0.0, self.prox).clamp(-1, 1)
         residual = operator.residual(y, x)
         if self.residual_noise:
-            fresh = noise.normal("residual", move.index, like=y)
+            fresh = noise.normal("residual", move.index, inner, like=y)
             residual = residual - self.residual_noise * problem.sigma * fresh
         delta = self.delta.at(float(move.now.t), norms(residual), problem.sigma)
         gamma = delta * float(1 - move.now.signal_share) / problem.sigma**2

@@ -36,7 +36,8 @@ class ProjDiff(Solver):
     (1 - beta) (D(x_t) - x_0); x_0 <- P(x_0 + step v), P the projection onto A x = y. With noise there is a second
     one, a signal x_obs as noisy as the measurement, for which it holds exactly: alpha_bar_obs = 1 / (1 + (sigma / s)^2)
     with s a singular value of A. ``uniform`` has one such level for all of the signal (masks and averages),
-    ``spectral`` one for each singular direction. Until that level x_t grows out of x_obs; below it, x_0 descends as above.
+    ``spectral`` one for each singular direction. Until that level x_t grows out of x_obs; below it, x_0 descends as
+    above.
 
     The paper works on signals. On a prior of latents this is an extension of ours: one variable, E(P(D(z_0 + step v))),
     with the proximal step of the measurement for P, which is the projection where there is no noise.

@@ -184,10 +184,11 @@ class TReg(Solver):
                 at = policy.predict(prior, z_t, move.now, text)
                 x_y = self.project(problem, prior.decode(at.z_0), move)
                 z_y = self.encode(prior, x_y, move, noise)
-                # Adaptive negation, used from the next step on.
-                text = policy.update(prior, text, StepState(z_t, move.now, at, x_y, problem.misfit))
                 z = torch.lerp(at.z_0, z_y, self.weight(move))
-                z_t = self.renoised(move, Prediction(z, at.eps), noise)
+                z_next = self.renoised(move, Prediction(z, at.eps), noise)
+                # Adaptive negation, used from the next step on.
+                state = StepState(z_t, move.now, at, x_y, problem.misfit, z_next, move.next)
+                text, z_t = policy.update(prior, text, state), z_next
             elif self.off_window == "dps":
                 at, z_t = self.dps(problem, prior, move, z_t, text)
             else:

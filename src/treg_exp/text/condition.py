@@ -22,6 +22,7 @@ class TextCondition:
         words: the texts themselves, for encoders other than the denoiser's (``ImageText.text_features``): one mapping
             per sample, all roles with ``prompt`` and ``null``. They stay when an embedding is moved.
         null_at_start: what ``null`` was before it was moved; None where it has not been.
+        prompt_at_start: the same of ``prompt``.
     """
 
     prompt: TextEmbedding
@@ -29,11 +30,17 @@ class TextCondition:
     others: Mapping[str, TextEmbedding] = field(default_factory=dict)
     words: tuple[Texts, ...] = ()
     null_at_start: TextEmbedding | None = None
+    prompt_at_start: TextEmbedding | None = None
 
     @property
     def first_null(self) -> TextEmbedding:
         """The null text as the run began."""
         return self.null if self.null_at_start is None else self.null_at_start
+
+    @property
+    def first_prompt(self) -> TextEmbedding:
+        """The prompt as the run began."""
+        return self.prompt if self.prompt_at_start is None else self.prompt_at_start
 
     def with_null(self, null: TextEmbedding) -> TextCondition:
         """The same texts against another null text."""
@@ -41,7 +48,7 @@ class TextCondition:
 
     def with_prompt(self, prompt: TextEmbedding) -> TextCondition:
         """Another prompt against the same null text."""
-        return replace(self, prompt=prompt)
+        return replace(self, prompt=prompt, prompt_at_start=self.first_prompt)
 
     def role(self, name: str) -> TextEmbedding:
         """The text of a role; the prompt where the role has no text of its own."""

@@ -21,6 +21,9 @@ class StepState:
         x_y: (B, *signal_shape) the data-consistent signal.
         misfit: 1/2 ||y - A(x)||^2 of signals (B, *signal_shape), (B,), differentiable; a prompt that is to explain the
             measurement (P2L, Chung et al., 2310.01110) descends on it.
+        z_next: (B, *latent_shape) the latent that the next step begins with; None where it is not known yet.
+        next: its noise level.
+        turn: how often the solver has begun anew before.
     """
 
     z_t: Tensor
@@ -28,3 +31,6 @@ class StepState:
     at: Prediction
     x_y: Tensor
     misfit: Callable[[Tensor], Tensor]
+    z_next: Tensor | None = None
+    next: Level | None = None
+    turn: int = 0

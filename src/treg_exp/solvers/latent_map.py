@@ -1,0 +1,122 @@
+"""LMAP-RPS: the most likely latent by descent, and sampling that begins again from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from itertools import count
+
+import torch
+from torch import Tensor
+
+from treg_exp.errors import FieldError
+from treg_exp.noise import Noise
+from treg_exp.numerics.adamw import AdamW
+from treg_exp.numerics.leaf import norms, squares
+from treg_exp.priors.info import PriorInfo
+from treg_exp.priors.prior import Prior
+from treg_exp.schedule.levels import Level, Move
+from treg_exp.schedule.ratios import level_of_ratio
+from treg_exp.solvers.base import OnStep, Restoration, Solver, StepInfo, ignore
+from treg_exp.solvers.latent_dps import LatentDPS
+from treg_exp.tasks.problems import InverseProblem
+from treg_exp.text.condition import TextCondition
+from treg_exp.text.policy import TextPolicy
+
+
+def released_adam() -> AdamW:
+    """For super-resolution x4 with Stable Diffusion 1.5 (released code)."""
+    return AdamW(lr=2.0, iterations=100, lr_end=0.0)
+
+
+@dataclass(frozen=True)
+class LatentMAP(Solver):
+    """LMAP-RPS (ICML 2026, 2605.28711).
+
+    From z = E(preview of y), descent on ||y - A D(z)||^2 + weight <eps(alpha z + sigma xi), z> with fresh xi and the
+    estimate of the noise taken as a constant, at one low noise level. The gradient runs through the decoder alone.
+    Then, with ``refine``, noise is added again and another solver samples from there.
+
+    Attributes:
+        adam: of the descent; its ``iterations`` are steps.
+        weight: of the prior.
+        plain_norm: ||y - A D(z)|| instead of its square (the released code's ``stable``).
+        noise_ratio: sigma / alpha of the level at which the prior is asked (released: timestep 50 of Stable Diffusion).
+        refine: the solver that samples afterwards; None ends with the descent (t0 = 0).
+        refine_from: where it begins, as a share of its steps (released: t0 = 600 of 1000, or 0).
+    """
+
+    adam: AdamW = field(default_factory=released_adam)
+    weight: float = 0.15
+    plain_norm: bool = False
+    noise_ratio: float = 0.2256
+    refine: LatentDPS | None = None
+    refine_from: float = 0.6
+    needs_gradient = True
+
+    def __post_init__(self) -> None:
+        if self.adam.iterations < 1:
+            raise FieldError("adam.iterations", self.adam.iterations, "must be >= 1")
+        if not self.weight >= 0:
+            raise FieldError("weight", self.weight, "must be >= 0")
+        if not self.noise_ratio > 0:
+            raise FieldError("noise_ratio", self.noise_ratio, "must be > 0")
+        if not 0 < self.refine_from <= 1:
+            raise FieldError("refine_from", self.refine_from, "must be in (0, 1]")
+        object.__setattr__(self, "steps", self.adam.iterations + self._later)
+        object.__setattr__(self, "needs_linear", self.refine is not None and self.refine.needs_linear)
+
+    @property
+    def _later(self) -> int:
+        """Steps of the refinement."""
+        return 0 if self.refine is None else max(1, round(self.refine_from * self.refine.steps))
+
+    def moves(self, info: PriorInfo, signal_shape: tuple[int, ...]) -> list[Move]:
+        """Those of the refinement; the descent has one level."""
+        info.latent_shape(signal_shape)
+        self.level(info)
+        return [] if self.refine is None else self.refine.moves(info, signal_shape)[-self._later :]
+
+    def level(self, info: PriorInfo) -> Level:
+        """Where the prior is asked."""
+        return level_of_ratio(info.schedule, self.noise_ratio)
+
+    @torch.no_grad()
+    def solve(
+        self, problem: InverseProblem, text: TextCondition, prior: Prior, policy: TextPolicy, noise: Noise,
+        on_step: OnStep = ignore,
+    ) -> Restoration:  # fmt: skip
+        """See :class:`Solver`."""
+        level = self.level(prior.info)
+
+        def report(index: int, z: Tensor) -> None:
+            on_step(StepInfo(Move(index, level, level), self.steps, z, z))
+
+        start = prior.encode(problem.preview())
+        z = self.adam.minimise(self.loss(problem, text, prior, policy, noise), start, after=report)
+        if self.refine is not None:
+            moves = self.moves(prior.info, problem.signal_shape)
+            z_t = moves[0].now.noisy(z, noise.normal("renoise", like=z))
+            first = self.adam.iterations - moves[0].index
+
+            def later(info: StepInfo) -> None:
+                move = replace(info.move, index=info.move.index + first)
+                on_step(replace(info, move=move, total=self.steps))
+
+            z = self.refine.sampled(moves, z_t, problem, text, prior, policy, noise, later)
+        return Restoration(prior.decode(z))
+
+    def loss(
+        self, problem: InverseProblem, text: TextCondition, prior: Prior, policy: TextPolicy, noise: Noise
+    ) -> Callable[[Tensor], Tensor]:
+        """The objective of one iteration after the other, (B, *latent_shape) -> (B,)."""
+        level, numbers, size = self.level(prior.info), count(), norms if self.plain_norm else squares
+
+        def value(z: Tensor) -> Tensor:
+            with torch.no_grad():
+                z_t = level.noisy(z, noise.normal("prior", next(numbers), like=z))
+                eps = policy.predict(prior, z_t, level, text).eps
+            misfit = size(problem.operator.residual(problem.y, prior.decode(z)))
+            return misfit + self.weight * (eps * z).flatten(1).sum(1)
+
+        return value

@@ -1,0 +1,74 @@
+"""LATINO-PRO's prompt: an embedding that is moved until the steps of the sampler become likely."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from treg_exp.errors import FieldError
+from treg_exp.numerics.leaf import leaf_gradient, squares
+from treg_exp.priors.info import PriorInfo
+from treg_exp.priors.prior import Prior
+from treg_exp.text.condition import TextCondition
+from treg_exp.text.state import StepState
+
+
+@dataclass(frozen=True)
+class PromptAscent:
+    """Prompt optimisation of LATINO-PRO (Spagnoletti et al., ICCV 2025, 2503.12615).
+
+    After each step, the tokens C of the prompt climb log p(z_next | z_0(z_t, C)) = -||z_next - alpha z_0||^2 /
+    (2 sigma^2) with alpha and sigma of the level of z_next: every token moves by ``step``, along its gradient, and the
+    prompt stays in a ball around its start. Needs a solver that tells z_next; elsewhere, and at the clean end, nothing moves.
+
+    Attributes:
+        step: length of a token's move, in units of the embedding (released: 0.08).
+        decay: factor of it per turn of the solver after the first ``hold`` (released: 0.9).
+        hold: turns at full length (released: 10).
+        floor: least factor (released: 0.001).
+        radius: of the ball around the prompt's embedding, all tokens together (released: 15).
+        fixed: number of first tokens that stay (released: 4).
+    """
+
+    step: float = 0.08
+    decay: float = 0.9
+    hold: int = 10
+    floor: float = 0.001
+    radius: float = 15.0
+    fixed: int = 4
+
+    def __post_init__(self) -> None:
+        for name in ("step", "radius", "hold", "fixed"):
+            if not getattr(self, name) >= 0:
+                raise FieldError(name, getattr(self, name), "must be >= 0")
+        for name in ("decay", "floor"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise FieldError(name, getattr(self, name), "must be in [0, 1]")
+
+    def check(self, info: PriorInfo) -> None:
+        """There must be an embedding to move."""
+        if info.text_layout is None:
+            raise FieldError("step", self.step, "the prior has no text encoder; only the empty text works")
+
+    def update(self, prior: Prior, text: TextCondition, state: StepState) -> TextCondition:
+        """See ``TextPolicy.update``."""
+        z_next, level = state.z_next, state.next
+        if z_next is None or level is None or not float(level.sigma) > 0:
+            return text
+
+        def distance(tokens: Tensor) -> tuple[Tensor, None]:
+            at = prior.predict(state.z_t, state.level, text.prompt.with_tokens(tokens))
+            return squares(z_next - level.alpha * at.z_0) / (2 * level.sigma**2), None
+
+        gradient, _, _ = leaf_gradient(distance, text.prompt.tokens)
+        length = gradient.norm(dim=-1, keepdim=True)
+        move = torch.where(length > 0, gradient / length.clamp(min=1e-30), 0.0)
+        move[:, : self.fixed] = 0
+        rate = self.step * max(self.decay ** max(0, state.turn - self.hold), self.floor)
+        first = text.first_prompt.tokens
+        way = text.prompt.tokens - rate * move - first
+        reach = way.flatten(1).norm(dim=1).view(-1, 1, 1)
+        way = way * (self.radius / reach.clamp(min=1e-30)).clamp(max=1.0)
+        return text.with_prompt(text.prompt.with_tokens(first + way))
