@@ -27,6 +27,7 @@ from treg_exp.priors.prior import Prior
 from treg_exp.solvers.base import Restoration, Solver
 from treg_exp.solvers.best_of import BestOf
 from treg_exp.solvers.daps import LatentDAPS
+from treg_exp.solvers.flair import FLAIR
 from treg_exp.solvers.inversion import Inversion
 from treg_exp.solvers.latent_map import LatentMAP
 from treg_exp.solvers.latino import Latino
@@ -52,8 +53,8 @@ IDS = ["apple", "bear", "crab"]
 PROMPTS = ["a red apple", "a bear", "a crab"]
 STEPS, SIDE = 7, 64
 POLICY = TextPolicy(ConstantGuidance(3.0), AdaptiveNegation())
-#: A flow has no table of alphas, a prior of pixels no encoder, and ProjDiff takes no latents.
-FIELDS_OF_PRIORS = ("alpha_shift", "score.open_clip", "latent")
+#: A flow has no table of alphas, a prior of pixels no encoder; some solvers take no latents, and some only a flow.
+FIELDS_OF_PRIORS = ("alpha_shift", "score.open_clip", "latent", "prior")
 NEED_TEXT = (ImageSpaceNegation, NegatedConcepts, ImageTextMatch, PromptTuning, PromptAscent)
 
 
@@ -109,6 +110,8 @@ def shortened(solver: Solver, steps: int = STEPS) -> Solver:
     if isinstance(solver, ReSample):
         few = {name: replace(getattr(solver, name), iterations=3) for name in ("pixel", "latent")}
         return replace(solver, steps=steps, every=2, travel=2, **few)
+    if isinstance(solver, FLAIR):  # its fixed step size overshoots in the decoder of an untrained prior
+        return replace(solver, steps=steps, data_lr=1e-4)
     if isinstance(solver, LatentDAPS):
         return replace(solver, steps=steps, mcmc_steps=3)
     if isinstance(solver, Latino):
