@@ -51,7 +51,7 @@ def test_parts_are_orthogonal_and_multiply(operator: LinearOperator) -> None:
 def test_what_is_unknown_is_refused_with_what_to_do() -> None:
     unknown = SparseViewCT(4, SHAPE)
     assert not has_singular_parts(unknown)
-    with pytest.raises(FieldError, match="operator=SparseViewCT: DDRM treats .* not known .* take solver=dps"):
+    with pytest.raises(FieldError, match=r"operator=SparseViewCT: DDRM treats .* not known .* take solver=dps"):
         check_singular_parts(unknown, "DDRM", "take solver=dps")
     padded = MotionBlur(kernel_size=5, intensity=0.5, signal_shape=SHAPE, sample_ids=IDS, boundary="reflect")
     with pytest.raises(FieldError, match="of this operator with boundary reflect is not known"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -32,7 +34,7 @@ from treg_exp.operators.linear.masking import BoxInpainting
 from treg_exp.operators.linear.radon import SparseViewCT
 from treg_exp.priors.diffusers_folder import DiffusersFolder
 from treg_exp.schedule.levels import Level, Move
-from treg_exp.solvers.base import StepInfo
+from treg_exp.solvers.base import Solver, StepInfo
 from treg_exp.solvers.ddnm import DDNM
 from treg_exp.solvers.ddrm import DDRM
 from treg_exp.solvers.diffpir import DiffPIR
@@ -174,6 +176,15 @@ def test_time_travel_repeats_parts_of_the_run() -> None:
     assert [info.move.index for info in seen] == list(range(6))
 
 
+@pytest.mark.parametrize("solver", [DPS(20), DDRM(20), DDNM(20), DiffPIR(20), DiffPIR(20, grid="prior"), REDDiff(20)])
+def test_the_last_step_ends_without_noise(solver: Solver) -> None:
+    """Stable Diffusion's schedule ends at a level with noise of 0.03, which a latent may keep and a signal may not."""
+    info = replace(gaussian_prior().info, schedule=replace(diffusion(), final_alpha=0.99915))
+    assert info.moves(20, SHAPE)[-1].next.sigma == pytest.approx(0.029, abs=1e-3)
+    last = solver.moves(info, SHAPE)[-1].next
+    assert (last.alpha, last.sigma) == (1.0, 0.0)
+
+
 def test_going_back_up_keeps_the_marginal() -> None:
     low, high = Level(100, 0.8, 0.6), Level(400, 0.3, 0.9)
     z = low.noisy(torch.full((1, 100_000), 2.0), torch.randn(1, 100_000, generator=torch.Generator().manual_seed(0)))
@@ -276,7 +287,7 @@ def test_red_diff_takes_adams_steps_along_its_two_gradients() -> None:
 def test_more_than_is_known_of_an_operator_is_refused() -> None:
     tomography = SparseViewCT(4, SHAPE)
     problem, info = measured(tomography, 0.1), gaussian_prior().info
-    with pytest.raises(FieldError, match="operator=SparseViewCT: DDRM treats .* take solver=diffpir or dps"):
+    with pytest.raises(FieldError, match=r"operator=SparseViewCT: DDRM treats .* take solver=diffpir or dps"):
         DDRM().check(problem, info)
     with pytest.raises(FieldError, match=r"operator=SparseViewCT: DDNM\+ treats .* plus=never takes y as"):
         DDNM().check(problem, info)

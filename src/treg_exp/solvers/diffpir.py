@@ -16,7 +16,7 @@ from treg_exp.priors.prior import Prior
 from treg_exp.schedule.levels import Level, Move, Prediction, check_moves
 from treg_exp.schedule.variance_preserving import VariancePreserving
 from treg_exp.solvers.base import OnStep, Restoration, StepInfo, check_steps, first_latent, ignore
-from treg_exp.solvers.signal_space import SignalSolver
+from treg_exp.solvers.signal_space import SignalSolver, to_the_clean_end
 from treg_exp.tasks.problems import InverseProblem
 from treg_exp.text.condition import TextCondition
 from treg_exp.text.policy import TextPolicy
@@ -78,7 +78,7 @@ class DiffPIR(SignalSolver):
         levels = [info.schedule.level(t) for t in [*times, -1]]
         moves = [Move(k, now, following) for k, (now, following) in enumerate(pairwise(levels))]
         check_moves(moves, info.kind)
-        return moves
+        return to_the_clean_end(moves)
 
     @torch.no_grad()
     def solve(

@@ -47,7 +47,7 @@ class FLAIR(FlowSolver):
         steps: times t, one evaluation each.
         t_end: last of them, in (0, 1).
         weights: w at evenly spaced times from 1 down to t_end, linear between them; one number is constant. The prior's
-            step goes w / t of the way to z_0: above t it overshoots where the prior is sure, and diverges above 2 t. The
+            step goes w / t of the way to z_0: above t it overshoots where the prior is sure, above 2 t it diverges. The
             paper calibrates them, 1/2 clip(1 / error(t), normalised, minus its tail), per backbone; the default is a
             straight line between the ends of such a curve.
         data_steps: most descent steps per time.

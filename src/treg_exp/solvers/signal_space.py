@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from torch import Tensor
 
 from treg_exp.errors import FieldError
 from treg_exp.priors.info import PriorInfo
-from treg_exp.schedule.levels import Level
+from treg_exp.schedule.levels import Level, Move
 from treg_exp.solvers.base import Solver
 from treg_exp.tasks.problems import Problem
 
@@ -29,6 +31,19 @@ class SignalSolver(Solver):
                 f"waveforms, or {self.on_latents}",
             )  # fmt: skip
         super().check(problem, info)
+
+    def moves(self, info: PriorInfo, signal_shape: tuple[int, ...]) -> list[Move]:
+        """See :class:`Solver`; the last one goes to the clean end."""
+        return to_the_clean_end(super().moves(info, signal_shape))
+
+
+def to_the_clean_end(moves: list[Move]) -> list[Move]:
+    """The same moves, the last of them to alpha = 1 and sigma = 0.
+
+    The schedule of Stable Diffusion ends at its first level instead (``set_alpha_to_one`` false), where a noise of 0.03
+    is left: nothing for a decoder, but too much where the latent is the signal and must explain the measurement.
+    """
+    return [*moves[:-1], replace(moves[-1], next=Level(-1, 1.0, 0.0))]
 
 
 def renoised_up(z: Tensor, low: Level, high: Level, noise: Tensor) -> Tensor:
