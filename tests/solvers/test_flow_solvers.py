@@ -104,7 +104,7 @@ def test_flair_is_its_algorithm(weights: tuple[float, ...]) -> None:
         for _ in range(4):
             r = y - mu @ A.T
             going = (r**2).mean(1, keepdims=True) >= 1e-4
-            mu = mu + np.where(going, 0.1 * w * 2 * r @ A, 0)
+            mu = mu + np.where(going, 0.1 / operator.norm_sq * w * 2 * r @ A, 0)
         e = z + (1 - t) * v
     np.testing.assert_allclose(solved(solver, problem, FLOW), mu, rtol=0, atol=1e-4)
 
@@ -128,7 +128,7 @@ def test_flair_without_noise_ends_between_prior_and_measurement() -> None:
     """
     operator = AveragePooling(8, SHAPE)
     problem, A = measured(operator, 0.0), dense(operator)
-    solver = FLAIR(200, t_end=0.15, weights=(0.15,), data_steps=200, data_lr=30.0, stop=1e-10)
+    solver = FLAIR(200, t_end=0.15, weights=(0.15,), data_steps=200, data_lr=0.5, stop=1e-10)
     x = solved(solver, problem, FLOW, NoNoise())
     weight = np.linalg.inv(A @ COVARIANCE @ A.T)
     conditional = MEAN + (rows(problem.y) - A @ MEAN) @ weight @ A @ COVARIANCE
