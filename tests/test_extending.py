@@ -30,7 +30,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the files of docs/extending.md."""
     folder = tmp_path_factory.mktemp("lab")
     blocks = BLOCK.findall((ROOT / "docs" / "extending.md").read_text())
-    assert len(blocks) == 9
+    assert len(blocks) == 10
     for name, text in [*blocks, ("my_lab/__init__.py", "")]:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
@@ -64,6 +64,13 @@ def test_solver_guidance_operator_and_metric(lab: Path) -> None:
         assert row["nfe"] == 6  # prompt and null text by themselves, at 3 steps
         assert picture(sample / "measurement.png").shape == (64, 16, 3)
         assert 0.1 < row["residual"] < 3  # the last step explains the measurement
+
+
+def test_a_solver_with_gradients(lab: Path) -> None:
+    """Without a YAML file of its own; a step takes prompt and null text, and a gradient through both."""
+    own = ["solver=projected", "solver._target_=my_lab.dps.DPS", "solver.steps=3", "task=sr_x8", "guidance.scale=2"]
+    run(lab, *SMALL, *own, "metrics=residual", "run_dir=g", "--packages=my_lab")
+    assert [(row["nfe"], row["nfe_backward"]) for row in read_rows(lab / "g")] == [(6, 6)] * 2
 
 
 def test_a_prior(lab: Path) -> None:

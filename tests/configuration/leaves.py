@@ -41,6 +41,7 @@ ELSEWHERE = (
     "task=audio/hidden_samples", "task=audio/separation", "task=paper/psld_gaussian_deblur",
     "task=paper/psld_motion_deblur", "prompt=manifest", "metrics=audio", "data=audio_folder", "data=measurements",
     "data=stems", "data=hf_dataset", "data=webdataset", "prior=diffusers_dir", "prior=stable_diffusion",
+    "solver=projdiff",
 )  # fmt: skip
 
 

@@ -28,10 +28,14 @@ from treg_exp.solvers.base import Restoration, Solver
 from treg_exp.solvers.best_of import BestOf
 from treg_exp.solvers.daps import LatentDAPS
 from treg_exp.solvers.flair import FLAIR
+from treg_exp.solvers.flowdps import FlowDPS
 from treg_exp.solvers.inversion import Inversion
+from treg_exp.solvers.latent_dps import LatentDPS
 from treg_exp.solvers.latent_map import LatentMAP
 from treg_exp.solvers.latino import Latino
+from treg_exp.solvers.projdiff import ProjDiff
 from treg_exp.solvers.resample import ReSample
+from treg_exp.solvers.stsl import STSL
 from treg_exp.solvers.treg import TReg
 from treg_exp.tasks.problems import EditProblem, InverseProblem, Problem
 from treg_exp.text.guidance.constant import ConstantGuidance
@@ -51,7 +55,7 @@ SLOTS = {
 PRIORS = ("eps", "v", "flow", "pixel")
 IDS = ["apple", "bear", "crab"]
 PROMPTS = ["a red apple", "a bear", "a crab"]
-STEPS, SIDE = 7, 64
+STEPS, FEW, SIDE = 7, 3, 64
 POLICY = TextPolicy(ConstantGuidance(3.0), AdaptiveNegation())
 #: A flow has no table of alphas, a prior of pixels no encoder; some solvers take no latents, and some only a flow.
 FIELDS_OF_PRIORS = ("alpha_shift", "score.open_clip", "latent", "prior")
@@ -102,20 +106,30 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 
 def shortened(solver: Solver, steps: int = STEPS) -> Solver:
-    """The same with fewer steps; of one that runs another solver, in each of two tries."""
+    """The same with fewer steps; of one that runs another solver, in each of two tries.
+
+    Untrained networks amplify rounding errors with every pass through encoder or gradient, and so does a chain that
+    does not converge: solvers with many of these take few steps, and small ones.
+    """
     if isinstance(solver, BestOf):
         return replace(solver, of=shortened(solver.of, steps), candidates=2)
     if isinstance(solver, LatentMAP):
-        return replace(solver, adam=replace(solver.adam, iterations=steps))
+        return replace(solver, adam=replace(solver.adam, iterations=FEW, lr=0.1))
     if isinstance(solver, ReSample):
         few = {name: replace(getattr(solver, name), iterations=3) for name in ("pixel", "latent")}
-        return replace(solver, steps=steps, every=2, travel=2, **few)
+        return replace(solver, steps=FEW, every=2, travel=2, **few)
     if isinstance(solver, FLAIR):  # its fixed step size overshoots in the decoder of an untrained prior
-        return replace(solver, steps=steps, data_lr=1e-4)
+        return replace(solver, steps=FEW, data_lr=1e-6)
+    if isinstance(solver, FlowDPS):
+        return replace(solver, steps=FEW)
     if isinstance(solver, LatentDAPS):
-        return replace(solver, steps=steps, mcmc_steps=3)
+        return replace(solver, steps=FEW, mcmc_steps=2, tau=0.5)
     if isinstance(solver, Latino):
-        return replace(solver, steps=steps, rounds=min(1, solver.rounds), round_steps=2)
+        return replace(solver, steps=2, rounds=min(1, solver.rounds), round_steps=2)
+    if isinstance(solver, LatentDPS | STSL):
+        return replace(solver, steps=FEW)
+    if isinstance(solver, ProjDiff):
+        return replace(solver, steps=2)
     return replace(solver, steps=steps) if solver.steps else solver
 
 
@@ -165,7 +179,7 @@ def solve(
 
 
 def test_batches_do_not_matter(solver: Solver, prior: Prior, kind: str) -> None:
-    """Results of a batch of 3 equal those of single runs in another order, within 1e-4 (signs are taken)."""
+    """Results of a batch of 3 equal those of single runs in another order, within 1e-4 of the largest value."""
     problem = problem_of(solver, prior, kind)
     if field := refusal(solver, prior, problem):
         assert (field, kind) in (("operator", "nonlinear"), ("prox", "nonlinear")) or field in FIELDS_OF_PRIORS
@@ -178,7 +192,8 @@ def test_batches_do_not_matter(solver: Solver, prior: Prior, kind: str) -> None:
     assert together.isfinite().all()
     for i in (2, 0):
         alone = solve(solver, prior, problem.of_sample(i), PROMPTS[i : i + 1], ids=IDS[i : i + 1]).signal
-        torch.testing.assert_close(alone[0], together[i], rtol=0, atol=1e-4)
+        allowed = 1e-4 * max(1.0, float(together[i].abs().max()))  # untrained decoders leave [-1, 1]
+        torch.testing.assert_close(alone[0], together[i], rtol=0, atol=allowed)
 
 
 def test_neighbours_do_not_matter(solver: Solver, prior: Prior, kind: str) -> None:

@@ -31,8 +31,6 @@ from treg_exp.operators.linear.average import AveragePooling
 from treg_exp.operators.linear.base import LinearOperator
 from treg_exp.operators.linear.bicubic import BicubicDownsampling
 from treg_exp.operators.linear.masking import BoxInpainting
-from treg_exp.operators.linear.radon import SparseViewCT
-from treg_exp.priors.diffusers_folder import DiffusersFolder
 from treg_exp.schedule.levels import Level, Move
 from treg_exp.solvers.base import Solver, StepInfo
 from treg_exp.solvers.ddnm import DDNM
@@ -42,7 +40,6 @@ from treg_exp.solvers.dps import DPS
 from treg_exp.solvers.latent_dps import LatentDPS
 from treg_exp.solvers.red_diff import REDDiff
 from treg_exp.solvers.signal_space import renoised_up
-from treg_exp.tasks.problems import InverseProblem
 
 OPERATORS = {
     "bicubic": lambda: BicubicDownsampling(factor=2, signal_shape=SHAPE),
@@ -282,41 +279,3 @@ def test_red_diff_takes_adams_steps_along_its_two_gradients() -> None:
         root = np.sqrt(second / (1 - 0.99 ** (k + 1))) + 1e-8
         mu = mu - 0.1 * first / (1 - 0.9 ** (k + 1)) / root
     np.testing.assert_allclose(solved(REDDiff(12), problem), mu, rtol=0, atol=1e-3)
-
-
-def test_more_than_is_known_of_an_operator_is_refused() -> None:
-    tomography = SparseViewCT(4, SHAPE)
-    problem, info = measured(tomography, 0.1), gaussian_prior().info
-    with pytest.raises(FieldError, match=r"operator=SparseViewCT: DDRM treats .* take solver=diffpir or dps"):
-        DDRM().check(problem, info)
-    with pytest.raises(FieldError, match=r"operator=SparseViewCT: DDNM\+ treats .* plus=never takes y as"):
-        DDNM().check(problem, info)
-    DDNM(plus="never").check(problem, info)
-
-
-@pytest.mark.parametrize("solver", [DPS(), DDRM(), DDNM(), DiffPIR(), REDDiff(steps=10)])
-def test_priors_of_latents_are_refused(solver: object) -> None:
-    info = DiffusersFolder(path="tiny_random").info
-    operator = BicubicDownsampling(factor=2, signal_shape=(3, 64, 64))
-    problem = InverseProblem(torch.zeros(1, 3, 32, 32), operator, 0.0, 0.0)
-    name = type(solver).__name__
-    with pytest.raises(FieldError, match=f"prior=.*{name} works on signals, and this prior is one of latents; take"):
-        solver.check(problem, info)
-
-
-@pytest.mark.parametrize(
-    ("make", "field"),
-    [
-        (lambda: DPS(zeta=-1.0), "zeta"), (lambda: DPS(likelihood="cube"), "likelihood"), (lambda: DPS(eta=2.0), "eta"),
-        (lambda: DDRM(eta=1.5), "eta"), (lambda: DDRM(eta_b=-0.1), "eta_b"), (lambda: DDNM(eta=-1.0), "eta"),
-        (lambda: DDNM(plus="yes"), "plus"), (lambda: DDNM(travel_length=0), "travel_length"),
-        (lambda: DDNM(noise_estimate="x"), "noise_estimate"), (lambda: DiffPIR(lam=0.0), "lam"),
-        (lambda: DiffPIR(zeta=2.0), "zeta"), (lambda: DiffPIR(grid="cubic"), "grid"),
-        (lambda: DiffPIR(sigma_floor=-1.0), "sigma_floor"), (lambda: REDDiff(lam=-1.0), "lam"),
-        (lambda: REDDiff(weight="snr"), "weight"), (lambda: REDDiff(start="zero"), "start"),
-    ],
-)  # fmt: skip
-def test_wrong_values_are_named(make: object, field: str) -> None:
-    with pytest.raises(FieldError) as caught:
-        make()
-    assert caught.value.field == field

@@ -25,6 +25,7 @@ from treg_exp.text.policy import TextPolicy
 from treg_exp.text.state import StepState
 
 Algorithm = Literal["langevin", "hmc"]
+MOST_STEPS = 100_000  # what is above is a slip
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,8 @@ class LatentDAPS(Solver):
 
     def __post_init__(self) -> None:
         check_steps(self.steps)
+        if self.steps > MOST_STEPS:
+            raise FieldError("steps", self.steps, f"must be at most {MOST_STEPS}")
         for name, kind in (("algorithm", Algorithm), ("times", Times)):
             if getattr(self, name) not in get_args(kind):
                 raise FieldError(name, getattr(self, name), f"allowed are {', '.join(get_args(kind))}")

@@ -25,7 +25,7 @@ class FlowSolver(Solver):
         if not isinstance(info.schedule, Flow):
             raise FieldError(
                 "prior", type(info.schedule).__name__, f"{type(self).__name__} is written for rectified flows (Stable "
-                "Diffusion 3, Flux), and this prior is none; take one, or this one as a flow, as prior=emoji64_flow does"
+                "Diffusion 3, Flux), and this prior is none; take one, or this one as a flow as prior=emoji64_flow does"
             )  # fmt: skip
         return super().moves(info, signal_shape)
 

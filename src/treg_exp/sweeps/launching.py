@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 
 from treg_exp.configuration.command_line import end_with
 from treg_exp.engine.status import read_status
-from treg_exp.run_layout import read_rows
+from treg_exp.run_layout import iterate_rows
 from treg_exp.sweeps.manifest import NEEDS_NO_START
 from treg_exp.sweeps.planning import dry_run, no_sweep, open_sweep
 
@@ -81,6 +81,6 @@ class InProcess(FolderLauncher):
 
 def _returned(folder: Path, overrides: Sequence[str]) -> JobReturn:
     job = JobReturn(overrides=overrides, status=JobStatus.COMPLETED)
-    values: list[Any] = [row["psnr"] for row in read_rows(folder) if row.get("psnr") is not None]
+    values: list[Any] = [row["psnr"] for row in iterate_rows(folder) if row.get("psnr") is not None]
     job.return_value = sum(values) / len(values) if values else float("nan")
     return job

@@ -21,7 +21,8 @@ class PromptAscent:
 
     After each step, the tokens C of the prompt climb log p(z_next | z_0(z_t, C)) = -||z_next - alpha z_0||^2 /
     (2 sigma^2) with alpha and sigma of the level of z_next: every token moves by ``step``, along its gradient, and the
-    prompt stays in a ball around its start. Needs a solver that tells z_next; elsewhere, and at the clean end, nothing moves.
+    prompt stays in a ball around its start. Needs a solver that tells z_next; elsewhere, and at the
+    clean end, nothing moves.
 
     Attributes:
         step: length of a token's move, in units of the embedding (released: 0.08).

@@ -19,7 +19,7 @@ from treg_exp.configuration.places import one_line
 from treg_exp.engine.journal import JOURNAL, require_optuna
 from treg_exp.engine.objective import Objective
 from treg_exp.errors import ConfigError
-from treg_exp.run_layout import read_rows
+from treg_exp.run_layout import iterate_rows
 from treg_exp.sweeps.launching import FolderLauncher
 from treg_exp.sweeps.manifest import NEEDS_NO_START, Job, Sweep
 from treg_exp.sweeps.planning import Planner, dry_run, no_sweep, open_sweep
@@ -166,8 +166,8 @@ def _tell(number: int, job: Job, study: SharedStudy, sweep: Sweep) -> None:
     if status.state == "pruned":
         study.tell(number, TrialState.PRUNED)
     elif status.state == "finished":
-        rows = read_rows(sweep.folder(job))
-        values = {name: Objective.named(name).mean(rows) for name in study.objectives}
+        folder = sweep.folder(job)
+        values = {name: Objective.named(name).mean(iterate_rows(folder)) for name in study.objectives}
         found = [value for value in values.values() if value is not None]
         if len(found) < len(values):
             study.note(number, **{ERROR: f"no value of {', '.join(n for n, v in values.items() if v is None)}"})
