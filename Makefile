@@ -2,6 +2,7 @@
 # make test   set up everything and run the tests
 # make slow   the same with the tests that take minutes
 # make check  ruff and mypy
+# make docs   the documentation as a site: site/index.html, with an API reference
 # make notebooks  run the notebooks anew, in place
 # make study  docs/results/treg.md anew: about three hours on two cores; interrupted, the same command continues
 # make beyond  the runs, tables and pictures of docs/results/beyond.md anew: half a day, continued likewise
@@ -9,7 +10,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test slow check notebooks study beyond clean
+.PHONY: demo test slow check docs notebooks study beyond clean
 
 demo: $(VENV)/.run
 	$(BIN)/python run.py experiment=quickstart
@@ -24,6 +25,10 @@ check: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(VENV)/.run
+	$(BIN)/pip install --quiet -e ".[docs]"
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --config-file docs/site/mkdocs.yml --quiet --strict
 
 notebooks: $(VENV)/.run
 	$(BIN)/pip install --quiet -e ".[notebooks]"

@@ -30,7 +30,7 @@ LAYERS = (
     ("app", "worker"),
     ("program",),
     ("sweeps",),
-    ("findings",),
+    ("ambiguity", "findings"),
     ("cli", "doctor", "bench"),
 )
 

@@ -13,6 +13,7 @@ from treg_exp.engine.outcome import recorded
 from treg_exp.engine.stored_rows import StoredRows
 from treg_exp.errors import ConfigError, PrunedError, RunFailedError
 from treg_exp.experiment import Experiment
+from treg_exp.reports.ambiguity_table import ambiguity_lines
 from treg_exp.reports.choice import choice_lines
 from treg_exp.restoring import make_trainer, restore
 from treg_exp.run_layout import RECONSTRUCTION, iterate_rows, key_of, picture, read_failures
@@ -85,6 +86,8 @@ def _run(cfg: DictConfig) -> float | None:
         print(f"results: {folder.path}  ({', '.join(file.name for file in made)}, {layout.samples.name}/)", flush=True)
         for line in choice_lines(summary["choice"]) if summary.get("choice") else ():
             print(line, flush=True)
+        for line in ambiguity_lines(summary["ambiguity"]) if summary.get("ambiguity") else ():
+            print(line, flush=True)
         for logger in experiment.loggers:
             logger.finish(rows, summary, lambda key: picture(layout.found(key), RECONSTRUCTION))
             logger.close(exit_code=1 if failed else 0)
@@ -122,23 +125,31 @@ def conclude(experiment: Experiment) -> tuple[StoredRows, dict[str, Any]]:
         All rows of the run in the order of the work items, which stay in their files, and the summary.
     """
     from treg_exp.files import write_json
+    from treg_exp.reports.ambiguity import summarise_ambiguity
     from treg_exp.reports.choice import summarise_choice
     from treg_exp.reports.columns import read_columns
     from treg_exp.reports.grid import write_grid
     from treg_exp.reports.posterior import write_posterior, write_posterior_grid
     from treg_exp.reports.rows import write_results
+    from treg_exp.reports.sets import add_sets
     from treg_exp.reports.summary import summarise
     from treg_exp.reports.table import render
+    from treg_exp.reports.versions import add_versions
 
     experiment.folder.require()
     path, layout = experiment.folder.path, experiment.folder.layout
     rows = StoredRows(layout, experiment.items)
     experiment.folder.write_columns(experiment.columns)  # of a finished run that is older than this file
-    posterior = write_posterior(path, rows) if experiment.settings.draws > 1 else []
-    summary = summarise(rows, experiment.columns.known, posterior)
+    several = experiment.settings.draws > 1
+    posterior = write_posterior(path, rows, experiment.metrics.of_restorations) if several else []
+    summary = summarise(rows, experiment.columns.of_rows, posterior)
+    add_sets(summary, layout, rows, experiment.metrics.of_sets)
+    add_versions(summary, rows, read_columns(path))
     if choice := summarise_choice(rows):
         summary["choice"] = choice
-    write_results(rows, experiment.columns.known, layout.results)
+    if ambiguity := summarise_ambiguity(rows, posterior):
+        summary["ambiguity"] = ambiguity
+    write_results(rows, experiment.columns.of_rows, layout.results)
     write_json(layout.summary, summary)
     if len(rows):
         write_grid(path, list(experiment.variants), layout.grid, title=experiment.title, rows=rows)
@@ -183,6 +194,8 @@ def _announce(experiment: Experiment) -> None:
         ConfigError: it had other texts: they come from the data, which the identity of a run does not hold.
     """
     from treg_exp.engine.environment import git_revision, read_noted
+    from treg_exp.reports.columns import read_columns
+    from treg_exp.reports.versions import scored_otherwise
 
     items, path = experiment.items, experiment.folder.path
     done = int(experiment.folder.finished().sum())
@@ -200,6 +213,11 @@ def _announce(experiment: Experiment) -> None:
         print(f"continuing {path}: {done} of {len(items)} restorations are there", flush=True)
     else:
         print(f"nothing to do: {path} holds all {len(items)} restorations; another run_dir makes them anew", flush=True)
+    earlier = (row for row in iterate_rows(path) if items.position(key_of(row)) is not None)
+    for line in scored_otherwise(
+        earlier, experiment.metrics.scored_by, read_columns(path), experiment.metrics.versions
+    ):
+        print(f"note: {line}", flush=True)
     noted, now = read_noted(experiment.folder.layout.environment), git_revision()
     made = noted.get("git")
     if noted and made != now:

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from treg_exp.ambiguity.arguments import add_ambiguity_commands
+
 STAGES = ("autoencoder", "clip", "judge", "unet", "export")
 
 
@@ -30,10 +32,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     _add_status(commands)
     _add_resume(commands)
     _add_report(commands)
+    _add_sync(commands)
     _add_train_prior(commands)
     _add_doctor(commands)
     _add_bench(commands)
     _add_study(commands)
+    add_ambiguity_commands(commands)
     arguments = parser.parse_args(words)
     try:
         return int(arguments.run(arguments))
@@ -97,8 +101,34 @@ def _add_report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 def _report(arguments: argparse.Namespace) -> int:
     from treg_exp.findings.report import report
 
-    print(f"written: {report(arguments.folders, arguments.out, arguments.baseline, arguments.pictures)}")
+    done = report(arguments.folders, arguments.out, arguments.baseline, arguments.pictures)
+    for reason in done.skipped:
+        print(f"left out: {reason}", file=sys.stderr)
+    print(f"written: {done.page}")
     return 0
+
+
+def _add_sync(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser(
+        "sync",
+        help="upload the offline W&B runs of runs and sweeps",
+        description="Upload to Weights & Biases what DIRs hold and its server does not have yet, by `wandb sync`, with "
+        "the account and the server that W&B is set up for (`wandb login`, WANDB_API_KEY, WANDB_BASE_URL). The same "
+        "command continues what was cut off; a run that was continued since goes on under its id. What still runs is "
+        "left out. Exit status 1 where something is damaged or could not be uploaded.",
+    )
+    command.add_argument("folders", type=Path, nargs="+", metavar="DIR", help="run_dir of runs and sweeps")
+    command.add_argument("--dry-run", action="store_true", help="list what would be uploaded")
+    command.add_argument(
+        "--patience", type=float, default=120.0, help="seconds of silence that end an upload (default: %(default)s)"
+    )
+    command.set_defaults(run=_sync)
+
+
+def _sync(arguments: argparse.Namespace) -> int:
+    from treg_exp.sweeps.uploading import sync
+
+    return sync(arguments.folders, arguments.dry_run, arguments.patience)
 
 
 def _add_study(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

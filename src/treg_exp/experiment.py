@@ -17,13 +17,14 @@ from treg_exp.configuration.places import errors_at
 from treg_exp.configuration.settings import (
     DataSettings,
     RunSettings,
+    TrajectorySettings,
     check_count,
     prepared,
     settings,
 )
 from treg_exp.data.base import Source, left_out, subset
 from treg_exp.data.sample import Sample
-from treg_exp.engine.costs import COSTS, cost_columns
+from treg_exp.engine.costs import COSTS, OF_BATCH, cost_columns
 from treg_exp.engine.devices import TrainerSettings
 from treg_exp.engine.launcher import Place
 from treg_exp.engine.mirror import RunMirror
@@ -34,7 +35,8 @@ from treg_exp.engine.run_folder import RunFolder
 from treg_exp.engine.work import Variant
 from treg_exp.errors import ConfigError
 from treg_exp.loggers import build_loggers
-from treg_exp.metrics.base import Metric, cautions, check_metrics, columns_of
+from treg_exp.metrics.base import Measure
+from treg_exp.metrics.chosen import Measures
 from treg_exp.metrics.column import Columns
 from treg_exp.priors.prior import PriorSpec
 from treg_exp.priors.stacked import info_for_signals
@@ -61,11 +63,12 @@ class Experiment:
         settings: seed, draws, run_dir, dry_run.
         data: limit, offset, batch size.
         trainer: devices and processes.
+        trajectory: which restorations are recorded step by step.
         task: what is measured.
         solver: how it is restored.
         variants: text settings by name.
         source: the signals.
-        metrics: judges by name.
+        metrics: judges of restorations and of sets of them.
         loggers: mirrors of the run, such as W&B's.
         items: all work items, in order.
         prior: knows the prior without its weights, and loads it.
@@ -78,11 +81,12 @@ class Experiment:
     settings: RunSettings
     data: DataSettings
     trainer: TrainerSettings
+    trajectory: TrajectorySettings
     task: Task
     solver: Solver
     variants: Mapping[str, Variant]
     source: Source
-    metrics: Mapping[str, Metric]
+    metrics: Measures
     loggers: Sequence[RunMirror]
     items: Plan
     prior: PriorSpec
@@ -120,18 +124,19 @@ class Experiment:
             with errors_at("", renamed=places[name]):
                 variant.policy.check(info, items.told(name))
         folder = RunFolder(run_dir(cfg), items)
-        metrics: dict[str, Metric] = {n: build(node, f"metrics.{n}", Metric) for n, node in cfg.metrics.items()}
+        measures = {name: build(node, f"metrics.{name}", Measure) for name, node in cfg.metrics.items()}
         return cls(
             config=_plain(cfg),
             identity=identity(cfg),
             settings=run,
             data=data,
             trainer=settings(TrainerSettings, cfg.trainer, "trainer", partly=False),
+            trajectory=settings(TrajectorySettings, cfg.trajectory, "trajectory", partly=False),
             task=task,
             solver=solver,
             variants=variants,
             source=source,
-            metrics=metrics,
+            metrics=Measures(measures),
             loggers=build_loggers(cfg.logger, folder.path),
             items=items,
             prior=prior,
@@ -147,7 +152,7 @@ class Experiment:
         with errors_at("prior"):
             medium(info.medium, info.sample_rate)
         with errors_at("metrics"):
-            check_metrics(self.metrics, info.medium, COSTS)
+            _ = self.kinships
         size = {"signal_shape": f"data.{SIZES[info.medium]}"}
         with errors_at("data", renamed=size):
             self.prior.info.latent_shape(self.signal_shape)
@@ -158,6 +163,13 @@ class Experiment:
             with errors_at("solver", renamed={**named, **size}):
                 self.solver.check(problem, info)
         return self
+
+    @cached_property
+    def kinships(self) -> list[str]:
+        """What to know of judges that are relatives of what guides; see ``Measures.check``, which may refuse them."""
+        pieces = {f"variants.{name}": variant.policy for name, variant in self.variants.items()}
+        of_run = {"prior": self.prior, "solver": self.solver, **pieces}
+        return self.metrics.check(self.prior.info.medium, (*COSTS, *OF_BATCH), of_run)
 
     @cached_property
     def signal_shape(self) -> tuple[int, ...]:
@@ -193,15 +205,16 @@ class Experiment:
         texts = dict.fromkeys(text for item in self.items for text in item.texts.values())
         cut = cut_notes(self.prior.info.text_windows, [*null_texts, *texts])
         about_data = filter(None, (self.assumption, left_out(self.source)))
-        return [*about_data, *cautions(self.metrics, self.prior.name), *cut]
+        return [*about_data, *self.metrics.cautions(self.prior.name), *self.kinships, *cut]
 
     @cached_property
     def columns(self) -> Columns:
         """What the numbers of the run mean."""
         info = self.prior.info
         noun = medium(info.medium, info.sample_rate).noun
-        known, labels = {**columns_of(self.metrics), **cost_columns(noun)}, variant_labels(self.variants)
-        return Columns(known, info.medium, info.sample_rate, labels)
+        known, labels = {**self.metrics.columns, **cost_columns(noun)}, variant_labels(self.variants)
+        made = {self.metrics.scored_by: self.metrics.versions}
+        return Columns(known, info.medium, info.sample_rate, labels, made)
 
     @cached_property
     def title(self) -> str:
@@ -228,8 +241,8 @@ class Experiment:
         from treg_exp.engine.module import RestorationModule
 
         return RestorationModule(
-            self.prior, self.task, self.solver, self.variants, self.metrics, self.settings.seed,
-            self.signal_shape, on_step,
+            self.prior, self.task, self.solver, self.variants, self.metrics.of_restorations, self.settings.seed,
+            self.signal_shape, on_step, self.trajectory, self.metrics.scored_by,
         )  # fmt: skip
 
     def probes(self) -> list[WorkBatch]:

@@ -5,7 +5,8 @@
     rows/rank-0.jsonl  failures/rank-0.jsonl           one line per restoration, a file per process
     samples/<sample_id>/target.*  measurement.*  pseudo_inverse.* or preview.*
     samples/<sample_id>/<variant>/reconstruction.*     with several draws: .../<variant>/draw_000/reconstruction.*
-    results.csv  summary.json  grid.png  posterior.csv  posterior.png  wandb/
+    samples/<sample_id>/<variant>/trajectory.json      likewise, of a few samples
+    results.csv  summary.json  grid.png  posterior.csv  posterior.png  wandb/  csv/  tensorboard/
 
 A signal is kept in the file of its medium; its picture has the same name and ends in ``.png`` (of
 an image they are one file).
@@ -30,7 +31,7 @@ IDENTITY = (*KEY, "prompt")  # columns of a row that are no numbers
 # What is kept of a sample and of a restoration: names of files, without their ending.
 TARGET, MEASUREMENT, PSEUDO_INVERSE, PREVIEW = "target", "measurement", "pseudo_inverse", "preview"
 RECONSTRUCTION, MEAN, DEVIATION = "reconstruction", "mean", "std"
-LATENTS = "latents.safetensors"
+LATENTS, TRAJECTORY = "latents.safetensors", "trajectory.json"
 
 
 def key_of(row: Mapping[str, Any]) -> Key:
@@ -161,6 +162,11 @@ class RunLayout:
         sample_id, variant, draw = key
         folder = self.variant(sample_id, variant)
         return folder / f"draw_{draw:03d}" if draws > 1 else folder
+
+    def trajectory(self, key: Key) -> Path:
+        """How a restoration came about, whether the run made one draw or several."""
+        single = self.restoration(key, draws=1) / TRAJECTORY
+        return single if single.is_file() else self.restoration(key, draws=2) / TRAJECTORY
 
     def found(self, key: Key) -> Path:
         """Folder of one restoration, whether the run made one draw or several."""

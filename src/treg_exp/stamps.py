@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 COARSEST_CLOCK = 2 * 10**9  # nanoseconds between two times that every file system can tell apart (FAT's 2 s)
@@ -56,3 +58,19 @@ def stamps_of(files: Iterable[Path]) -> tuple[Stamp, ...]:
 def stamps_in(folder: Path) -> tuple[Stamp, ...]:
     """The stamps of the files in a folder, by name; none where there is no such folder."""
     return stamps_of(sorted(file for file in folder.glob("*") if file.is_file()))
+
+
+def digest_of(file: Path) -> str:
+    """SHA-256 of a file's content in hex; computed again only when its stamp has changed.
+
+    Raises:
+        OSError: it is not there.
+    """
+    stamp = stamp_of(file)
+    return _digest(stamp) if stamp.settled() else _digest.__wrapped__(stamp)
+
+
+@lru_cache(maxsize=64)
+def _digest(stamp: Stamp) -> str:
+    with open(stamp.place, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -28,6 +28,7 @@ IMAGES = ROOT / "src/treg_exp/assets/emoji_test/images"
 #: What an option needs beside itself.
 ALSO = {
     "data=folder": [f"data.path={IMAGES}", "prompt=empty"],
+    "data=ambiguity": ["task=sr_x16"],
     "data=gallery": ["task=gallery"],
     "task=gallery": ["data=gallery"],
     "prompt=fixed": ["prompt.text=a"],
@@ -40,6 +41,7 @@ ALSO = {
 ELSEWHERE = (
     "task=audio/hidden_samples", "task=audio/separation", "task=paper/psld_gaussian_deblur",
     "task=paper/psld_motion_deblur", "prompt=manifest", "metrics=audio", "data=audio_folder", "data=measurements",
+    "metrics=perceptual", "metrics=sets_inception", "metrics=judge_open_clip",
     "data=stems", "data=hf_dataset", "data=webdataset", "prior=diffusers_dir", "prior=stable_diffusion",
     "solver=projdiff",
 )  # fmt: skip

@@ -16,6 +16,7 @@ from PIL import Image
 
 from tests.e2e.test_run import lines, run, start, status, wait_for_rows
 from tests.priors.folders import write_waveform
+from treg_exp.engine.costs import NOT_REPEATED
 from treg_exp.run_layout import key_of, read_rows
 from treg_exp.signals.audio import read_audio
 
@@ -133,7 +134,7 @@ def test_a_killed_run_continues_with_the_same_numbers(inputs: Path, tmp_path: Pa
         run(*command(inputs, tmp_path / name, *many))
         assert status(tmp_path / name)["finished"] == lines(tmp_path / name) == 9
     stopped, whole = (
-        {key_of(row): {k: v for k, v in row.items() if k != "seconds"} for row in read_rows(tmp_path / name)}
+        {key_of(row): {k: v for k, v in row.items() if k not in NOT_REPEATED} for row in read_rows(tmp_path / name)}
         for name in ("stopped", "whole")
     )
     assert stopped == whole

@@ -14,6 +14,7 @@ import pytest
 
 from tests.conftest import DATA, ROOT
 from tests.proc import gone
+from treg_exp.engine.costs import NOT_REPEATED
 from treg_exp.run_layout import key_of, read_rows, rows_in
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at processes")
@@ -41,7 +42,7 @@ def numbers(folder: Path) -> dict[str, Numbers]:
     found = {}
     for job in sorted(file.parent for file in folder.glob("*/job.yaml")):
         lines = [row for file in (job / "rows").glob("*") for row in rows_in(file.read_bytes().splitlines())]
-        rows = {str(key_of(row)): {k: v for k, v in row.items() if k != "seconds"} for row in read_rows(job)}
+        rows = {str(key_of(row)): {k: v for k, v in row.items() if k not in NOT_REPEATED} for row in read_rows(job)}
         assert len(lines) == len(rows)
         found[job.name] = rows
     return found

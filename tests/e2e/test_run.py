@@ -148,10 +148,10 @@ def test_quickstart_mirrors_to_wandb(quickstart) -> None:
     rows = [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
     assert len(rows) == 24
     for row in rows:
-        file = found["files"][row["image"]["path"]]
+        file = found["files"][row["reconstruction"]["path"]]
         assert file.is_relative_to(folder / "wandb")
         thumbnail = Image.open(file)
-        assert thumbnail.size == (row["image"]["width"], row["image"]["height"]) == (64, 64)
+        assert thumbnail.size == (row["reconstruction"]["width"], row["reconstruction"]["height"]) == (64, 64)
         saved = Image.open(folder / "samples" / row["sample_id"] / row["variant"] / "reconstruction.png")
         assert np.array_equal(np.asarray(thumbnail), np.asarray(saved))
 

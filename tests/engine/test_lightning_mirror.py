@@ -13,19 +13,21 @@ from tests.test_config import TINY, composed, experiment
 from treg_exp.app import run
 from treg_exp.engine.lightning_mirror import LightningMirror
 from treg_exp.errors import ConfigError
+from treg_exp.reports.trajectory import read_trajectories
+from treg_exp.run_layout import read_rows
 
 CSV = ["+logger.copy._target_=lightning.pytorch.loggers.CSVLogger"]
 SHORT = ["solver.steps=1", "data.limit=3", "data.batch_size=2"]
 
 
 def go(folder: Path, *overrides: str) -> None:
-    cfg = composed(*TINY, *SHORT, "logger=csv", *CSV, *overrides)
+    cfg = composed(*TINY, *SHORT, "logger=none", *CSV, *overrides)
     cfg.run_dir = str(folder)
     run(cfg)
 
 
 def test_csv_of_a_run(tmp_path: Path) -> None:
-    go(tmp_path / "r", f"+logger.copy.save_dir={tmp_path}", "+logger.copy.name=copy")
+    go(tmp_path / "r", f"+logger.copy.save_dir={tmp_path}", "+logger.copy.name=copy", "trajectory.samples=0")
     rows = list(csv.DictReader((tmp_path / "copy/version_0/metrics.csv").open()))
     assert [row["step"] for row in rows] == ["2", "3", "3"]
     summary = json.loads((tmp_path / "r/summary.json").read_text())["variants"]["own"]["metrics"]
@@ -56,6 +58,16 @@ def test_a_failing_logger_hides_no_error(tmp_path: Path, monkeypatch: pytest.Mon
 def test_what_is_no_logger_is_refused_by_name(overrides: list[str], message: str) -> None:
     with pytest.raises(ConfigError, match=rf"^logger\.\w+\.\w+.*{message}"):
         experiment(*overrides, "data.limit=1")
+
+
+def test_curves_of_the_steps_have_the_steps_of_the_solver(tmp_path: Path) -> None:
+    go(tmp_path / "r", f"+logger.copy.save_dir={tmp_path}", "+logger.copy.name=copy", "solver.steps=3", "data.limit=1")
+    rows = list(csv.DictReader((tmp_path / "copy/version_0/metrics.csv").open()))
+    ((sample, variant, _), trajectory), *_ = read_trajectories(tmp_path / "r", read_rows(tmp_path / "r"))
+    column = f"trajectory/residual/{variant}/{sample}"
+    curve = {int(row["step"]): float(row[column]) for row in rows if row.get(column)}
+    assert curve == pytest.approx(dict(zip(*trajectory.curve("residual"), strict=True)))
+    assert len(curve) == 3
 
 
 def test_tensorboard_is_an_option() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.engine.test_app import go
+from treg_exp.engine.costs import NOT_REPEATED
 from treg_exp.run_layout import RunLayout
 
 RUN = [
@@ -21,7 +22,7 @@ RUN = [
 def without_clock(value: Any) -> Any:
     """Figures of a run but the seconds that it took."""
     if isinstance(value, dict):
-        return {key: without_clock(child) for key, child in value.items() if key != "seconds"}
+        return {key: without_clock(child) for key, child in value.items() if key not in NOT_REPEATED}
     return [without_clock(child) for child in value] if isinstance(value, list) else value
 
 

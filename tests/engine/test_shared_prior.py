@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from tests.conftest import DATA
 from tests.engine.test_app import go
 from treg_exp.engine import module, shared_prior
-from treg_exp.engine.costs import COSTS
+from treg_exp.engine.costs import NOT_REPEATED
 from treg_exp.engine.shared_prior import SharedPrior
 from treg_exp.metrics.networks.judge import load_judge
 from treg_exp.priors import diffusers_folder, tokenizers
@@ -37,7 +37,7 @@ JOBS = {
 def numbers(folder: Path, *overrides: str) -> dict[str, dict[str, Any]]:
     """The rows of a run, without what a clock says."""
     rows = go(folder, *BASE, *overrides)
-    return {sample: {k: v for k, v in row.items() if k != COSTS[0]} for (sample, _), row in rows.items()}
+    return {sample: {k: v for k, v in row.items() if k not in NOT_REPEATED} for (sample, _), row in rows.items()}
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ def scales(folder: Path, *values: int, task: str = "sr_x8") -> None:
 
 
 def compared(folder: Path) -> list[Method]:
-    return methods(collect([folder]))
+    return methods(collect([folder]).runs)
 
 
 def notes(folder: Path, baseline: str | None = None) -> list[str]:

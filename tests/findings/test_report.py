@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,12 +12,11 @@ from typing import Any
 
 import pytest
 
+from tests.findings.browsing import chromium, errors
 from tests.findings.folders import run
 from treg_exp.cli import main
 from treg_exp.errors import ConfigError
 from treg_exp.findings.report import report as write_report
-
-BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 
 
 def numbers(scale: int, i: int) -> dict[str, float]:
@@ -64,7 +61,7 @@ def test_tables_for_readers(report: Path) -> None:
     assert "| 5.00" in markdown  # a cost has no interval, and keeps its digits
     assert [cell.strip() for cell in markdown.splitlines()[0].split("|")][1:5] == ["task", "method", "n", "PSNR dB ↑"]
     changes = (report / "tables" / "differences.tex").read_text()
-    assert r"sr\_x8 & guidance.scale=5 & LPIPS $\downarrow$ & -0.040 [-0.040, -0.040] & 100 \% & 30" in changes
+    assert r"sr\_x8 & guidance.scale=5 & LPIPS $\downarrow$ & -0.040 [-0.040, -0.040] &  & 100 \% & 30" in changes
     assert r"& better \\" in changes
     assert r"\caption{Baseline: guidance.scale=1 (sr\_x8). Means of the differences" in changes
 
@@ -73,7 +70,7 @@ def test_a_single_run_and_two_tasks(tmp_path: Path) -> None:
     """Nothing to compare with is no error; tasks are counted and their tables are one below another."""
     run(tmp_path / "a", lambda i: {"psnr": i})
     run(tmp_path / "b", lambda i: {"lpips": i}, task__name="sr_x16", measured=None)
-    page = write_report([tmp_path], tmp_path / "out", None).read_text(encoding="utf-8")
+    page = write_report([tmp_path], tmp_path / "out", None).page.read_text(encoding="utf-8")
     assert "24 restorations of 2 runs, 2 methods in 2 tasks." in page
     lines = (tmp_path / "out" / "tables" / "means.md").read_text().splitlines()
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
@@ -86,7 +83,7 @@ def test_a_single_run_and_two_tasks(tmp_path: Path) -> None:
 def test_notes_stand_on_the_page(tmp_path: Path) -> None:
     for name, task, scale in (("a", "sr_x8", 1), ("b", "sr_x8", 3), ("c", "sr_x16", 3), ("d", "sr_x16", 5)):
         run(tmp_path / name, lambda i: {"psnr": i}, guidance__scale=scale, task__name=task, measured=None)
-    page = write_report([tmp_path], tmp_path / "out", "guidance.scale=1").read_text(encoding="utf-8")
+    page = write_report([tmp_path], tmp_path / "out", "guidance.scale=1").page.read_text(encoding="utf-8")
     assert "4 methods in 2 tasks. Baseline: guidance.scale=1 (sr_x8)." in page
     assert "sr_x16 has no such baseline: its methods are not compared." in page
     assert "sr_x8: no row has a hash of its measurement" in page
@@ -108,7 +105,13 @@ def test_help_names_each_default_once(capsys: pytest.CaptureFixture[str]) -> Non
 
 def test_figures_for_papers(report: Path) -> None:
     names = {file.name for file in (report / "figures").iterdir()}
-    assert {"effect_psnr.png", "effect_psnr.pdf", "front_alignment_residual.pdf", "setting_psnr.png"} <= names
+    assert {
+        "effect_psnr.png",
+        "effect_psnr.pdf",
+        "front_judge_own_residual.pdf",
+        "along_psnr_guidance.scale.png",
+        "front_lpips_seconds.pdf",
+    } <= names
     for file in (report / "figures").iterdir():
         assert file.read_bytes()[:4] == (b"%PDF" if file.suffix == ".pdf" else b"\x89PNG")
 
@@ -121,17 +124,7 @@ def test_the_page_needs_no_network(report: Path) -> None:
 
 @pytest.fixture(scope="module")
 def browser(report: Path) -> Iterator[Any]:
-    if not (BROWSER and DRIVER):
-        pytest.skip("needs chromium and chromedriver")
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = BROWSER
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=1300,900"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(DRIVER, env=dict(os.environ)))
+    driver = chromium()
     driver.get(f"file://{report / 'report.html'}")
     from selenium.webdriver.support.ui import WebDriverWait
 
@@ -150,19 +143,21 @@ def cells(browser: Any, table: str, column: int) -> list[str]:
 
 
 def test_no_errors_in_the_console(browser: Any) -> None:
-    assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+    assert errors(browser) == []
 
 
 def test_tables_sort_by_numbers_and_filter(browser: Any) -> None:
-    assert cells(browser, "effects", 1)[0] == "guidance.scale=3"
-    heads = "document.querySelectorAll('#effects_wrapper thead th')"
+    assert cells(browser, "table-differences", 1)[0] == "guidance.scale=3"
+    heads = "document.querySelectorAll('#table-differences_wrapper thead th')"
     browser.execute_script(f"{heads}[3].querySelector('.dt-column-order').click()")
-    values = [float(cell.split()[0]) for cell in cells(browser, "effects", 3)]
+    values = [float(cell.split()[0]) for cell in cells(browser, "table-differences", 3)]
     assert values == sorted(values)
     assert min(values) < 0 < max(values)
-    search = browser.execute_script(f"return {heads}[1].querySelector('input')")
+    search = browser.execute_script(
+        "return document.querySelectorAll('#table-differences thead tr.filters th')[1].querySelector('input')"
+    )
     search.send_keys("scale=5")
-    assert set(cells(browser, "effects", 1)) == {"guidance.scale=5"}
+    assert set(cells(browser, "table-differences", 1)) == {"guidance.scale=5"}
 
 
 def test_the_picture_browser(browser: Any) -> None:
@@ -192,7 +187,23 @@ def test_the_picture_browser(browser: Any) -> None:
 
 def test_light_and_dark(browser: Any) -> None:
     ink = "return getComputedStyle(document.body).backgroundColor"
-    before = browser.execute_script(ink)
+    letters = "return getComputedStyle(document.querySelector('.chart svg text')).fill"
+    before = browser.execute_script(ink), browser.execute_script(letters)
     browser.execute_script("theme.click()")
-    after = browser.execute_script(ink)
-    assert {before, after} == {"rgb(255, 255, 255)", "rgb(20, 24, 29)"}
+    after = browser.execute_script(ink), browser.execute_script(letters)
+    assert {before, after} == {
+        ("rgb(255, 255, 255)", "rgb(27, 31, 36)"), ("rgb(20, 24, 29)", "rgb(228, 232, 238)"),
+    }  # fmt: skip
+
+
+def test_figures_are_those_of_the_chosen_number(browser: Any) -> None:
+    """And all of them are drawn at the latest for the printer."""
+    shown = "return [...document.querySelectorAll('#figures figure')].filter(f => !f.hidden).map(f => f.dataset.metric)"
+    assert len(set(browser.execute_script(shown))) == 4
+    browser.execute_script("metric.value = 'lpips'; metric.dispatchEvent(new Event('change'))")
+    assert set(browser.execute_script(shown)) == {"lpips"}
+    browser.execute_script("metric.value = ''; metric.dispatchEvent(new Event('change'))")
+    browser.execute_async_script("const done = arguments[0]; drawAll().then(() => done())")
+    drawn = "return document.querySelectorAll('.chart svg.marks').length == document.querySelectorAll('.chart').length"
+    assert browser.execute_script(drawn)
+    assert errors(browser) == []

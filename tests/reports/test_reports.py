@@ -83,7 +83,7 @@ def test_results_csv_is_complete_and_stable(run: Path) -> None:
     assert lines[0] == [
         *("sample_id", "variant", "draw", "prompt", "psnr", "ssim", "lpips", "residual", "residual_before"),
         *("judge_own", "judge_counterfactual", "align_own", "align_counterfactual"),
-        *("seconds", "nfe", "nfe_backward", "encodes", "decodes", "novel", "prompt_note"),
+        *("seconds", "nfe", "nfe_backward", "encodes", "decodes", "peak_memory", "batch", "novel", "prompt_note"),
     ]
     assert lines[1] == [
         "s0",
@@ -106,12 +106,16 @@ def test_results_csv_is_complete_and_stable(run: Path) -> None:
         "",
         "",
         "",
+        "",
+        "",
     ]
     assert lines[10] == [
         "s9",
         "own",
         "0",
         "prompt 9",
+        "",
+        "",
         "",
         "",
         "",
@@ -174,7 +178,7 @@ def test_intervals_do_not_depend_on_how_many_numbers_are_drawn_at_once(
     values = np.random.default_rng(1).normal(size=151)
     rng = np.random.default_rng(0)
     means = values[rng.integers(0, 151, (2000, 151))].mean(axis=1)
-    monkeypatch.setattr("treg_exp.reports.summary.MOST_DRAWN", drawn)
+    monkeypatch.setattr("treg_exp.reports.bootstrap.MOST_DRAWN", drawn)
     assert interval(values.tolist()) == tuple(np.percentile(means, [2.5, 97.5]))
     assert interval([1.0]) == (None, None)
     assert interval([2.0] * 5) == (2.0, 2.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -40,6 +41,27 @@ def test_a_grid_says_which_question_it_answers(file: Path) -> None:
     assert head is not None
     assert "?" in head[1]
     assert f"ablation={file.stem}" in head[1]
+
+
+#: So that a run takes a second; `steps` is about the first of them.
+QUICK = {"solver.steps": "4"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("file", ABLATIONS, ids=lambda file: file.stem)
+def test_every_run_of_a_grid_ends(file: Path, tmp_path: Path) -> None:
+    """As its head says, for one picture of the smallest prior."""
+    params = OmegaConf.load(file).params
+    few = [] if "solver.steps" in params else [f"{key}={value}" for key, value in QUICK.items()]
+    if file.stem == "solver":
+        few = []  # the baselines have no steps
+    command = [sys.executable, str(ROOT / "run.py"), "-m", "experiment=single", f"ablation={file.stem}", *BASE, *few]
+    folder = tmp_path / "sweep"
+    done = subprocess.run([*command, f"run_dir={folder}"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    statuses = [json.loads(path.read_text()) for path in folder.glob("*/status.json")]
+    assert len(statuses) >= 2
+    assert {(status["state"], status["finished"]) for status in statuses} == {("finished", 1)}
 
 
 def test_a_grid_without_m_is_refused(tmp_path: Path) -> None:

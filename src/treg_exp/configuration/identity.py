@@ -21,7 +21,7 @@ from treg_exp.run_layout import RunLayout
 RUNS = "runs"  # where runs are that nobody gave a folder
 # What changes no restoration: not part of a run's identity, free to differ when a run is continued. A class names such
 # values of its own in `not_identity`.
-NOT_IDENTITY = ("run_dir", "dry_run", "trainer", "logger", "data.batch_size")
+NOT_IDENTITY = ("run_dir", "dry_run", "trainer", "logger", "trajectory", "data.batch_size")
 
 
 def identity(cfg: DictConfig) -> dict[str, Any]:

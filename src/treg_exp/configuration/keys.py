@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from treg_exp.errors import ConfigError, FieldError, nearest
 
 PIECES = ("prior", "data", "task", "solver", "prompt", "guidance", "null_text", "prompt_rule", "text_match")
-COLLECTIONS = ("texts", "variants", "metrics", "logger", "trainer")  # may be empty, and so left out
+COLLECTIONS = ("texts", "variants", "metrics", "logger", "trainer", "trajectory")  # may be empty, and so left out
 SETTINGS = ("seed", "draws", "text_weight", "run_dir", "dry_run", "mode")
 FIT = ("recipe", "run_dir", "dry_run", "mode")
 MODES = ("predict", "fit")
@@ -20,7 +20,14 @@ RECIPE_PIECES = ("objective", "data", "budget", "optimizer", "schedule", "sharin
 RECIPE_COLLECTIONS = ("callbacks", "loggers")
 RECIPE_SETTINGS = ("begin_from", "folder")
 # In every configuration; a training has its own of them, and reads them in its recipe.
-UNREAD_BY_FIT = {"seed": 0, "draws": 1, "text_weight": 1.0, "texts": {}, "variants": {}}
+UNREAD_BY_FIT = {
+    "seed": 0,
+    "draws": 1,
+    "text_weight": 1.0,
+    "texts": {},
+    "variants": {},
+    "trajectory": {"samples": 2, "points": 25},
+}
 
 
 def check_keys(cfg: DictConfig) -> list[str]:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from treg_exp.metrics.column import Column
 
+#: Of one restoration: that of its batch, divided by its size.
 COSTS = ("seconds", "nfe", "nfe_backward", "encodes", "decodes")
+#: Of the batch that a restoration was part of: bytes in use at most, in GB, and restorations in it.
+OF_BATCH = PEAK_MEMORY, BATCH = "peak_memory", "batch"
+#: What the same run may measure otherwise the next time.
+NOT_REPEATED = ("seconds", *OF_BATCH)
 
 
 def cost_columns(noun: str) -> dict[str, Column]:
-    """The columns of ``COSTS``.
+    """The columns of ``COSTS`` and ``OF_BATCH``.
 
     Args:
         noun: one signal, for the heading.
@@ -19,5 +24,13 @@ def cost_columns(noun: str) -> dict[str, Column]:
         Column("NFE\nbackward", digits=0, in_table="nonzero"),
         Column("encodes", digits=0, in_table="never"),
         Column("decodes", digits=0, in_table="never"),
+        Column(
+            "peak\nmemory",
+            "GB",
+            2,
+            note="peak memory: of a batch, models included; grows with the batch size. GPU: what torch allocated; CPU: "
+            "the process, where a batch has set its peak.",
+        ),
+        Column("batch", digits=0, in_table="never"),
     )
-    return dict(zip(COSTS, columns, strict=True))
+    return dict(zip((*COSTS, *OF_BATCH), columns, strict=True))

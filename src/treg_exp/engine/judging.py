@@ -51,16 +51,16 @@ class Judges:
             if isinstance(error, RuntimeError) and is_out_of_memory(error):
                 raise
             if len(inp.signal) == 1:
-                return [self._failure(name, error, bool(inp.signal.isfinite().all()))]
+                return [self._failure(name, error)]
         else:
             self._worked.add(name)
             return found
         # Which of them it is, only each alone can tell.
         return [row for i in range(len(inp.signal)) for row in self._of(name, metric, inp.alone(i))]
 
-    def _failure(self, name: str, error: Exception, counts: bool) -> dict[str, Any]:
+    def _failure(self, name: str, error: Exception) -> dict[str, Any]:
         told = f"metrics.{name}: {type(error).__name__}: {one_line(error)}"
-        self._failed[name] += counts
+        self._failed[name] += 1
         if name not in self._worked and self._failed[name] >= GIVE_UP:
             raise RunFailedError(
                 f"{told}; it has failed on all {GIVE_UP} restorations so far, so the run ends"

@@ -14,17 +14,21 @@ from lightning import LightningModule
 from torch import Tensor
 from tqdm import tqdm
 
+from treg_exp.configuration.settings import TrajectorySettings
 from treg_exp.data.sample import Sample
-from treg_exp.engine.costs import COSTS
+from treg_exp.engine.costs import COSTS, OF_BATCH, PEAK_MEMORY
 from treg_exp.engine.judging import Judges
+from treg_exp.engine.peak_memory import PeakMemory
 from treg_exp.engine.recovery import FirstNonFinite, MicroBatches, is_out_of_memory
 from treg_exp.engine.shared_prior import SHARED_PRIOR, Loan
+from treg_exp.engine.trajectories import Recording
 from treg_exp.engine.work import Variant, WorkItem
 from treg_exp.metrics.base import Metric, MetricInput
 from treg_exp.noise import KeyedNoise, StreamKey
 from treg_exp.priors.counting import Calls, counted
 from treg_exp.priors.prior import Prior, PriorSpec
 from treg_exp.priors.stacked import for_signals
+from treg_exp.reports.trajectory import Trajectory
 from treg_exp.run_layout import KEY
 from treg_exp.solvers.base import OnStep, Restoration, Solver
 from treg_exp.tasks.base import Task
@@ -61,6 +65,7 @@ class Result:
         signal: restored signal in [-1, 1] units, or None where it failed.
         row: the numbers, or ``error``.
         latents: further latents by name that the solver returned, of shape *latent_shape.
+        trajectory: how the restoration came about, where that was recorded.
     """
 
     item: WorkItem
@@ -70,6 +75,7 @@ class Result:
     signal: Tensor | None
     row: dict[str, Any]
     latents: Mapping[str, Tensor] = field(default_factory=dict)
+    trajectory: Trajectory | None = None
 
 
 def lost(item: WorkItem, why: str) -> Result:
@@ -94,6 +100,8 @@ class RestorationModule(LightningModule):
         seed: of the solver's random streams.
         signal_shape: native shape of the signals.
         on_step: told after every solver step (progress bar).
+        trajectory: which restorations are recorded step by step.
+        scored_by: hash of the versions of the metrics, see ``metrics/provenance.py``.
     """
 
     def __init__(
@@ -106,11 +114,14 @@ class RestorationModule(LightningModule):
         seed: int,
         signal_shape: Sequence[int],
         on_step: OnStep,
+        trajectory: TrajectorySettings | None = None,
+        scored_by: str = "",
     ) -> None:
         super().__init__()
         self.prior_spec = prior_spec
         self.task, self.solver, self.variants = task, solver, variants
-        self.judges = Judges(metrics)
+        self.judges, self.scored_by = Judges(metrics), scored_by
+        self.recording = Recording(trajectory or TrajectorySettings(samples=0), metrics)
         self.seed, self.signal_shape, self.on_step = seed, tuple(signal_shape), on_step
         self.loan: Loan | None = None
         self.prior: Prior | None = None
@@ -162,15 +173,19 @@ class RestorationModule(LightningModule):
         prior = for_signals(one, problem.signal_shape)
         policy = self.variants[items[0].variant].policy
         noise = KeyedNoise([StreamKey(self.seed, item.sample_id, item.draw) for item in items])
-        watch = FirstNonFinite(self.on_step, len(items))
-        start = time.perf_counter()
+        uncounted = for_signals(self.prior, problem.signal_shape)
+        recorder = self.recording.of_batch(self.on_step, items, problem, uncounted, policy)
+        watch = FirstNonFinite(recorder, len(items))
+        memory, start = PeakMemory(self.device), time.perf_counter()
         text = policy.start(prior, [item.texts for item in items])
-        restoration = self.solver.solve(problem, text, prior, policy, noise, watch)
+        restoration = self.solver.solve(problem, text, prior, recorder.policy, noise, watch)
         if restoration.signal.is_cuda:
             torch.cuda.synchronize(restoration.signal.device)
-        spent = (time.perf_counter() - start, *astuple(self.calls))
-        costs = {name: value / len(items) for name, value in zip(COSTS, spent, strict=True)}
-        return self.results(items, samples, problem, restoration, costs, watch)
+        spent = (time.perf_counter() - start - recorder.seconds, *astuple(self.calls))
+        costs: dict[str, float | None] = {n: value / len(items) for n, value in zip(COSTS, spent, strict=True)}
+        costs |= dict(zip(OF_BATCH, (memory.gigabytes, len(items)), strict=True))
+        results = self.results(items, samples, problem, restoration, costs, watch)
+        return [replace(result, trajectory=recorder.of_sample(i)) for i, result in enumerate(results)]
 
     def restore_in_float32(self, failed: Result) -> Result:
         """The same restoration in float32 arithmetic; its row says so. Where it fails again, it stays a failure."""
@@ -186,6 +201,7 @@ class RestorationModule(LightningModule):
             return replace(failed, row={**failed.row, "error": f"{note}, out of memory in float32"})
         for cost in COSTS:  # of both tries
             again.row[cost] += failed.row[cost]
+        again.row[PEAK_MEMORY] = max(r.row[PEAK_MEMORY] or 0 for r in (again, failed)) or None
         again.row.update({"recovered": f"float32: {note}"} if again.signal is not None else {"earlier": note})
         return again
 
@@ -200,7 +216,7 @@ class RestorationModule(LightningModule):
         samples: Sequence[Sample],
         problem: Problem,
         restoration: Restoration,
-        costs: dict[str, float],
+        costs: dict[str, float | None],
         watch: FirstNonFinite,
     ) -> list[Result]:
         """Rows and signals of a batch; a signal with a non-finite value, or that a metric fails on, fails alone."""
@@ -210,16 +226,20 @@ class RestorationModule(LightningModule):
         target = torch.stack(targets).to(signal) if targets else None
         captions = [item.captions for item in items]
         medium, variant = self.prior.info.medium, items[0].variant
-        judged = MetricInput(signal, target, problem, self.prior, captions, medium, restoration.extras, variant)
+        finite = signal.flatten(1).isfinite().all(dim=1)
+        # As the files are kept. What is not finite has failed already: metrics see nothing in its place.
+        shown = signal.clamp(-1, 1).where(finite.view(-1, *[1] * (signal.ndim - 1)), 0)
+        judged = MetricInput(shown, target, problem, self.prior, captions, medium, restoration.extras, variant)
         rows = self.judges(judged)
         # Only the first variant and draw of a sample needs it, and it may take many iterations.
         previews = cache(lambda: problem.preview().cpu())
         results = []
         for i, (item, sample) in enumerate(zip(items, samples, strict=True)):
-            if not signal[i].isfinite().all():
+            if not finite[i]:
                 rows[i] = {"error": f"{NON_FINITE} {watch.describe(i)}"}
             row: dict[str, Any] = {
                 **dict(zip(KEY, item.key, strict=True)), **item.told, "measurement": problem.fingerprint(i),
+                "scored_by": self.scored_by,
             }  # fmt: skip
             row |= rows[i] | costs
             preview = partial(lambda i: previews()[i], i) if problem.measured else None

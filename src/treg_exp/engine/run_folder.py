@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -169,8 +170,12 @@ class RunFolder:
         write_json(file, {**environment(), "precision": precision})
 
     def write_columns(self, columns: Columns) -> None:
-        """``columns.json``: what the numbers of the run mean; reports read it."""
-        columns.write(self.layout.columns)
+        """``columns.json``: what the numbers of the run mean; reports read it.
+
+        What made earlier rows stays in it.
+        """
+        before = read_noted(self.layout.columns).get("scored_by") or {}
+        replace(columns, scored_by={**before, **columns.scored_by}).write(self.layout.columns)
 
     def failed(self) -> NDArray[np.bool_]:
         """Of every work item whether it has failed and was not restored since."""

@@ -14,12 +14,16 @@ from lightning.pytorch.callbacks import Callback
 
 from treg_exp.engine.means import Means
 from treg_exp.engine.mirror import never_fatal
+from treg_exp.engine.told import Told, code_version, final_means, recorded_samples
+from treg_exp.engine.wandb_content import STEP, TOLD, curves_of, media_of, table_of
 from treg_exp.errors import FieldError
 from treg_exp.files import write_text
-from treg_exp.run_layout import Key, RunLayout, iterate_rows, key_of
+from treg_exp.run_layout import Key, RunLayout, iterate_rows
 
 log = logging.getLogger(__name__)
+STEPS = "last_step"  # file that holds the last step of the W&B run, for the start that continues it
 RUN_ID = "WANDB_RUN_ID"
+MOST_ROWS = 10_000  # of a table that W&B's page shows
 
 
 def _forget() -> None:
@@ -45,6 +49,14 @@ def _staging(folder: Path) -> Iterator[None]:
             del os.environ["WANDB_DATA_DIR"]
 
 
+def _number_in(file: Path) -> int:
+    """The number that a file holds; 0 where there is none."""
+    try:
+        return int(file.read_text())
+    except (OSError, ValueError):
+        return 0
+
+
 def run_id(folder: Path, group: str | None) -> str:
     """The id of the W&B run of a run folder: drawn once and kept there, so that continuing it continues the W&B run.
 
@@ -62,7 +74,10 @@ def run_id(folder: Path, group: str | None) -> str:
 
 
 class WandbMirror(Callback):
-    """One W&B run per run folder: config, means of batches, a per-restoration table with thumbnails, the summary.
+    """One W&B run per run folder: config and code version, means of batches, the summary; at the end more.
+
+    That is a table of the restorations with thumbnails, the pictures of the run, and curves of the solver's steps, of
+    which ``trajectory`` says how many. Curves have their own axis, ``trajectory/step``.
 
     The summary is at any time that of all rows so far, those of earlier starts included.
 
@@ -75,6 +90,8 @@ class WandbMirror(Callback):
         name: run name; None is the name of the run folder.
         tags: W&B tags.
         thumbnails: side in pixels of the pictures in the table; 0 for none.
+        table_rows: most rows of the table; 0 for no table. Of a longer run it has all restorations of samples that are
+            evenly spread over it.
         patience: s that a server may take to answer, at the start and at the end of a run. One that does not answer at
             the start is asked no more by this process, whose runs are then kept for ``wandb sync``.
     """
@@ -84,15 +101,17 @@ class WandbMirror(Callback):
     def __init__(
         self, mode: Literal["offline", "online"] = "offline", project: str = "treg_exp", entity: str | None = None,
         group: str | None = None, job_type: str = "predict", name: str | None = None, tags: Sequence[str] = (),
-        thumbnails: int = 64, patience: float = 30.0,
+        thumbnails: int = 64, table_rows: int = 1000, patience: float = 30.0,
     ) -> None:  # fmt: skip
         if mode not in ("offline", "online"):
             raise FieldError("mode", mode, "allowed are offline, online")
         if not 0 <= thumbnails <= 1024:
             raise FieldError("thumbnails", thumbnails, "must be in [0, 1024]; 0: none")
+        if not 0 <= table_rows <= MOST_ROWS:
+            raise FieldError("table_rows", table_rows, f"must be in [0, {MOST_ROWS}]; 0: no table")
         if patience <= 0:
             raise FieldError("patience", patience, "must be > 0 s")
-        self.patience = patience
+        self.patience, self.table_rows = patience, table_rows
         self.mode, self.project, self.entity, self.group = mode, project, entity, group
         self.job_type, self.name, self.tags, self.thumbnails = job_type, name, list(tags), thumbnails
         self.broken, self.service = False, "W&B"
@@ -100,12 +119,18 @@ class WandbMirror(Callback):
         self.layout = RunLayout(Path())
         self.means = Means()
         self.finished = False
+        self.recorded = 0  # samples whose steps are recorded
+        self.step = 0  # W&B's own, which must not fall
+        self.defined: set[str] = set()  # what stands before the slash of names that W&B knows how to show
 
     @never_fatal
     def start(self, run_dir: Path, config: Mapping[str, Any], group: str | None) -> None:
         """Open the W&B run (first process only)."""
         self.layout = RunLayout(run_dir.absolute())
         self.means = Means(iterate_rows(run_dir))
+        self.recorded = recorded_samples(config)
+        self.step = _number_in(self.layout.wandb / STEPS)
+        config = {**config, "code": code_version()}
         if self.mode == "online" and not WandbMirror.unreachable:
             try:
                 self.run = self._init("online", config, group)
@@ -115,7 +140,9 @@ class WandbMirror(Callback):
                 log.warning("W&B: runs are kept offline from now on, `wandb sync` uploads them later: %s", error)
         if self.run is None:
             self.run = self._init("offline", config, group)
-        self.run.define_metric("*", summary="none")  # W&B would take the numbers of the last batch
+        self.run.define_metric(STEP, hidden=True, summary="none")
+        self.run.define_metric("trajectory/*", step_metric=STEP, summary="none")
+        self.defined = {"trajectory"}
 
     def _init(self, mode: Literal["offline", "online"], config: Mapping[str, Any], group: str | None) -> Any:
         import wandb
@@ -138,9 +165,8 @@ class WandbMirror(Callback):
             return
         rows = [result.row for result in outputs if result.signal is not None]
         self.means.add(rows)
-        # The step goes on where an earlier start has ended; W&B would begin again.
         total = {"restorations": self.means.rows}
-        self.run.log(Means(rows).values | total, step=self.means.rows, commit=True)
+        self._log(Means(rows).values | total)
         self.run.summary.update(self.means.values | total)
 
     @never_fatal
@@ -157,33 +183,23 @@ class WandbMirror(Callback):
         if self.run is None:
             return
         self.means, self.finished = Means(rows), True
-        for variant, entry in summary["variants"].items():
-            self.means.values |= {f"{variant}/{name}": value["mean"] for name, value in entry["metrics"].items()}
+        self.means.values |= final_means(summary)
+        for point in curves_of(self.layout, rows, self.recorded, Told(self.layout.wandb / TOLD)):
+            self._log(point)
         with _staging(self.layout.wandb):
-            self.run.log({"restorations_table": self._table(rows, picture)})
+            shown = media_of(self.layout)
+            if self.table_rows:
+                shown["restorations_table"] = table_of(self.layout, rows, self.table_rows, self.thumbnails)
+            if shown:
+                self._log(shown)
 
-    def _table(self, rows: Collection[Mapping[str, Any]], picture: Callable[[Key], Path]) -> Any:
-        import wandb
-
-        columns = list(dict.fromkeys(name for row in rows for name in row))
-        table = wandb.Table(columns=[*columns, "image"] if self.thumbnails else columns)
-        for row in rows:
-            cells = [row.get(name) for name in columns]
-            if self.thumbnails:
-                cells.append(self._thumbnail(picture(key_of(row))))
-            table.add_data(*cells)
-        return table
-
-    def _thumbnail(self, file: Path) -> Any:
-        import wandb
-        from PIL import Image
-
-        if not file.is_file():
-            return None
-        with Image.open(file) as image:
-            small = image.convert("RGB")
-            small.thumbnail((self.thumbnails, self.thumbnails))
-        return wandb.Image(small)
+    def _log(self, values: Mapping[str, Any]) -> None:
+        """The step is the number of restorations, or goes on where an earlier start has ended; W&B would begin anew."""
+        for group in {name.partition("/")[0] for name in values if "/" in name} - self.defined:
+            self.run.define_metric(f"{group}/*", summary="none")  # W&B would take the numbers of the last batch
+            self.defined.add(group)
+        self.step = max(self.step + 1, self.means.rows)
+        self.run.log(dict(values), step=self.step, commit=True)
 
     def close(self, exit_code: int) -> None:
         """End the W&B run, so that the next job of a multirun gets its own; twice does nothing."""
@@ -193,6 +209,7 @@ class WandbMirror(Callback):
                 if not self.finished:  # the rows of other processes were not seen
                     self.means = Means(iterate_rows(self.layout.path))
                 run.summary.update({**self.means.values, "restorations": self.means.rows})
+                write_text(self.layout.wandb / STEPS, str(self.step))
                 run.finish(exit_code=exit_code)
             except Exception as error:
                 log.warning("W&B could not close its run: %s", error)

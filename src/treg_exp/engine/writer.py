@@ -14,7 +14,7 @@ from torch import Tensor
 
 from treg_exp.engine.module import Result
 from treg_exp.engine.run_folder import RunFolder
-from treg_exp.files import write_bytes
+from treg_exp.files import write_bytes, write_json
 from treg_exp.run_layout import (
     LATENTS,
     MEASUREMENT,
@@ -22,6 +22,7 @@ from treg_exp.run_layout import (
     PSEUDO_INVERSE,
     RECONSTRUCTION,
     TARGET,
+    TRAJECTORY,
     picture,
 )
 from treg_exp.signals.base import Medium, save_picture
@@ -91,6 +92,8 @@ class RunWriter(Callback):
         folder = self.folder.layout.restoration(result.item.key, self.draws)
         if result.latents:
             first.append(lambda: write_bytes(folder / LATENTS, latents_file(result.latents)))
+        if result.trajectory is not None:
+            first.append(partial(write_json, folder / TRAJECTORY, result.trajectory.as_json()))
         first.append(partial(self.medium.save, result.signal.clamp(-1, 1), folder / RECONSTRUCTION))  # as metrics judge
 
 

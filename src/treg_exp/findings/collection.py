@@ -1,25 +1,27 @@
-"""The runs of a report, read from their folders: rows, settings, and a name that tells each from the others."""
+"""The runs of a report, read from their folders alone; a damaged folder is told and left out."""
 
 from __future__ import annotations
 
-from collections import Counter
+import csv
+import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from treg_exp.errors import ConfigError
+from treg_exp.errors import ConfigError, FileError
 from treg_exp.files import read_json
 from treg_exp.metrics.column import Columns
 from treg_exp.reports.columns import read_columns
-from treg_exp.run_layout import Row, RunLayout, read_rows
-from treg_exp.sweeps.overview import lines
+from treg_exp.run_layout import KEY, Key, Row, RunLayout, key_of, row_in
+from treg_exp.sweeps.manifest import MANIFEST
+from treg_exp.sweeps.overview import Line, is_run, lines
 
-MOST_KEYS = 3  # in a name; a run that differs in more from the others is called by the first ones
 SEED = "seed"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Run:
     """One run folder.
 
@@ -30,6 +32,10 @@ class Run:
         environment: versions and machine.
         columns: what its numbers mean.
         rows: one per restoration.
+        drawn: one per sample and variant with several draws, numbers of all of them together.
+        summary: its ``summary.json``; empty where there is none.
+        prior_files: its ``prior_files.json``; empty where there is none.
+        damage: what of it cannot be read, but is not needed for its numbers.
     """
 
     path: Path
@@ -38,6 +44,10 @@ class Run:
     environment: Mapping[str, Any]
     columns: Columns
     rows: Sequence[Row]
+    drawn: Sequence[Row] = ()
+    summary: Mapping[str, Any] = field(default_factory=dict)
+    prior_files: Mapping[str, Any] = field(default_factory=dict)
+    damage: Sequence[str] = ()
 
     @property
     def task(self) -> str:
@@ -45,28 +55,154 @@ class Run:
         return str(self.settings.get("task.name", "?"))
 
     @property
+    def seed(self) -> Any:
+        """Of its solver."""
+        return self.settings.get(SEED)
+
+    @property
     def apart_from_seed(self) -> tuple[tuple[str, str], ...]:
         """The settings without the seed: runs that agree in them are repetitions of one another."""
         return tuple(sorted((key, str(value)) for key, value in self.settings.items() if key != SEED))
 
 
-def collect(paths: Iterable[Path]) -> list[Run]:
-    """The runs of these folders, each a run, a sweep, or a folder of several, that have rows.
+@dataclass(frozen=True)
+class Collection:
+    """What was found.
+
+    Attributes:
+        runs: that have rows.
+        skipped: folders that were left out, each with its reason.
+    """
+
+    runs: Sequence[Run]
+    skipped: Sequence[str]
+
+
+def collect(paths: Iterable[Path]) -> Collection:
+    """The runs of these folders, each a run, a sweep, or a folder of several.
 
     Raises:
-        ConfigError: there are none.
+        ConfigError: a folder is none of them, or no run with results is there.
     """
     found: dict[Path, Run] = {}
+    skipped: dict[Path, str] = {}
     for path in paths:
-        for line in lines(path):
-            folder, layout = line.folder.resolve(), RunLayout(line.folder)
-            if folder not in found and (rows := read_rows(line.folder)):
-                settings, environment = dict(flat(read_json(layout.identity))), read_json(layout.environment)
-                columns = read_columns(line.folder)
-                found[folder] = Run(line.folder, line.status.state, settings, environment, columns, rows)
+        for line in _lines(path, skipped):
+            folder = line.folder.resolve()
+            if folder in found or folder in skipped:
+                continue
+            try:
+                found[folder] = _read(line)
+            except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+                skipped[folder] = _told(line.folder, error)
     if not found:
-        raise ConfigError("no run with results in these folders")
-    return list(found.values())
+        why = "".join(f"\n  {reason}" for reason in skipped.values())
+        raise ConfigError(f"no run with results in these folders{why}")
+    return Collection(list(found.values()), list(skipped.values()))
+
+
+def _lines(path: Path, skipped: dict[Path, str]) -> list[Line]:
+    """Like `lines`, but a child that cannot be listed costs itself alone."""
+    of_sweep = (path / MANIFEST).is_file()
+    try:
+        return lines(path)
+    except ConfigError as error:
+        if not of_sweep:
+            raise
+        skipped[path.resolve()] = f"{_told(path, error)}; its folders are read without it"
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        if is_run(path) or not path.is_dir():
+            raise ConfigError(_told(path, error)) from None
+    try:
+        children = sorted(child for child in path.iterdir() if child.is_dir())
+    except OSError as error:
+        raise ConfigError(_told(path, error)) from None
+    found = []
+    for child in children:
+        try:
+            if is_run(child) or (child / MANIFEST).is_file():
+                found += lines(child)
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            skipped[child.resolve()] = _told(child, error)
+    return found
+
+
+def _told(folder: Path, error: Exception) -> str:
+    why = str(error) if isinstance(error, OSError | ValueError) else f"{type(error).__name__}: {error}"
+    return why if str(folder) in why else f"{folder}: {why}"
+
+
+def _read(line: Line) -> Run:
+    """A run with rows.
+
+    Raises:
+        FileError: what its numbers need is missing or damaged.
+        OSError: it cannot be read.
+    """
+    layout, damage = RunLayout(line.folder), []
+    rows, torn = _rows(layout.rows)
+    if not rows:
+        raise FileError(f"{line.folder}: {line.status.state}, and no restoration is there yet")
+    if not layout.identity.is_file():
+        raise FileError(f"{layout.identity} is missing: nothing says with which settings the run was made")
+    if torn:
+        damage.append(f"{line.folder}: {torn} of {torn + len(rows)} rows cannot be read and are left out")
+    notes: dict[str, Mapping[str, Any]] = {}
+    for name in ("environment", "summary", "prior_files"):
+        try:
+            notes[name] = read_json(getattr(layout, name))
+        except (OSError, ValueError) as error:
+            notes[name] = {}
+            damage.append(f"{_told(line.folder, error)}; the numbers of its rows are used all the same")
+    return Run(
+        path=line.folder,
+        state=line.status.state,
+        settings=dict(flat(read_json(layout.identity))),
+        columns=_columns(line.folder),
+        rows=rows,
+        drawn=_drawn(layout.posterior, damage),
+        damage=damage,
+        **notes,
+    )
+
+
+def _columns(folder: Path) -> Columns:
+    """Raises FileError where they are damaged."""
+    try:
+        return read_columns(folder)
+    except (TypeError, KeyError, AttributeError) as error:
+        raise FileError(f"{RunLayout(folder).columns} is damaged: {error}") from None
+
+
+def _rows(folder: Path) -> tuple[list[Row], int]:
+    """Like `read_rows`, and how many lines hold none; the last line of a run that is at work may be torn."""
+    found: dict[Key, Row] = {}
+    torn = 0
+    for file in sorted(folder.glob("*.jsonl")):
+        for line in file.read_bytes().splitlines():
+            if (row := row_in(line)) is not None:
+                found.setdefault(key_of(row), row)
+            else:
+                torn += bool(line.strip())
+    return list(found.values()), torn
+
+
+def _drawn(file: Path, damage: list[str]) -> list[Row]:
+    """The rows of ``posterior.csv``."""
+    try:
+        lines = list(csv.DictReader(file.read_text(encoding="utf-8").splitlines())) if file.is_file() else []
+    except (OSError, ValueError, csv.Error) as error:
+        damage.append(f"{file} cannot be read ({error}): numbers of all draws together are left out")
+        return []
+    found = []
+    for line in lines:
+        row: Row = {name: line.get(name) for name in KEY[:2]}
+        for name, value in line.items():
+            with suppress(TypeError, ValueError):
+                if name not in (*KEY, "draws") and math.isfinite(number := float(value)):
+                    row[name] = number
+        found.append(row)
+    return [row for row in found if row["sample_id"] and row["variant"]]
 
 
 def flat(node: Any, prefix: str = "") -> Iterable[tuple[str, Any]]:
@@ -76,58 +212,3 @@ def flat(node: Any, prefix: str = "") -> Iterable[tuple[str, Any]]:
             yield from flat(value, f"{prefix}.{key}" if prefix else str(key))
     else:
         yield prefix, node
-
-
-def differing(runs: Sequence[Run], ignored: Sequence[str] = ()) -> list[str]:
-    """Dotted keys whose values are not the same in all runs, what a user sets before what follows from it."""
-    keys = dict.fromkeys(key for run in runs for key in run.settings)
-    return [key for key in keys if key not in ignored and len({str(run.settings.get(key)) for run in runs}) > 1]
-
-
-def folder_names(runs: Sequence[Run]) -> dict[Path, str]:
-    """What the folder of each run is called: its name, and as many parents as tell it from others of that name."""
-    parts = {run.path: run.path.resolve().parts for run in runs}
-    found: dict[Path, str] = {}
-    for depth in range(1, max(map(len, parts.values()), default=0) + 1):
-        ends = {path: "/".join(names[-depth:]) for path, names in parts.items()}
-        times = Counter(ends.values())
-        found |= {path: end for path, end in ends.items() if path not in found and times[end] == 1}
-    return found
-
-
-def names(runs: Sequence[Run]) -> list[str]:
-    """What each run is called: the settings that tell it from the others of its task, or its folder."""
-    called: dict[Path, str] = {}
-    for task in dict.fromkeys(run.task for run in runs):
-        called |= _names_of([run for run in runs if run.task == task])
-    return [called[run.path] for run in runs]
-
-
-def _names_of(runs: Sequence[Run]) -> dict[Path, str]:
-    keys = differing(runs, ignored=(SEED,))
-    told = [key for i, key in enumerate(keys) if not any(_follows(key, other, runs) for other in keys[:i])][:MOST_KEYS]
-    found = {}
-    for run in runs:
-        parts = (f"{_short(key)}={_value(run.settings[key])}" for key in told if key in run.settings)
-        found[run.path] = " ".join(parts)
-    meant: dict[str, set[Any]] = {}
-    for run in runs:
-        meant.setdefault(found[run.path], set()).add(run.apart_from_seed)
-    clear = {path: name for path, name in found.items() if len(meant[name]) == 1}
-    folders = folder_names(runs)
-    return {path: clear.get(path, f"{name} {folders[path]}".strip()) for path, name in found.items()}
-
-
-def _follows(key: str, other: str, runs: Sequence[Run]) -> bool:
-    """Whether a key says no more than another one: wherever that one is the same, it is the same, too."""
-    pairs = {(str(run.settings.get(other)), str(run.settings.get(key))) for run in runs}
-    return len(pairs) == len({first for first, _ in pairs})
-
-
-def _short(key: str) -> str:
-    return key.removesuffix("._target_")
-
-
-def _value(value: Any) -> str:
-    text = str(value)
-    return text.rpartition(".")[2] if text.startswith("treg_exp.") else text

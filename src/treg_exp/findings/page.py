@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from treg_exp.findings.charts.drawing import Figure
 from treg_exp.shipped import ASSETS
 
 if TYPE_CHECKING:
@@ -19,58 +21,77 @@ _BY_NUMBER = (
 )
 
 
-def render_page(
-    title: str,
-    overview: str,
-    notes: Sequence[str],
-    means: Mapping[str, DataFrame],
-    differences: DataFrame,
-    about_differences: str,
-    charts: Mapping[str, Any],
-    pictures: Mapping[str, Any],
-    rows: DataFrame,
-    settings: DataFrame,
-    environments: DataFrame,
-) -> str:
-    """The page.
+@dataclass(frozen=True)
+class Content:
+    """What the page says.
 
-    Args:
+    Attributes:
         title: heading.
         overview: what is compared, in a sentence.
         notes: what a reader should know.
         means: table of the means, by task.
         differences: table of the effects; empty where there are none.
         about_differences: how they were made.
-        charts: Altair charts by name.
+        seeds: how much means depend on the seed; may be empty.
+        sets: numbers of sets of restorations; may be empty.
+        figures: by name.
         pictures: see `gather`.
         rows: every restoration.
         settings: what differs between the runs.
         environments: machines and versions.
+        fingerprints: hashes of settings, weights and measurements.
+        about_fingerprints: which of them agree.
     """
+
+    title: str
+    overview: str
+    notes: Sequence[str]
+    means: Mapping[str, DataFrame]
+    differences: DataFrame
+    about_differences: str
+    seeds: DataFrame
+    sets: DataFrame
+    figures: Mapping[str, Figure]
+    pictures: Mapping[str, Any]
+    rows: DataFrame
+    settings: DataFrame
+    environments: DataFrame
+    fingerprints: DataFrame
+    about_fingerprints: Sequence[str]
+
+
+def render_page(content: Content) -> str:
+    """The page."""
     from jinja2 import Environment, FileSystemLoader
     from markupsafe import Markup
 
     folder = ASSETS / "report"
     environment = Environment(loader=FileSystemLoader(folder), autoescape=True)
-    ids = ("overview", "differences", "figures", "pictures", "restorations", "settings")
-    empty = {"differences": differences.empty, "figures": not charts}
+    curves = {name: figure for name, figure in content.figures.items() if figure.of_steps}
+    charts = {name: figure for name, figure in content.figures.items() if not figure.of_steps}
+    ids = {
+        "overview": True, "differences": not content.differences.empty, "seeds": not content.seeds.empty,
+        "sets": not content.sets.empty, "figures": bool(charts), "pictures": True, "trajectories": bool(curves),
+        "restorations": True, "settings": True,
+    }  # fmt: skip
+    frames = ("differences", "seeds", "sets", "rows", "settings", "environments", "fingerprints")
     return environment.get_template("page.html").render(
-        title=title,
-        overview=overview,
-        notes=notes,
-        sections=[name for name in ids if not empty.get(name)],
-        means=[(task, Markup(_table(frame, f"means-{i}"))) for i, (task, frame) in enumerate(means.items())],
-        differences="" if differences.empty else Markup(_table(differences, "effects")),
-        about_differences=about_differences,
-        charts=list(charts.items()),
-        specs=Markup(_json({name: chart.to_dict() for name, chart in charts.items()})),
-        pictures=Markup(_json(pictures)),
-        rows=Markup(_table(rows, "rows")),
-        settings=Markup(_table(settings, "settings-table")),
-        environments=Markup(_table(environments, "environments")),
+        title=content.title,
+        overview=content.overview,
+        notes=content.notes,
+        sections=[name for name, there in ids.items() if there],
+        means=[(task, Markup(_table(frame, f"means-{i}"))) for i, (task, frame) in enumerate(content.means.items())],
+        frames={name: Markup(_table(getattr(content, name), f"table-{name}")) for name in frames},
+        about_differences=content.about_differences,
+        about_fingerprints=content.about_fingerprints,
+        charts=[(name, figure.metric) for name, figure in charts.items()],
+        metrics=list(dict.fromkeys(figure.metric for figure in charts.values())),
+        curves=list(curves),
+        specs=Markup(_json({name: figure.in_page() for name, figure in content.figures.items()})),
+        pictures=Markup(_json(content.pictures)),
         css=Markup((folder / "page.css").read_text(encoding="utf-8")),
         script=Markup((folder / "page.js").read_text(encoding="utf-8")),
-        vega=Markup(_vega()),
+        vega=Markup(_vega() if content.figures else "const vegaEmbed = null;"),
         tables=Markup(_table_library()),
     )  # fmt: skip
 
@@ -81,10 +102,11 @@ def _table(frame: DataFrame, name: str) -> str:
     from itables import JavascriptFunction
 
     long, by_number = len(frame) > LONG, JavascriptFunction(_BY_NUMBER)
-    layout = {"topStart": "pageLength" if long else None, "topEnd": "search" if long else None}
+    bottom = {} if long else {"bottomStart": None, "bottomEnd": None}
+    layout = {"topStart": "pageLength" if long else None, "topEnd": "search" if long else None, **bottom}
     table: str = itables.to_html_datatable(
         frame, table_id=name, connected=False, showIndex=False, paging=long, pageLength=LONG, layout=layout,
-        classes="display compact nowrap", column_filters="header" if len(frame) > FEW else False, maxBytes=0,
+        classes="display compact nowrap", column_filters="footer" if len(frame) > FEW else False, maxBytes=0,
         display_logo_when_loading=False, order=[], columnDefs=[{"targets": "_all", "render": by_number}],
     )  # fmt: skip
     return table

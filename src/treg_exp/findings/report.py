@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from treg_exp.errors import ConfigError
 from treg_exp.files import write_text
-from treg_exp.findings.charts import charts, save
-from treg_exp.findings.collection import Run, collect
+from treg_exp.findings import pictures as thumbnails
+from treg_exp.findings import provenance, tables
+from treg_exp.findings.charts import drawing
+from treg_exp.findings.collection import Collection, Run, collect
 from treg_exp.findings.effects import effects
 from treg_exp.findings.methods import Method, all_columns, methods, metrics_of
-from treg_exp.findings.page import render_page
+from treg_exp.findings.page import Content, render_page
 from treg_exp.findings.pairing import baseline_of, pairing_notes, pairings
-from treg_exp.findings.pictures import gather
-from treg_exp.findings.tables import (
-    differences,
-    environments,
-    means,
-    settings,
-    shown,
-    shown_differences,
-    together,
-    write_table,
-)
+from treg_exp.findings.written import write_table
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -33,14 +26,29 @@ PICTURES = 300  # samples with pictures in the page, unless another number is gi
 PACKAGES = ("pandas", "altair", "vl_convert", "itables", "jinja2", "tabulate", "scipy")
 ABOUT = (
     "Means of the differences method - baseline over the images that both have, with the same measurement (told by "
-    "its hash, where there is one). Draws and seeds of an image are averaged before. Intervals: 95 % percentile "
-    "bootstrap over images, 2000 resamples. p: paired sign-flip permutation test, two-sided; q: p after Benjamini and "
-    "Hochberg's correction for all lines of this table. Verdict: better or worse where q is at most 0.05, open "
-    "elsewhere. Wins: share of the images on which the method is better."
+    "its hash, where there is one). Intervals: 95 % percentile bootstrap, 2000 resamples of the images and, where an "
+    "image has several seeds or draws, of those within it. g: the mean in standard deviations of the differences "
+    "(Hedges' g_z, paired and without small-sample bias) with its 95 % large-sample interval. p: paired sign-flip "
+    "permutation test of the images' means, two-sided; q: p after Benjamini and Hochberg's correction for all lines of "
+    "this table. Verdict: better or worse where q is at most 0.05, open elsewhere. Wins: share of the images on which "
+    "the method is better."
 )
 
 
-def report(paths: Sequence[Path], out: Path, baseline: str | None = None, pictures: int = PICTURES) -> Path:
+@dataclass(frozen=True)
+class Written:
+    """What a report has made.
+
+    Attributes:
+        page: ``report.html``.
+        skipped: folders that could not be read, each with its reason.
+    """
+
+    page: Path
+    skipped: Sequence[str]
+
+
+def report(paths: Sequence[Path], out: Path, baseline: str | None = None, pictures: int = PICTURES) -> Written:
     """Write the report of some runs.
 
     Args:
@@ -49,42 +57,48 @@ def report(paths: Sequence[Path], out: Path, baseline: str | None = None, pictur
         baseline: the method that others are compared with, see `baseline_of`; None is the first of each task.
         pictures: samples with pictures in the page.
 
-    Returns:
-        The page.
-
     Raises:
         ConfigError: no run with results is there, no method or several have that name, or packages are missing.
     """
     _check_packages()
-    runs = collect(paths)
+    collected = collect(paths)
+    runs = collected.runs
     compared, columns = methods(runs), all_columns(runs)
     metrics = metrics_of(compared, columns)
     baselines = baseline_of(compared, baseline)
     pairs = pairings(compared, baselines)
-    against = ", ".join(f"{method.name} ({task})" for task, method in baselines.items())
     found = effects(pairs, metrics, columns)
-    drawn = charts(compared, found, metrics, columns)
     tasks = list(dict.fromkeys(method.task for method in compared))
-    numbers, changes = means(compared, metrics, columns), differences(found, columns)
-    by_task = {task: shown(numbers, metrics, columns, task) for task in tasks}
-    read_changes = shown_differences(changes, columns)
-    write_table("means", numbers, together(by_task), "Means with 95 % intervals in brackets.", out / "tables")
+    numbers, changes = tables.means(compared, metrics), tables.differences(found, columns)
+    by_task = {task: tables.shown(numbers, metrics, columns, task) for task in tasks}
+    read_changes = tables.shown_differences(changes, columns)
+    against = ", ".join(f"{method.name} ({task})" for task, method in baselines.items())
+    write_table("means", numbers, tables.together(by_task), "Means with 95 % intervals in brackets.", out / "tables")
     write_table("differences", changes, read_changes, f"Baseline: {against}. {ABOUT}", out / "tables")
-    save(drawn, out / "figures")
-    page = render_page(
-        title=f"{', '.join(path.resolve().name for path in paths)}",
+    figures = drawing.figures(compared, found, metrics, columns)
+    drawing.save(figures, out / "figures")
+    seen = thumbnails.gather(compared, [name for name in metrics if columns[name].in_table == "always"], pictures)
+    content = Content(
+        title=", ".join(path.resolve().name for path in paths),
         overview=_overview(runs, compared, against, len(tasks)),
-        notes=_notes(runs) + pairing_notes(compared, baselines, pairs),
+        notes=[
+            *_notes(collected), *pairing_notes(compared, baselines, pairs), *drawing.notes(compared),
+            *thumbnails.notes(seen),
+        ],
         means=by_task,
         differences=read_changes,
         about_differences=ABOUT,
-        charts=drawn,
-        pictures=gather(compared, [name for name in metrics if columns[name].in_table == "always"], pictures),
+        seeds=tables.seeds(compared, metrics, columns),
+        sets=provenance.of_sets(runs),
+        figures=figures,
+        pictures=seen,
         rows=_rows(compared, metrics),
-        settings=settings(compared),
-        environments=environments(compared),
-    )
-    return write_text(out / "report.html", page)
+        settings=provenance.settings(runs),
+        environments=provenance.environments(runs),
+        fingerprints=provenance.fingerprints(runs),
+        about_fingerprints=provenance.said(runs, pairs),
+    )  # fmt: skip
+    return Written(write_text(out / "report.html", render_page(content)), collected.skipped)
 
 
 def _check_packages() -> None:
@@ -104,9 +118,12 @@ def _count(number: int, what: str) -> str:
     return f"{number} {what}{'s' * (number != 1)}"
 
 
-def _notes(runs: Sequence[Run]) -> list[str]:
+def _notes(collected: Collection) -> list[str]:
     """What makes a comparison weaker than it looks."""
-    notes = [f"{run.path}: {run.state}; its numbers are of what is there." for run in runs if run.state != "finished"]
+    runs = collected.runs
+    notes = [f"Left out: {reason}." for reason in collected.skipped]
+    notes += [f"{damage}." for run in runs for damage in run.damage]
+    notes += [f"{run.path}: {run.state}; its numbers are of what is there." for run in runs if run.state != "finished"]
     for name, key in (("revisions of the code", "git"), ("number formats", "precision")):
         values = {str(run.environment.get(key)) for run in runs}
         if len(values) > 1:
@@ -120,12 +137,14 @@ def _notes(runs: Sequence[Run]) -> list[str]:
 def _rows(compared: Sequence[Method], metrics: Sequence[str]) -> DataFrame:
     from pandas import DataFrame
 
+    of_rows = [name for name in metrics if any(name in method.rows[0] for method in compared)]
     return DataFrame(
         {
-            "task": method.task, "method": method.name, "sample": row["sample_id"], "draw": row.get("draw", 0),
-            "prompt": row.get("prompt", ""),
-            **{name: None if row.get(name) is None else float(f"{row[name]:.4g}") for name in metrics if name in row},
+            "task": method.task, "method": method.name, "sample": row["sample_id"],
+            "seed": str(run.seed), "draw": row.get("draw", 0), "prompt": row.get("prompt", ""),
+            **{name: "" if row.get(name) is None else float(f"{row[name]:.4g}") for name in of_rows},
         }
         for method in compared
-        for row in method.rows
+        for rows in method.images.values()
+        for run, row in rows
     )  # fmt: skip

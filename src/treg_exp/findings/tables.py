@@ -3,43 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from treg_exp.files import write_text
-from treg_exp.findings.collection import differing, folder_names
 from treg_exp.findings.effects import Effect
 from treg_exp.findings.methods import Method
 from treg_exp.metrics.column import Columns
-from treg_exp.reports.summary import by_image, statistics
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-#: What LaTeX reads otherwise.
-SIGNS = {
-    "\\": r"\textbackslash ", "&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$",
-    "{": r"\{", "}": r"\}", "~": r"\textasciitilde ", "^": r"\textasciicircum ",
-    "↑": r"$\uparrow$", "↓": r"$\downarrow$",
-}  # fmt: skip
-#: Columns of words: LaTeX sets them flush left.
-WORDS = ("task", "method", "metric", "verdict")
 #: Below this corrected p a difference is marked.
 SIGNIFICANT = 0.05
 
 
-def means(compared: Sequence[Method], metrics: Sequence[str], columns: Columns) -> DataFrame:
+def means(compared: Sequence[Method], metrics: Sequence[str]) -> DataFrame:
     """Mean of every number with its 95 % interval, one line per method; numbers, not text."""
     from pandas import DataFrame
 
     lines = []
     for method in compared:
-        images = {row["sample_id"] for row in method.rows}
-        line: dict[str, Any] = {"task": method.task, "method": method.name, "images": len(images)}
+        line: dict[str, Any] = {"task": method.task, "method": method.name, "images": len(method.images)}
         line["seeds"] = len(method.runs)
         for metric in metrics:
-            if values := list(by_image(method.rows, metric).values()):
-                found = statistics(values)
+            if found := method.statistics(metric):
                 line |= {metric: found["mean"], f"{metric}_low": found["low"], f"{metric}_high": found["high"]}
         lines.append(line)
     return DataFrame(lines)
@@ -54,40 +40,38 @@ def differences(found: Sequence[Effect], columns: Columns) -> DataFrame:
             {
                 "task": effect.method.task, "method": effect.method.name, "baseline": effect.baseline.name,
                 "metric": effect.metric, "difference": effect.mean, "low": effect.low, "high": effect.high,
+                "g": effect.size, "g_low": effect.size_low, "g_high": effect.size_high,
                 "wins": effect.wins, "images": effect.n, "p": effect.p, "q": effect.q,
                 "verdict": verdict(effect, columns),
             }
             for effect in found
         ],
         columns=[
-            "task", "method", "baseline", "metric", "difference", "low", "high", "wins", "images", "p", "q", "verdict",
+            "task", "method", "baseline", "metric", "difference", "low", "high", "g", "g_low", "g_high", "wins",
+            "images", "p", "q", "verdict",
         ],
     )  # fmt: skip
 
 
-def settings(compared: Sequence[Method]) -> DataFrame:
-    """What differs between the runs of the methods: one line per key, one column per run."""
-    from pandas import DataFrame
-
-    runs = list({run.path: run for method in compared for run in method.runs}.values())
-    keys = differing(runs)
-    called = folder_names(runs)
-    values = [{called[run.path]: str(run.settings.get(key, "")) for run in runs} for key in keys]
-    return DataFrame([{"setting": key, **line} for key, line in zip(keys, values, strict=True)])
-
-
-def environments(compared: Sequence[Method]) -> DataFrame:
-    """State, revision, machine and versions of every run."""
+def seeds(compared: Sequence[Method], metrics: Sequence[str], columns: Columns) -> DataFrame:
+    """How much the means of methods with several seeds depend on the seed; empty where there are none."""
     from pandas import DataFrame
 
     lines = []
-    runs = list({run.path: run for method in compared for run in method.runs}.values())
-    called = folder_names(runs)
-    for run in runs:
-        noted, packages = run.environment, run.environment.get("packages") or {}
-        chosen = {name: packages.get(name) for name in ("treg_exp", "torch", "diffusers", "torchmetrics")}
-        about = {key: str(noted.get(key) or "") for key in ("git", "precision", "gpus", "platform", "python")}
-        lines.append({"run": called[run.path], "folder": str(run.path), "state": run.state, **about, **chosen})
+    for method in (method for method in compared if len(method.runs) > 1):
+        for metric in (name for name in metrics if columns[name].higher_is_better is not None):
+            by_seed: dict[str, list[float]] = {}
+            for values in method.numbers(metric).values():
+                for (seed, _), value in values.items():
+                    by_seed.setdefault(seed, []).append(value)
+            if len(by_seed) > 1:
+                column, each = columns[metric], [sum(own) / len(own) for own in by_seed.values()]
+                spread = DataFrame(each)[0]
+                told = {"mean": spread.mean(), "sd of seeds": spread.std(), "lowest": min(each), "highest": max(each)}
+                lines.append({
+                    "task": method.task, "method": method.name, "metric": f"{column.line} {column.arrow}",
+                    "seeds": len(each), **{name: f"{value:.{column.digits + 1}f}" for name, value in told.items()},
+                })  # fmt: skip
     return DataFrame(lines)
 
 
@@ -133,35 +117,11 @@ def shown_differences(found: DataFrame, columns: Columns) -> DataFrame:
         column = columns[line.metric]
         digits = column.digits
         ends = "" if isna(line.low) else f" [{line.low:+.{digits}f}, {line.high:+.{digits}f}]"
+        size = "" if isna(line.g) else f"{line.g:+.2f} [{line.g_low:+.2f}, {line.g_high:+.2f}]"
         lines.append({
             "task": line.task, "method": line.method, "metric": f"{column.line} {column.arrow}",
-            "difference": f"{line.difference:+.{digits}f}{ends}", "wins": f"{100 * line.wins:.0f} %", "n": line.images,
+            "difference": f"{line.difference:+.{digits}f}{ends}", "g": size,
+            "wins": f"{100 * line.wins:.0f} %", "n": line.images,
             "q": f"{line.q:.2g}", "verdict": line.verdict,
         })  # fmt: skip
-    return DataFrame(lines, columns=["task", "method", "metric", "difference", "wins", "n", "q", "verdict"])
-
-
-def write_table(name: str, numbers: DataFrame, read: DataFrame, caption: str, folder: Path) -> None:
-    """Write a table as ``.csv`` for programs, and as ``.md`` and ``.tex`` for readers.
-
-    Args:
-        name: of the files.
-        numbers: the table with all digits.
-        read: the same for readers, as texts.
-        caption: of the LaTeX table.
-        folder: where to.
-    """
-    write_text(folder / f"{name}.csv", numbers.to_csv(index=False))
-    write_text(folder / f"{name}.md", read.to_markdown(index=False, disable_numparse=True) + "\n")
-    style = read.style.hide(axis="index").format(lambda cell: _tex(str(cell)))
-    text = style.format_index(lambda heading: _tex(str(heading)), axis=1).to_latex(
-        hrules=True,
-        caption=_tex(caption),
-        label=f"tab:{name}",
-        column_format="".join("l" if heading in WORDS else "r" for heading in read.columns),
-    )
-    write_text(folder / f"{name}.tex", text)
-
-
-def _tex(text: str) -> str:
-    return "".join(SIGNS.get(sign, sign) for sign in text)
+    return DataFrame(lines, columns=["task", "method", "metric", "difference", "g", "wins", "n", "q", "verdict"])

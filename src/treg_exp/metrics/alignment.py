@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
-from treg_exp.metrics.base import Metric, MetricInput, Values
+from treg_exp.errors import FieldError
+from treg_exp.metrics.base import Metric, MetricInput, Values, per_sample
 from treg_exp.metrics.column import Column
-from treg_exp.metrics.fidelity import per_sample
 
 if TYPE_CHECKING:
     from treg_exp.priors.prior import ImageText
@@ -30,6 +31,9 @@ class TextAlignment(Metric):
     Args:
         roles: column -> role of the text; of several, the first in which an image has one. None for ``align_own``
             (``caption``) and ``align_counterfactual`` (``counterfactual``).
+
+    Raises:
+        FieldError: a role is no text.
     """
 
     labels: Mapping[str, str] = LABELS
@@ -37,6 +41,10 @@ class TextAlignment(Metric):
 
     def __init__(self, roles: Mapping[str, Roles] | None = None) -> None:
         given = ROLES if roles is None else roles
+        for name, role in given.items():
+            named = [role] if isinstance(role, str) else list(role) if isinstance(role, Sequence) else []
+            if not named or not all(isinstance(each, str) for each in named):
+                raise FieldError(f"roles.{name}", role, "must be a role of the data, or a list of roles")
         self.roles = {name: (role,) if isinstance(role, str) else tuple(role) for name, role in given.items()}
         self.columns = {
             name: Column(self.labels.get(name, name.replace("_", " ")), higher_is_better=True, optimised=self.optimised)
@@ -44,13 +52,21 @@ class TextAlignment(Metric):
         }
 
     def __call__(self, inp: MetricInput) -> Values:
-        """See :class:`~treg_exp.metrics.base.Metric`. Images are clamped to [-1, 1]."""
+        """See :class:`~treg_exp.metrics.base.Metric`."""
         encoder = self.encoder(inp)
         compared = {name: [_first(texts, roles) for texts in inp.texts] for name, roles in self.roles.items()}
         if encoder is None or not any(any(texts) for texts in compared.values()):
             return {name: [None] * len(inp.signal) for name in self.roles}
-        features = encoder.image_features(inp.signal.clamp(-1, 1)).double()
+        with torch.no_grad():
+            features = encoder.image_features(inp.signal).double()
         return {name: _cosines(features, texts, encoder) for name, texts in compared.items()}
+
+    def text_scores(self, inp: MetricInput, texts: Sequence[str]) -> list[float | None] | None:
+        """See :class:`~treg_exp.metrics.base.Metric`."""
+        encoder = self.encoder(inp)
+        if encoder is None:
+            return None
+        return _cosines(encoder.image_features(inp.signal.clamp(-1, 1)).double(), texts, encoder)
 
     def encoder(self, inp: MetricInput) -> ImageText | None:
         """Whose features are compared; None where there are none."""

@@ -21,17 +21,18 @@ class WaveformRatio(Metric):
 
     media = ("audio",)
     stacked = True
+    packages = ("torchmetrics",)
 
     @abstractmethod
     def ratio(self, x: Tensor, target: Tensor) -> Tensor:
         """(..., T) -> (...) in dB, see `audible`."""
 
     def __call__(self, inp: MetricInput) -> Values:
-        """See ``Metric``. Waveforms are clamped to [-1, 1]."""
+        """See ``Metric``."""
         (name,) = self.columns
         if inp.target is None:
             return {name: [None] * len(inp.signal)}
-        return {name: numbers(self.best(inp, inp.signal.double().clamp(-1, 1), inp.target.double()))}
+        return {name: numbers(self.best(inp, inp.signal.double(), inp.target.double()))}
 
     def best(self, inp: MetricInput, x: Tensor, target: Tensor) -> Tensor:
         """(B, ...) waveforms -> (B,): the mean over channels, and over sources in the order that gives the most."""
@@ -49,7 +50,7 @@ class SISDR(WaveformRatio):
     """Scale-invariant signal-to-distortion ratio (Le Roux et al. 2019, "SDR - half-baked or well done?")."""
 
     columns: Mapping[str, Column] = {
-        "si_sdr": Column("SI-SDR", "dB", 2, higher_is_better=True, below_pictures=True),
+        "si_sdr": Column("SI-SDR", "dB", 2, higher_is_better=True, below_pictures=True, uses_target=True),
     }
 
     def ratio(self, x: Tensor, target: Tensor) -> Tensor:
@@ -63,7 +64,7 @@ class SISDRImprovement(SISDR):
     """How much larger SI-SDR is than that of the measurement itself, for each source; where that is a waveform."""
 
     columns: Mapping[str, Column] = {
-        "si_sdr_improvement": Column("SI-SDR\nimprovement", "dB", 2, higher_is_better=True),
+        "si_sdr_improvement": Column("SI-SDR\nimprovement", "dB", 2, higher_is_better=True, uses_target=True),
     }
     problems: ClassVar[tuple[type, ...]] = (InverseProblem,)
 
@@ -81,7 +82,7 @@ class SISDRImprovement(SISDR):
 class SNR(WaveformRatio):
     """Signal-to-noise ratio: the error counts as it is, at the scale of the target."""
 
-    columns: Mapping[str, Column] = {"snr": Column("SNR", "dB", 2, higher_is_better=True)}
+    columns: Mapping[str, Column] = {"snr": Column("SNR", "dB", 2, higher_is_better=True, uses_target=True)}
 
     def ratio(self, x: Tensor, target: Tensor) -> Tensor:
         """See ``WaveformRatio``."""

@@ -1,18 +1,21 @@
-"""What a metric sees and returns: one value per restoration, whatever batch it ran in."""
+"""What a metric sees and returns: one value per restoration, whatever batch it ran in, or one per set of them."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 from torch import Tensor
 
 from treg_exp.errors import FieldError
 from treg_exp.metrics.column import Column
+from treg_exp.metrics.independence import Guide
 from treg_exp.priors.prior import Prior
 from treg_exp.signals.media import MEDIA
+from treg_exp.signals.ranges import check_range
 from treg_exp.tasks.problems import EditProblem, InverseProblem, Problem
 
 Values = dict[str, list[float | None]]  # column -> B values; None where the metric does not apply
@@ -23,7 +26,7 @@ class MetricInput:
     """A batch of restorations and what they can be compared with.
 
     Attributes:
-        signal: (B, *signal_shape) restored signals; metrics clamp them to [-1, 1], as the saved files are.
+        signal: (B, *signal_shape) restored signals in [-1, 1], clamped as the saved files are.
         target: (B, *signal_shape) in [-1, 1], or None where it is not known.
         problem: what was solved: y, the operator that made it and the noise level, or the source of an edit.
         prior: its image-text encoder is what text alignment uses, if it has one.
@@ -68,18 +71,52 @@ class MetricInput:
         return MEDIA[self.medium].stacked(self.signal.shape[1:])
 
 
-class Metric(ABC):
-    """A function of a batch of restorations. A new one says which columns it fills, and what it can judge.
+class Measure(ABC):
+    """What a configuration may name below ``metrics``: a `Metric`, or a ``SetMetric`` (``metrics/sets/base.py``).
 
     Attributes:
         columns: what it fills, by name, and how that is shown.
         media: what it can judge; None for anything.
-        problems: kinds of problems whose solutions it can judge; others get None.
-        stacked: whether it can judge signals of several sources; if not, those get None.
+        version: of its definition; whoever changes what it computes counts on.
+        packages: whose versions may change its values.
     """
 
     columns: Mapping[str, Column]
     media: ClassVar[Collection[str] | None] = ("image",)
+    version: ClassVar[str] = "1"
+    packages: ClassVar[Collection[str]] = ()
+
+    def weight_files(self) -> Sequence[Path]:
+        """Files of the networks that it asks, for the hashes that are kept with its values."""
+        return ()
+
+    def caution(self, prior: str) -> str:
+        """What to know before its numbers for the pictures of a prior of this name are believed, or nothing."""
+        return ""
+
+    def check_guides(self, guides: Sequence[Guide]) -> str:
+        """Refuse to judge what its own network guides; see ``independence.py``.
+
+        Args:
+            guides: the networks of the run that know what pictures and texts have in common.
+
+        Returns:
+            What to know of it, or nothing.
+
+        Raises:
+            FieldError: it would judge its own work.
+        """
+        return ""
+
+
+class Metric(Measure):
+    """A function of a batch of restorations. A new one says which columns it fills, and what it can judge.
+
+    Attributes:
+        problems: kinds of problems whose solutions it can judge; others get None.
+        stacked: whether it can judge signals of several sources; if not, those get None.
+    """
+
     problems: ClassVar[tuple[type, ...]] = (InverseProblem, EditProblem)
     stacked: ClassVar[bool] = False
 
@@ -87,9 +124,17 @@ class Metric(ABC):
     def __call__(self, inp: MetricInput) -> Values:
         """One value per restoration for every column; None where there is none, as without a target."""
 
-    def caution(self, prior: str) -> str:
-        """What to know before its numbers for the pictures of a prior of this name are believed, or nothing."""
-        return ""
+    def text_scores(self, inp: MetricInput, texts: Sequence[str]) -> list[float | None] | None:
+        """How well each restoration fits a text of the caller's, such as its prompt.
+
+        Args:
+            inp: restorations that the metric judges.
+            texts: one for each of them.
+
+        Returns:
+            A number for each, None for an empty text; or None: the metric compares with no texts.
+        """
+        return None
 
     def judges(self, inp: MetricInput) -> bool:
         """Whether the metric applies to such restorations."""
@@ -100,7 +145,25 @@ class Metric(ABC):
         )
 
 
-def check_metrics(metrics: Mapping[str, Metric], medium: str, taken: Collection[str] = ()) -> None:
+class TargetMetric(Metric):
+    """A metric of signal and target alone; so it can judge the mean of several draws, too. None without a target."""
+
+    @abstractmethod
+    def compare(self, signal: Tensor, target: Tensor) -> Tensor | None:
+        """(B, *signal_shape) in [-1, 1], twice -> (B,), or None for a size that it cannot judge.
+
+        Raises:
+            FieldError: values outside of [-1, 1].
+        """
+
+    def __call__(self, inp: MetricInput) -> Values:
+        """See ``Metric``."""
+        (name,) = self.columns
+        values = None if inp.target is None else self.compare(inp.signal, inp.target)
+        return {name: per_sample(values, len(inp.signal))}
+
+
+def check_metrics(metrics: Mapping[str, Measure], medium: str, taken: Collection[str] = ()) -> None:
     """Refuse metrics that cannot judge a medium, and two that fill one column.
 
     Args:
@@ -124,7 +187,7 @@ def check_metrics(metrics: Mapping[str, Metric], medium: str, taken: Collection[
             filled[column] = name
 
 
-def cautions(metrics: Mapping[str, Metric], prior: str) -> list[str]:
+def cautions(metrics: Mapping[str, Measure], prior: str) -> list[str]:
     """What the metrics have to say of a prior, each sentence once, with the names of those that say it."""
     said: dict[str, list[str]] = {}
     for name, metric in metrics.items():
@@ -133,7 +196,27 @@ def cautions(metrics: Mapping[str, Metric], prior: str) -> list[str]:
     return [f"{', '.join(names)}: {text}" for text, names in said.items()]
 
 
-def columns_of(metrics: Mapping[str, Metric]) -> dict[str, Column]:
+def prompt_scores(
+    metrics: Mapping[str, Metric], inp: MetricInput, texts: Sequence[str]
+) -> tuple[str | None, list[float | None]]:
+    """How well each restoration fits its text, by the first metric that can tell; one that guidance optimises is last.
+
+    Args:
+        metrics: by name.
+        inp: the restorations.
+        texts: one for each.
+
+    Returns:
+        The name of the metric, and its scores; without such a metric None, and nothing but None.
+    """
+    ordered = sorted(metrics.items(), key=lambda entry: any(c.optimised for c in entry[1].columns.values()))
+    for name, metric in ordered:
+        if metric.judges(inp) and (scores := metric.text_scores(inp, texts)) is not None:
+            return name, scores
+    return None, [None] * len(texts)
+
+
+def columns_of(metrics: Mapping[str, Measure]) -> dict[str, Column]:
     """The columns of all metrics; those that guidance optimises come last, as they are no evidence."""
     found = {name: column for metric in metrics.values() for name, column in metric.columns.items()}
     return dict(sorted(found.items(), key=lambda entry: entry[1].optimised))
@@ -143,8 +226,12 @@ def evaluate(metrics: Mapping[str, Metric], inp: MetricInput) -> list[dict[str, 
     """All metrics of a batch as rows, one mapping of columns to values per restoration.
 
     Raises:
+        FieldError: signals or targets outside of [-1, 1].
         ValueError: (and whatever a metric raises) a metric has more or fewer values than there are restorations.
     """
+    check_range(inp.signal, "signal")
+    if inp.target is not None:
+        check_range(inp.target, "target")
     count = len(inp.signal)
     columns: Values = {}
     for metric in metrics.values():
@@ -152,6 +239,11 @@ def evaluate(metrics: Mapping[str, Metric], inp: MetricInput) -> list[dict[str, 
     if wrong := [name for name, values in columns.items() if len(values) != count]:
         raise ValueError(f"{wrong[0]}: {len(columns[wrong[0]])} values for {count} restorations")
     return [{name: _number(values[i]) for name, values in columns.items()} for i in range(count)]
+
+
+def per_sample(values: Tensor | None, count: int) -> list[float | None]:
+    """(B,) -> B floats, or ``count`` times None where there are no values."""
+    return [None] * count if values is None else [float(value) for value in values.cpu()]
 
 
 def _number(value: Any) -> float | None:

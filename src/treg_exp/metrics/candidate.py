@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from treg_exp.metrics.base import Metric, MetricInput, Values
+from treg_exp.metrics.base import Metric, MetricInput, Values, per_sample
 from treg_exp.metrics.column import Column
-from treg_exp.metrics.fidelity import per_sample
 from treg_exp.solvers.best_of import CHOSEN, CHOSEN_SCORE
 
 

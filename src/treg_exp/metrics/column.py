@@ -14,6 +14,7 @@ from treg_exp.signals.media import medium
 # Columns that reports read by name: did the judge pick the text that was given, by which margin, and (+ the name of a
 # variant) how it scores the text of each variant. Filled by `text_choice.py`, which needs torch and reports do not.
 MATCH, MARGIN, SCORE = "judge_match", "judge_margin", "judge_of_"
+TARGET = "target_"  # begins the columns that are about the true signal, see `on_target.py`
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,9 @@ class Column:
         in_table: ``always``, ``nonzero`` or ``never``: whether the table of the terminal shows it.
         below_pictures: whether the grid writes it below a restoration, with one digit less.
         note: a line below the table, or nothing.
+        of: what has one such number: a ``restoration`` (a column of the rows), all ``draws`` of a sample together, or
+            a ``set`` of restorations.
+        uses_target: whether it compares with the target: then the best of several draws by it is an oracle's choice.
     """
 
     label: str
@@ -39,6 +43,8 @@ class Column:
     in_table: Literal["always", "nonzero", "never"] = "always"
     below_pictures: bool = False
     note: str = ""
+    of: Literal["restoration", "draws", "set"] = "restoration"
+    uses_target: bool = False
 
     @property
     def arrow(self) -> str:
@@ -60,12 +66,14 @@ class Columns:
         medium_name: of the signals.
         sample_rate: of audio, in Hz.
         variants: what the variants are called; others go by their name.
+        scored_by: hash that rows name -> versions and weights of the metrics that made them, see ``provenance.py``.
     """
 
     known: Mapping[str, Column] = field(default_factory=dict)
     medium_name: str = "image"
     sample_rate: int | None = None
     variants: Mapping[str, str] = field(default_factory=dict)
+    scored_by: Mapping[str, Any] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> Column:
         """The column of this name, or a plain one."""
@@ -82,6 +90,11 @@ class Columns:
         return replace(self, known={**own, **more})
 
     @property
+    def of_rows(self) -> list[str]:
+        """Names of those that one restoration has."""
+        return [name for name, column in self.known.items() if column.of == "restoration"]
+
+    @property
     def medium(self) -> Medium:
         """The medium of the signals."""
         return medium(self.medium_name, self.sample_rate)
@@ -90,7 +103,7 @@ class Columns:
         """Keep them with the run."""
         known = {name: asdict(column) for name, column in self.known.items()}
         about = {"medium": self.medium_name, "sample_rate": self.sample_rate, "variants": dict(self.variants)}
-        write_json(file, about | {"columns": known})
+        write_json(file, {**about, "columns": known, "scored_by": dict(self.scored_by)})
 
     @classmethod
     def read(cls, file: Path) -> Columns:
@@ -99,4 +112,10 @@ class Columns:
         if not stored:
             return cls()
         known = {name: Column(**values) for name, values in stored["columns"].items()}
-        return cls(known, stored["medium"], stored["sample_rate"], stored.get("variants", {}))
+        return cls(
+            known,
+            stored["medium"],
+            stored["sample_rate"],
+            stored.get("variants", {}),
+            stored.get("scored_by", {}),
+        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,6 +40,12 @@ class JudgeAlignment(TextAlignment):
 
         super().__init__(ROLES if roles is None else roles)
         self.folder, self.judge = folder, load_judge(folder)
+
+    def weight_files(self) -> Sequence[Path]:
+        """See ``Measure``."""
+        from treg_exp.metrics.networks.judge import judge_files
+
+        return judge_files(self.folder)
 
     def caution(self, prior: str) -> str:
         """See ``Metric``."""

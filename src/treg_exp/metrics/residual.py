@@ -7,9 +7,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from treg_exp.metrics.base import Metric, MetricInput, Values
+from treg_exp.metrics.base import Metric, MetricInput, Values, per_sample
 from treg_exp.metrics.column import Column
-from treg_exp.metrics.fidelity import per_sample
 from treg_exp.operators.discrepancy import rmse
 from treg_exp.solvers.base import BEFORE_PROJECTION
 from treg_exp.tasks.problems import InverseProblem

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from torch.nn.functional import cosine_similarity
@@ -10,7 +10,7 @@ from torch.nn.functional import cosine_similarity
 from treg_exp.errors import FieldError
 from treg_exp.metrics.base import Metric, MetricInput, Values
 from treg_exp.metrics.column import MARGIN, MATCH, SCORE, Column
-from treg_exp.metrics.networks.judge import caution_of_judge, load_judge
+from treg_exp.metrics.networks.judge import caution_of_judge, judge_files, load_judge
 
 
 class TextChoice(Metric):
@@ -42,15 +42,26 @@ class TextChoice(Metric):
             **{f"{SCORE}{name}": Column(f"judge of {name}", in_table="never") for name in self.candidates},
         }
 
+    def weight_files(self) -> Sequence[Path]:
+        """See ``Measure``."""
+        return judge_files(self.folder)
+
     def caution(self, prior: str) -> str:
         """See ``Metric``."""
         return caution_of_judge(self.folder, prior)
 
-    def __call__(self, inp: MetricInput) -> Values:
-        """See :class:`~treg_exp.metrics.base.Metric`. Images are clamped to [-1, 1]."""
-        values: Values = {name: [None] * len(inp.signal) for name in self.columns}
+    def text_scores(self, inp: MetricInput, texts: Sequence[str]) -> list[float | None]:
+        """See :class:`~treg_exp.metrics.base.Metric`."""
         judge = self.judge.to(inp.signal.device)
         features = judge.image_features(inp.signal.clamp(-1, 1)).double()
+        scores = cosine_similarity(features, judge.text_features(texts).to(features), dim=1).tolist()
+        return [score if text else None for score, text in zip(scores, texts, strict=True)]
+
+    def __call__(self, inp: MetricInput) -> Values:
+        """See :class:`~treg_exp.metrics.base.Metric`."""
+        values: Values = {name: [None] * len(inp.signal) for name in self.columns}
+        judge = self.judge.to(inp.signal.device)
+        features = judge.image_features(inp.signal).double()
         for i, texts in enumerate(inp.texts):
             told = {name: texts[role] for name, role in self.candidates.items() if texts.get(role)}
             if len(told) < 2:

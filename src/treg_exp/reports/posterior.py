@@ -10,7 +10,10 @@ import torch
 from torch import Tensor
 
 from treg_exp.files import write_bytes
-from treg_exp.reports.columns import read_columns, variant_label
+from treg_exp.metrics.base import Metric, TargetMetric
+from treg_exp.metrics.column import Columns
+from treg_exp.reports.calibration import FEWEST, calibration
+from treg_exp.reports.columns import BEST, OF_MEAN, read_columns, variant_label
 from treg_exp.reports.grid import INPUTS, Panel, compose, input_panels, pictures_beside
 from treg_exp.reports.rows import write_table
 from treg_exp.run_layout import (
@@ -29,9 +32,10 @@ from treg_exp.signals.base import Medium, png, save_picture
 from treg_exp.signals.image import ImageMedium
 
 FIELDS = ("sample_id", "variant", "draws", "posterior_std", "psnr_of_mean")
+STEP = 2 / 255  # between two values of an 8-bit image, in units of [-1, 1]
 
 
-def write_posterior(run_dir: str | Path, rows: Iterable[Row]) -> list[Row]:
+def write_posterior(run_dir: str | Path, rows: Iterable[Row], metrics: Mapping[str, Metric] | None = None) -> list[Row]:
     """Mean and standard deviation of every sample and variant with several draws, and ``posterior.csv``.
 
     Read from the saved signals: the 8 bits of images are an error of deviation 0.002. Nothing is written where every
@@ -40,20 +44,28 @@ def write_posterior(run_dir: str | Path, rows: Iterable[Row]) -> list[Row]:
     Args:
         run_dir: run folder.
         rows: rows of the run.
+        metrics: of the run; those of signal and target alone judge the means, too.
 
     Returns:
         One row per sample and variant: number of ``draws``; ``posterior_std``, the standard deviation over the draws
         (n - 1 in the denominator), root mean square over all values, in units of [-1, 1]; ``psnr_of_mean`` in dB,
-        None for other media than images and without a target.
+        None for other media than images and without a target; ``<column>_of_mean`` of the other metrics of signal and
+        target; ``<column>_best``, the best draw by each column that compares with the target (of samples with as many
+        draws as any has); and, from three draws on, what ``calibration`` says.
     """
-    layout, medium, found = RunLayout(Path(run_dir)), read_columns(run_dir).medium, []
-    drawn: dict[tuple[str, str], list[int]] = {}
-    for sample_id, variant, draw in map(key_of, rows):
-        drawn.setdefault((sample_id, variant), []).append(draw)
-    for (sample_id, variant), draws in drawn.items():
+    layout, columns = RunLayout(Path(run_dir)), read_columns(run_dir)
+    medium, found = columns.medium, []
+    judges = [metric for metric in (metrics or {}).values() if isinstance(metric, TargetMetric)]
+    compared = [n for n in columns.of_rows if columns[n].uses_target and columns[n].higher_is_better is not None]
+    drawn: dict[tuple[str, str], dict[int, list[Any]]] = {}
+    for row in rows:
+        sample_id, variant, draw = key_of(row)
+        drawn.setdefault((sample_id, variant), {})[draw] = [row.get(name) for name in compared]
+    most = max(map(len, drawn.values()), default=0)
+    for (sample_id, variant), own in drawn.items():
+        draws = sorted(own)
         if len(draws) < 2:
             continue
-        draws.sort()
         folders = [layout.restoration((sample_id, variant, draw), len(draws)) for draw in draws]
         stack = torch.stack([medium.load(folder / RECONSTRUCTION).double() for folder in folders])
         if medium.stacked(stack.shape[1:]):
@@ -62,10 +74,39 @@ def write_posterior(run_dir: str | Path, rows: Iterable[Row]) -> list[Row]:
         folder = layout.variant(sample_id, variant)
         medium.save(mean, folder / MEAN)
         save_picture(medium.deviation_picture(variance.sqrt()), folder / DEVIATION)
-        values = (len(draws), float(variance.mean().sqrt()), _psnr(mean, layout.sample(sample_id), medium))
-        found.append(dict(zip(FIELDS, (sample_id, variant, *values), strict=True)))
+        sample = layout.sample(sample_id)
+        values = (len(draws), float(variance.mean().sqrt()), _psnr(mean, sample, medium))
+        together: Row = dict(zip(FIELDS, (sample_id, variant, *values), strict=True))
+        if picture(sample, TARGET).is_file():
+            target = medium.load(sample / TARGET).double()
+            together |= _of_mean(judges, mean, target)
+            if len(draws) >= FEWEST:
+                together |= calibration(stack.numpy(), target.numpy(), STEP if isinstance(medium, ImageMedium) else 0.0)
+        if len(draws) == most:
+            together |= _best(columns, compared, list(own.values()))
+        found.append(together)
     if found:
-        write_table(found, FIELDS, layout.posterior)
+        write_table(found, list(dict.fromkeys([*FIELDS, *(name for row in found for name in row)])), layout.posterior)
+    return found
+
+
+def _of_mean(judges: Iterable[TargetMetric], mean: Tensor, target: Tensor) -> dict[str, float | None]:
+    """What metrics of signal and target say of the mean of the draws."""
+    found: dict[str, float | None] = {}
+    for judge in judges:
+        for name in judge.columns:
+            value = judge.compare(mean[None].clamp(-1, 1), target[None])
+            found[f"{name}{OF_MEAN}"] = None if value is None else float(value)
+    return found
+
+
+def _best(columns: Columns, names: Sequence[str], draws: Sequence[Sequence[float | None]]) -> dict[str, float]:
+    """The best draw by each column, whichever that is; nothing by a column that one of them lacks."""
+    found = {}
+    for name, *values in zip(names, *draws, strict=True):
+        known = [value for value in values if value is not None]
+        if len(known) == len(draws):
+            found[f"{name}{BEST}"] = max(known) if columns[name].higher_is_better else min(known)
     return found
 
 

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from treg_exp.reports.bootstrap import choices
+from treg_exp.reports.calibration import summarise_calibration
 from treg_exp.reports.columns import POSTERIOR
 from treg_exp.reports.rows import columns_of, variants_of
-from treg_exp.run_layout import IDENTITY, Row
+from treg_exp.run_layout import IDENTITY, KEY, Row
 
-RESAMPLES = 2000
-MOST_DRAWN = 2**21  # numbers drawn at once, 16 MB: bounds the memory on large data sets, and changes no result
 MOST_HELD = 2**22  # means of images held at once, 32 MB and their counts; columns beyond that are read afterwards
-SEED = 0
+NOT_NUMBERS = {*KEY, "draws"}  # of what belongs to all draws of an image
 
 
 def summarise(rows: Iterable[Row], known: Iterable[str] = (), posterior: Sequence[Row] = ()) -> dict[str, Any]:
@@ -26,15 +26,18 @@ def summarise(rows: Iterable[Row], known: Iterable[str] = (), posterior: Sequenc
     Args:
         rows: one per restoration; read several times, and no list is made of them.
         known: names of the run's columns, in order; others follow them.
-        posterior: one per image and variant, with numbers of all its draws, see ``write_posterior``.
+        posterior: one per image and variant, with numbers of all its draws, see ``write_posterior``. They never enter
+            a mean with those of single draws: their columns have other names.
 
     Returns:
         ``{"restorations": N, "samples": S, "variants": {name: {"restorations": ..., "samples": ...,
-        "metrics": {column: {"mean": ..., "low": ..., "high": ..., "n": ...}}}}}``. ``n`` counts the images
+        "draws": N, "metrics": {column: {"mean": ..., "low": ..., "high": ..., "n": ...}}}}}``. Numbers of single draws
+        are averaged over those of an image (``draws``: the most that one has) before all else. ``n`` counts the images
         that have the number; ``low`` and ``high`` bound the mean with 95 % confidence (None below 2 images).
         A column without any number is left out.
     """
     names = [name for name in columns_of(rows, known) if name not in (*POSTERIOR, *IDENTITY)]
+    of_draws = [name for name in dict.fromkeys(n for row in posterior for n in row) if name not in NOT_NUMBERS]
     images = {sample_id: i for i, sample_id in enumerate(sorted({row["sample_id"] for row in rows}))}
     variants = {variant: i for i, variant in enumerate(variants_of(rows))}
     counts = np.zeros((len(variants), len(images)), dtype=np.int64)
@@ -50,7 +53,8 @@ def summarise(rows: Iterable[Row], known: Iterable[str] = (), posterior: Sequenc
                 found[variant][name] = statistics(values)
     for variant in variants:
         own = [row for row in posterior if row["variant"] == variant]
-        found[variant] |= {name: statistics(values) for name in POSTERIOR if (values := per_image(own, name))}
+        found[variant] |= {name: statistics(values) for name in of_draws if (values := per_image(own, name))}
+        found[variant] |= summarise_calibration(own)
     return {
         "restorations": int(counts.sum()),
         "samples": len(images),
@@ -58,6 +62,7 @@ def summarise(rows: Iterable[Row], known: Iterable[str] = (), posterior: Sequenc
             variant: {
                 "restorations": int(counts[i].sum()),
                 "samples": int((counts[i] > 0).sum()),
+                "draws": int(counts[i].max(initial=0)),
                 "metrics": found[variant],
             }
             for variant, i in variants.items()
@@ -124,10 +129,7 @@ def interval(values: Sequence[float] | NDArray[np.float64]) -> tuple[float | Non
     """
     if len(values) < 2:
         return None, None
-    array, rng, means = np.asarray(values), np.random.default_rng(SEED), np.empty(RESAMPLES)
-    at_once = min(RESAMPLES, max(1, MOST_DRAWN // len(array)))
-    for start in range(0, RESAMPLES, at_once):
-        part = means[start : start + at_once]
-        part[:] = array[rng.integers(0, len(array), (len(part), len(array)))].mean(axis=1)
+    array = np.asarray(values)
+    means = np.concatenate([array[chosen].mean(axis=1) for chosen in choices(len(array))])
     low, high = np.percentile(means, [2.5, 97.5])
     return float(low), float(high)

@@ -12,7 +12,8 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from treg_exp.metrics.column import Column, Columns
-from treg_exp.reports.columns import variant_label
+from treg_exp.reports.columns import BEST, OF_MEAN, variant_label
+from treg_exp.reports.draws_table import draws_table, spread_table
 
 MARK = "*"
 WORD = 14  # characters of a variant's name that stay on one line
@@ -26,14 +27,32 @@ def summary_table(summary: Mapping[str, Any], columns: Columns, title: str = "")
         columns: what its numbers mean, see :func:`~treg_exp.reports.columns.read_columns`.
         title: line above it.
     """
+    names = _names(summary, columns, ["restoration", "set"])
+    return _table(summary, columns, names, title, _footnote([columns[n] for n in names], columns.medium.noun, summary))
+
+
+def further_tables(summary: Mapping[str, Any], columns: Columns) -> list[Table]:
+    """Those of a run with several draws; nothing of them stands in the first table."""
+    spread = [name for name in _names(summary, columns, ["draws"]) if not name.endswith((OF_MEAN, BEST))]
+    tables = draws_table(summary, columns), spread_table(summary, columns, spread)
+    return [table for table in tables if table is not None]
+
+
+def _names(summary: Mapping[str, Any], columns: Columns, of: Sequence[str]) -> list[str]:
+    """Columns of these kinds that there are numbers for and that tables show."""
+    variants = summary["variants"].values()
+    present = columns.ordered(name for entry in variants for name in entry["metrics"])
+    values = {name: [entry["metrics"].get(name) for entry in variants] for name in present}
+    return [name for name in present if columns[name].of in of and _shown(columns[name], values[name])]
+
+
+def _table(summary: Mapping[str, Any], columns: Columns, names: Sequence[str], title: str, caption: str) -> Table:
     variants: Mapping[str, Any] = summary["variants"]
-    present = columns.ordered(name for entry in variants.values() for name in entry["metrics"])
-    names = [name for name in present if _shown(columns[name], [v["metrics"].get(name) for v in variants.values()])]
     table = Table(
         title=title or None,
         title_justify="left",
         title_style="bold",
-        caption=_footnote([columns[name] for name in names], columns.medium.noun, summary),
+        caption=caption or None,
         caption_justify="left",
         caption_style="",
         box=box.SIMPLE_HEAD,
@@ -54,12 +73,14 @@ def summary_table(summary: Mapping[str, Any], columns: Columns, title: str = "")
 
 def render(summary: Mapping[str, Any], columns: Columns, title: str = "", width: int = 100) -> str:
     """The table as plain text of ``width`` characters, or as many more as its numbers need, for log files and tests."""
-    buffer, table = io.StringIO(), summary_table(summary, columns, title)
-    console = Console(file=buffer, width=1000, color_system=None, force_terminal=False, markup=False)
+    buffer = io.StringIO()
     labels = [variant_label(variant, columns) for variant in summary["variants"]]
     folded = max(map(len, labels), default=0) - _longest_word(labels)  # what the names can give
-    console.width = max(width, Measurement.get(console, console.options, table).maximum - folded)
-    console.print(table)
+    for table in (summary_table(summary, columns, title), *further_tables(summary, columns)):
+        console = Console(file=buffer, width=1000, color_system=None, force_terminal=False, markup=False)
+        console.width = max(width, Measurement.get(console, console.options, table).maximum - folded)
+        print(end="\n" * bool(buffer.tell()), file=buffer)
+        console.print(table)
     return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines()) + "\n"
 
 
@@ -96,7 +117,10 @@ def _footnote(columns: Sequence[Column], noun: str, summary: Mapping[str, Any]) 
         f"{summary['restorations']} restorations of {summary['samples']} {noun}s (n: {noun}s). "
         "± half the 95 % bootstrap interval of the mean."
     ]
+    if (draws := max((entry.get("draws", 1) for entry in summary["variants"].values()), default=1)) > 1:
+        lines.append(f"Numbers are of single draws, averaged over the {draws} of each {noun}; below: of all draws.")
     lines += dict.fromkeys(column.note for column in columns if column.note)
+    lines += summary.get("notes", ())
     if any(column.optimised for column in columns):
         lines.append(f"{MARK} optimised for: the text guidance uses the same encoder; no independent evidence.")
     return "\n".join(lines)

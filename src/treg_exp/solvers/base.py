@@ -32,12 +32,14 @@ class StepInfo:
         total: number of steps of this restoration.
         z_0: (B, *latent_shape) estimate, or None for solvers without a latent.
         z_next: (B, *latent_shape) latent that the next step begins with, likewise.
+        attempt: number of the try that the step belongs to, where a solver makes several and keeps one; None elsewhere.
     """
 
     move: Move
     total: int
     z_0: Tensor | None = None
     z_next: Tensor | None = None
+    attempt: int | None = None
 
 
 @dataclass(frozen=True)

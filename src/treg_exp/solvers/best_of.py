@@ -105,7 +105,7 @@ class BestOf(Solver):
 
         def report(info: StepInfo) -> None:
             index = candidate * self.of.steps + info.move.index
-            on_step(replace(info, move=replace(info.move, index=index), total=self.steps))
+            on_step(replace(info, move=replace(info.move, index=index), total=self.steps, attempt=candidate))
 
         tried = self.of.solve(problem, text, prior, policy, CandidateNoise(noise, candidate), report)
         score = self.score(prior, tried.signal.clamp(-1, 1), text)

@@ -32,7 +32,8 @@ def compare(sweep: Sweep, jobs: Sequence[Job], anew: bool) -> str:
         return ""
     lines = [(job, name, entry) for job in done for name, entry in summaries[job.id]["variants"].items()]
     _write_lines(sweep, done, lines)
-    table = _table(sweep, done, lines)
+    notes = dict.fromkeys(note for job in done for note in summaries[job.id].get("notes", ()))
+    table = _table(sweep, done, lines, list(notes))
     write_text(file, table)
     return table
 
@@ -49,7 +50,7 @@ def _is_current(sweep: Sweep, jobs: Sequence[Job]) -> bool:
     return shown == set(times) and max(times.values(), default=0.0) <= table.stat().st_mtime
 
 
-def _table(sweep: Sweep, jobs: Sequence[Job], lines: Sequence[tuple[Job, str, Any]]) -> str:
+def _table(sweep: Sweep, jobs: Sequence[Job], lines: Sequence[tuple[Job, str, Any]], notes: Sequence[str]) -> str:
     from treg_exp.reports.columns import read_columns, variant_label
     from treg_exp.reports.table import render
 
@@ -65,7 +66,7 @@ def _table(sweep: Sweep, jobs: Sequence[Job], lines: Sequence[tuple[Job, str, An
     totals = {"restorations": sum(each for each, _ in counts), "samples": max(each for _, each in counts)}
     more = len(lines) - len(entries)
     told = f"{more} more lines are in {sweep.path / LINES}\n" if more else ""
-    return render({**totals, "variants": entries}, columns, f"{len(jobs)} jobs of {sweep.name}") + told
+    return render({**totals, "variants": entries, "notes": notes}, columns, f"{len(jobs)} jobs of {sweep.name}") + told
 
 
 def _write_lines(sweep: Sweep, jobs: Sequence[Job], lines: Sequence[tuple[Job, str, Any]]) -> None:

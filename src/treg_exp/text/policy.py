@@ -11,7 +11,7 @@ from treg_exp.errors import FieldError
 from treg_exp.priors.embedding import TextEmbedding
 from treg_exp.priors.info import PriorInfo
 from treg_exp.priors.prior import Prior
-from treg_exp.schedule.levels import Level, Prediction
+from treg_exp.schedule.levels import Level, Number, Prediction
 from treg_exp.text.condition import TextCondition, Texts, check_unicode
 from treg_exp.text.guidance.base import Guidance, mixed
 from treg_exp.text.guidance.cfgpp import CFGPlusPlus
@@ -172,6 +172,15 @@ class TextPolicy:
             return pulled
         null = at if unguided else prior.predict(z_t, level, text.null)
         return Prediction(mixed(null.z_0, pulled.z_0, self.weight), mixed(null.eps, pulled.eps, self.weight))
+
+    def scale_at(self, level: Level) -> Number | None:
+        """How strongly the prompt counts at a level: the scale of guidance, times the weight.
+
+        None for a rule that has neither ``scale_at`` nor a ``scale``.
+        """
+        at = getattr(self.guidance, "scale_at", None)
+        scale: Number | None = getattr(self.guidance, "scale", None) if at is None else at(level)
+        return None if scale is None else self.weight * scale
 
     def update(self, prior: Prior, text: TextCondition, state: StepState) -> TextCondition:
         """The text of the next step, after a step that looked at the measurement."""

@@ -1,10 +1,44 @@
 "use strict";
 const $ = (id) => document.getElementById(id);
-$("theme").onclick = () => { localStorage.theme = document.documentElement.classList.contains("dark") ? "light" : "dark"; location.reload(); };
-for (const [name, spec] of Object.entries(specs)) {
-  vegaEmbed(`#chart-${name}`, spec, { actions: { export: true, source: false, compiled: false, editor: false }, theme: dark ? "dark" : undefined,
-    config: { background: "transparent" } });
-}
+// Colours of text and lines are those of the page (page.css), so that a figure need not be drawn again for the other theme.
+$("theme").onclick = () => {
+  const dark = document.documentElement.classList.toggle("dark");
+  try { localStorage.theme = dark ? "dark" : "light"; } catch { /* for this visit alone */ }
+};
+
+// Filters stand below the headings, where they are seen beside a long table.
+const raiseFilters = () => document.querySelectorAll("table.dataTable").forEach((table) => {
+  if (table.tFoot?.querySelector("input")) { table.tFoot.rows[0].className = "filters"; table.tHead.append(table.tFoot.rows[0]); table.tFoot.remove(); }
+});
+addEventListener("load", raiseFilters);
+
+// All restorations may be many: their table is made when a reader comes near it.
+new IntersectionObserver((seen, watching) => {
+  if (!seen.some((entry) => entry.isIntersecting)) return;
+  watching.disconnect();
+  const place = document.querySelector("#restorations .scroll");
+  new MutationObserver(raiseFilters).observe(place, { childList: true, subtree: true });
+  place.append(document.importNode($("rows").content, true));
+}, { rootMargin: "400px" }).observe($("restorations"));
+
+// A figure is drawn when it comes near the window; printing draws them all.
+const drawn = new Map();
+const drawChart = (element) => {
+  if (!drawn.has(element)) drawn.set(element, embed(element));
+  return drawn.get(element);
+};
+const embed = (element) => {
+  const spec = specs[element.dataset.name];
+  return vegaEmbed(element, { ...spec, width: Math.max(280, Math.min(spec.width, element.parentElement.clientWidth - 44)) }, { renderer: "svg", actions: { export: true, source: false, compiled: false, editor: false } });
+};
+const watcher = new IntersectionObserver((seen) => seen.filter((entry) => entry.isIntersecting).forEach((entry) => { watcher.unobserve(entry.target); drawChart(entry.target); }), { rootMargin: "600px" });
+const charts = [...document.querySelectorAll(".chart")];
+charts.forEach((element) => watcher.observe(element));
+window.drawAll = () => Promise.all(charts.map(drawChart));
+addEventListener("beforeprint", window.drawAll);
+if ($("metric")) $("metric").onchange = () => {
+  for (const figure of document.querySelectorAll("#figures figure")) figure.hidden = $("metric").value !== "" && figure.dataset.metric !== $("metric").value;
+};
 
 // The picture browser: two pictures of every sample, the right one over the left one as far as the slider says.
 const data = JSON.parse($("data").textContent), PAGE = 24;
@@ -58,7 +92,7 @@ function figure(sample) {
   pair.append(slider);
   const name = document.createElement("b"); name.textContent = sample.id; caption.append(name);
   const shown = right?.entry ?? left?.entry;
-  if (shown) caption.append(`“${shown.prompt}” ${Object.entries(shown.numbers).slice(0, 4).map(([key, value]) => `${key} ${value.toPrecision(3)}`).join(", ")}`);
+  if (shown) caption.append(`${shown.prompt ? `“${shown.prompt}”, ` : ""}${Object.entries(shown.numbers).slice(0, 4).map(([key, value]) => `${key.replaceAll("_", " ")} ${Number(value.toPrecision(3))}`).join(", ")}`);
   made.append(pair, caption);
   return made;
 }

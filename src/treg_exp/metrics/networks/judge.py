@@ -81,9 +81,7 @@ class Judge(nn.Module):
         Returns:
             (B, F) float32, differentiable.
         """
-        if x.shape[-2:] != (SIZE, SIZE):
-            x = F.interpolate(x, size=(SIZE, SIZE), mode="bicubic", antialias=True)
-        return self.features_at_size(x)
+        return self.features_at_size(at_size(x))
 
     def features_at_size(self, x: Tensor) -> Tensor:
         """Unit vectors of images at whatever size they have; training starts with smaller ones.
@@ -94,9 +92,19 @@ class Judge(nn.Module):
         Returns:
             (B, F) float32, differentiable.
         """
+        return F.normalize(self.image_head(self.pooled(x)).float(), dim=-1)
+
+    def pooled(self, x: Tensor) -> Tensor:
+        """Means and maxima of the last maps of the image tower: what distances between sets of images compare.
+
+        Args:
+            x: (B, 3, H, W) in [-1, 1], 64 x 64 where features are to be those of the training.
+
+        Returns:
+            (B, 512) with the default channels.
+        """
         maps = self.trunk(x)
-        pooled = torch.cat([maps.mean(dim=(2, 3)), maps.amax(dim=(2, 3))], dim=1)
-        return F.normalize(self.image_head(pooled).float(), dim=-1)
+        return torch.cat([maps.mean(dim=(2, 3)), maps.amax(dim=(2, 3))], dim=1)
 
     def text_features(self, prompts: Sequence[str]) -> Tensor:
         """Unit vectors of texts.
@@ -165,6 +173,19 @@ class Residual(nn.Module):
         return x + moved
 
 
+def at_size(x: Tensor) -> Tensor:
+    """(B, 3, H, W) resized to the 64 x 64 pixels that the judge was trained on; such images as they are."""
+    if x.shape[-2:] == (SIZE, SIZE):
+        return x
+    return F.interpolate(x, size=(SIZE, SIZE), mode="bicubic", antialias=True)
+
+
+def judge_files(folder: str | Path | None = None) -> list[Path]:
+    """Files of a judge; of the one that ships for None."""
+    place = FOLDER if folder is None else Path(folder)
+    return [place / CONFIG, place / WEIGHTS]
+
+
 def load_judge(folder: str | Path | None = None) -> Judge:
     """The judge, frozen; all jobs of a process share it.
 
@@ -206,7 +227,7 @@ def caution_of_judge(folder: str | Path | None, prior: str) -> str:
         return ""
     return (
         f"the judge that ships has seen emoji only, so its numbers mean nothing for what prior {prior} makes, unless "
-        "that is emoji, too; metrics=default goes without it"
+        "that is emoji, too; metrics=default goes without it, metrics=judge_open_clip takes another network"
     )
 
 

@@ -1,0 +1,1 @@
+"""Search for pictures of different things with nearly the same measurement, see ``docs/benchmark.md``."""

@@ -1,0 +1,45 @@
+"""The most memory that a piece of work has in use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+GIGABYTE = 1e9
+_STATUS = Path("/proc/self/status")  # of Linux, see proc(5)
+_PEAK = "VmHWM:"  # of resident memory since the process began, in kB
+
+
+class PeakMemory:
+    """Counts from when it is made. Weights and what torch keeps for later use are part of it, other processes are not.
+
+    On a GPU it is what torch has allocated. On a CPU it is the resident memory of the process, and known only where the
+    work has set a new peak: the system keeps one peak, and beginning it anew would take it from whoever else reads it.
+
+    Args:
+        device: where the work is done.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+        self._before = _resident_peak()
+
+    @property
+    def gigabytes(self) -> float | None:
+        """The peak so far, None where it is not known."""
+        if self.device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self.device) / GIGABYTE
+        now = _resident_peak() if self.device.type == "cpu" else None
+        return None if now is None or self._before is None or now <= self._before else now
+
+
+def _resident_peak() -> float | None:
+    """In GB; None on other systems than Linux."""
+    try:
+        lines = _STATUS.read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) * 1024 / GIGABYTE for line in lines if line.startswith(_PEAK)), None)
