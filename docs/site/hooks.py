@@ -29,8 +29,8 @@ FORMULA = re.compile(r"\$([^$\n]+)\$")
 LINK = re.compile(r"(\]\()([^)#\s]+)(#[^)\s]*)?(\))")
 #: Packages of the reference in the order of a reader's need; modules beside them are "treg_exp" itself.
 PACKAGES = (
-    "api", "operators", "tasks", "solvers", "text", "priors", "schedule", "data", "signals", "metrics", "ambiguity", "reports",
-    "findings", "sweeps", "engine", "training", "configuration", "numerics",
+    "api", "operators", "tasks", "solvers", "text", "priors", "schedule", "data", "signals", "metrics", "ambiguity",
+    "reports", "findings", "sweeps", "engine", "training", "configuration", "numerics",
 )  # fmt: skip
 
 
