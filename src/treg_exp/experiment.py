@@ -159,7 +159,8 @@ class Experiment:
         for name, (_, problem) in self.first_problems.items():
             info = info_for_signals(self.prior.info, problem.signal_shape)
             place = f"task.tasks.{name}" if name else "task"
-            with errors_at("solver", renamed={"problem": place, "operator": f"{place}.operator", **size}):
+            named = {"problem": place, "operator": f"{place}.operator", "prior": "prior"}
+            with errors_at("solver", renamed={**named, **size}):
                 self.solver.check(problem, info)
         return self
 

@@ -43,7 +43,8 @@ ELSEWHERE = (
     "task=paper/psld_motion_deblur", "prompt=manifest", "metrics=audio", "data=audio_folder", "data=measurements",
     "metrics=perceptual", "metrics=sets_inception", "metrics=judge_open_clip",
     "data=stems", "data=hf_dataset", "data=webdataset", "prior=diffusers_dir", "prior=stable_diffusion",
-    "solver=projdiff",
+    "solver=projdiff", "solver=dps", "solver=ddrm", "solver=ddnm", "solver=diffpir", "solver=red_diff",
+    "solver=flowdps", "solver=flair",
 )  # fmt: skip
 
 

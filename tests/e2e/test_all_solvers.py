@@ -24,7 +24,9 @@ from treg_exp.priors.codecs.identity import IdentityCodec
 from treg_exp.priors.prior import Prior
 from treg_exp.solvers.base import Solver
 from treg_exp.solvers.best_of import BestOf
+from treg_exp.solvers.flow_space import FlowSolver
 from treg_exp.solvers.projdiff import ProjDiff
+from treg_exp.solvers.signal_space import SignalSolver
 from treg_exp.tasks.problems import InverseProblem
 from treg_exp.text.policy import TextPolicy
 
@@ -63,7 +65,8 @@ def test_a_solver_restores_or_refuses(name: str, tiny_prior: Prior) -> None:
         found = solver.solve(problem, text, tiny_prior, policy, KeyedNoise([StreamKey(0, "a")]))
         assert found.signal.shape[1:] == problem.signal_shape, task
         assert found.signal.isfinite().all(), task
-    if not (isinstance(solver, ProjDiff) and not solver.latent):  # which takes no prior of latents
+    of_signals = isinstance(solver, ProjDiff) and not solver.latent
+    if not (of_signals or isinstance(solver, SignalSolver | FlowSolver)):  # which take no such prior
         assert refused <= set(NONLINEAR)
 
 

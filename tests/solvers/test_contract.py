@@ -27,6 +27,8 @@ from treg_exp.priors.prior import Prior
 from treg_exp.solvers.base import Restoration, Solver
 from treg_exp.solvers.best_of import BestOf
 from treg_exp.solvers.daps import LatentDAPS
+from treg_exp.solvers.flair import FLAIR
+from treg_exp.solvers.flowdps import FlowDPS
 from treg_exp.solvers.inversion import Inversion
 from treg_exp.solvers.latent_dps import LatentDPS
 from treg_exp.solvers.latent_map import LatentMAP
@@ -55,8 +57,8 @@ IDS = ["apple", "bear", "crab"]
 PROMPTS = ["a red apple", "a bear", "a crab"]
 STEPS, FEW, SIDE = 7, 3, 64
 POLICY = TextPolicy(ConstantGuidance(3.0), AdaptiveNegation())
-#: A flow has no table of alphas, a prior of pixels no encoder, and ProjDiff takes no latents.
-FIELDS_OF_PRIORS = ("alpha_shift", "score.open_clip", "latent")
+#: A flow has no table of alphas, a prior of pixels no encoder; some solvers take no latents, and some only a flow.
+FIELDS_OF_PRIORS = ("alpha_shift", "score.open_clip", "latent", "prior")
 NEED_TEXT = (ImageSpaceNegation, NegatedConcepts, ImageTextMatch, PromptTuning, PromptAscent)
 
 
@@ -116,6 +118,10 @@ def shortened(solver: Solver, steps: int = STEPS) -> Solver:
     if isinstance(solver, ReSample):
         few = {name: replace(getattr(solver, name), iterations=3) for name in ("pixel", "latent")}
         return replace(solver, steps=FEW, every=2, travel=2, **few)
+    if isinstance(solver, FLAIR):  # its fixed step size overshoots in the decoder of an untrained prior
+        return replace(solver, steps=FEW, data_lr=1e-6)
+    if isinstance(solver, FlowDPS):
+        return replace(solver, steps=FEW)
     if isinstance(solver, LatentDAPS):
         return replace(solver, steps=FEW, mcmc_steps=2, tau=0.5)
     if isinstance(solver, Latino):

@@ -1,4 +1,7 @@
-"""Stable Diffusion 1, 2 and XL, and what was distilled from them: a U-Net with cross-attention on latents."""
+"""Stable Diffusion 1, 2 and XL, and what was distilled from them: a U-Net with cross-attention.
+
+It works on latents, or on pictures themselves where it takes three channels and the folder has no autoencoder.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import torch
 
 from treg_exp.errors import FieldError
 from treg_exp.priors.checked_json import Section, read_section
+from treg_exp.priors.codecs.identity import IdentityCodec
 from treg_exp.priors.denoisers.unet import UNetDenoiser
 from treg_exp.priors.families.autoencoder import AUTOENCODER, factor_of, load_autoencoder, read_autoencoder
 from treg_exp.priors.families.base import Options
@@ -17,7 +21,7 @@ from treg_exp.priors.families.schedules import variance_preserving
 from treg_exp.priors.folder_files import INDEX, load_network, read_config
 from treg_exp.priors.info import PriorInfo
 from treg_exp.priors.precision import autocast_dtype
-from treg_exp.priors.prior import Prior
+from treg_exp.priors.prior import Codec, Prior
 from treg_exp.priors.texts.clip import ClipPairText, ClipText, side_by_side
 from treg_exp.priors.texts.window import text_windows
 from treg_exp.priors.tokenizers import load_tokenizer
@@ -31,6 +35,7 @@ NETWORKS = {
 }
 SECOND = {"text_encoder_2": "transformers.CLIPTextModelWithProjection"}  # of SDXL
 TOKENIZER = "CLIPTokenizer"
+RGB = 3
 SIZES = 6  # numbers that SDXL is told of the size of an image: its own, the crop's corner, the size meant
 LCM_GUIDANCE = 8.5  # told to a latent consistency model unless another scale is asked for, as by diffusers' pipeline
 
@@ -39,7 +44,8 @@ def networks(folder: Path) -> Mapping[str, str]:
     """See ``Family``."""
     if is_xl(folder) and _index(folder).flag("requires_aesthetics_score", False):
         raise FieldError("path", folder, "a refiner of SDXL, which is not supported; take the base model")
-    return NETWORKS | (SECOND if is_xl(folder) else {})
+    needed = {part: network for part, network in NETWORKS.items() if part != "vae" or not on_pixels(folder)}
+    return needed | (SECOND if is_xl(folder) else {})
 
 
 def tokenizers(folder: Path) -> Mapping[str, str]:
@@ -53,11 +59,19 @@ def is_xl(folder: Path) -> bool:
     return file.is_file() and read_config(folder / "unet").get("addition_embed_type") == "text_time"
 
 
+def on_pixels(folder: Path) -> bool:
+    """Whether the denoiser takes pictures themselves."""
+    if (folder / "vae").is_dir() or not (folder / "unet" / "config.json").is_file():
+        return False
+    unet = read_config(folder / "unet")
+    return unet.get("in_channels") == RGB and unet.get("out_channels") == RGB
+
+
 def read_info(folder: Path, options: Options) -> PriorInfo:
     """See ``Family``."""
     unet = read_config(folder / "unet")
     _check_conditions(folder, unet)
-    factor = factor_of(read_autoencoder(folder, unet.whole("in_channels")))
+    factor = 1 if on_pixels(folder) else factor_of(read_autoencoder(folder, unet.whole("in_channels")))
     encoders = ("text_encoder", "text_encoder_2") if is_xl(folder) else ("text_encoder",)
     widths = [read_config(folder / part).whole("hidden_size") for part in encoders]
     if sum(widths) != unet["cross_attention_dim"]:
@@ -95,11 +109,14 @@ def load(folder: Path, info: PriorInfo, options: Options, device: torch.device) 
     # The autoencoder of SDXL overflows in float16, and its configuration says so. (Those of other kinds say so, too, by
     # diffusers' default, which nothing but the pipeline of SDXL heeds.)
     half = autocast_dtype(options.precision, device) == torch.float16
-    overflows = half and is_xl(folder) and read_config(folder / "vae").get("force_upcast", True)
+    codec: Codec = IdentityCodec()
+    if not on_pixels(folder):
+        overflows = half and is_xl(folder) and read_config(folder / "vae").get("force_upcast", True)
+        codec = load_autoencoder(folder, options, device, "fp32" if overflows else None)
     guidance = LCM_GUIDANCE if options.embedded_guidance is None else options.embedded_guidance
     return Prior(
         info=info,
-        codec=load_autoencoder(folder, options, device, "fp32" if overflows else None),
+        codec=codec,
         denoiser=UNetDenoiser(unet, info.kind, info.factor, options.precision, device, guidance),
         text=text,
         image_text=load_image_text(folder, options, encoder, tokenizer, device),

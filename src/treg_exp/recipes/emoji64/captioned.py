@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
+from diffusers import UNet2DConditionModel
 from torch import Tensor
 
 from treg_exp.errors import FieldError
@@ -84,16 +85,26 @@ class CaptionedLatents(PictureObjective):
         self.tokenizer = stages.tokenizer()
         # Frozen, and saved by the stage that trained it.
         self.text_encoder = stages.towers().text_encoder.eval().requires_grad_(False)
-        network = build_denoiser(widths, self.text_encoder.config.hidden_size)
+        network = self.build(widths, self.text_encoder.config.hidden_size)
         super().__init__(network.to(memory_format=torch.channels_last), corpus)
         self.prompts = PromptTable(self.corpus.pictures, self.tokenizer, styled_share)
-        self.autoencoder, self.versions = stages.autoencoder(), versions
-        self.scaling_factor = stages.scaling_factor(self.corpus)
+        self.stages, self.versions = stages, versions
         self.latents_file = stages.folder("unet").path / "latents.pt"
         self.prompt_dropout, self.prediction = prompt_dropout, prediction
         self.embed_beforehand, self.compile = embed_beforehand, compile
         self.alpha_bar = training_scheduler().alphas_cumprod
         self._denoise: Callable[..., tuple[Tensor, Tensor]] = denoise
+
+    def build(self, widths: Sequence[int], text_width: int) -> UNet2DConditionModel:
+        """The untrained network."""
+        return build_denoiser(widths, text_width)
+
+    def bank(self, device: torch.device) -> LatentBank:
+        """What the network is to draw: all versions of all pictures, here as latents."""
+        scaling_factor = self.stages.scaling_factor(self.corpus)
+        return LatentBank.cached(
+            self.latents_file, self.stages.autoencoder(), self.corpus, scaling_factor, self.versions, device
+        )
 
     def meaning(self) -> Mapping[str, str]:
         """What the network predicts."""
@@ -103,9 +114,7 @@ class CaptionedLatents(PictureObjective):
         """Bring to the network's device what a step reads; on a CPU avoid operators that are slow in bfloat16."""
         device = self.device
         self.text_encoder, self.alpha_bar = self.text_encoder.to(device), self.alpha_bar.to(device)
-        self.latents = LatentBank.cached(
-            self.latents_file, self.autoencoder, self.corpus, self.scaling_factor, self.versions, device
-        )
+        self.latents = self.bank(device)
         self.prompts.to(device)
         if self.embed_beforehand:
             self.prompts.embed_all(self._encode)

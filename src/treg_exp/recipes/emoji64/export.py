@@ -49,7 +49,7 @@ def export(
     """
     target = target or ASSETS / "emoji64"
     judge = export_judge(corpus, stages, target.with_name("judge"))
-    with _replacing(target) as partial:
+    with replacing(target) as partial:
         _write_weights(corpus, stages, partial, shard_mb)
         if figures:
             _write_card(corpus, stages, partial, judge)
@@ -87,7 +87,7 @@ def export_judge(corpus: Corpus, stages: TrainedStages, target: Path) -> Path:
         print("the judge was not trained: nothing is exported for it, and the package's measures", flush=True)
         return ASSETS / "judge"
     judge = stages.judge()
-    with _replacing(target) as partial:
+    with replacing(target) as partial:
         judge.save(partial)
         write_text(partial / "README.md", judge_card(corpus, stages.folder("judge"), held_out_hits(judge, corpus)))
     return target
@@ -128,14 +128,14 @@ def load_clip(folder: Path, text_encoder: Any, tokenizer: Any) -> FolderClip:
 def _write_weights(corpus: Corpus, stages: TrainedStages, folder: Path, shard_mb: int | None) -> None:
     from diffusers import StableDiffusionPipeline
 
-    vae = _half(stages.autoencoder())
+    vae = half(stages.autoencoder())
     vae.register_to_config(scaling_factor=stages.scaling_factor(corpus))
     towers = stages.towers()
     pipe = StableDiffusionPipeline(
         vae=vae,
-        text_encoder=_half(towers.text_encoder),
+        text_encoder=half(towers.text_encoder),
         tokenizer=stages.tokenizer(),
-        unet=_half(stages.denoiser()),
+        unet=half(stages.denoiser()),
         scheduler=training_scheduler(stages.prediction()),
         safety_checker=None,
         feature_extractor=None,
@@ -144,7 +144,7 @@ def _write_weights(corpus: Corpus, stages: TrainedStages, folder: Path, shard_mb
     )
     divided = {} if shard_mb is None else {"max_shard_size": f"{shard_mb}MB"}
     pipe.save_pretrained(folder, safe_serialization=True, **divided)
-    _half(towers.image_encoder).save_pretrained(folder / "image_encoder")
+    half(towers.image_encoder).save_pretrained(folder / "image_encoder")
     for part in ("text_encoder", "image_encoder"):
         # Half precision is how the weights are stored, not how they are to be used.
         config = json.loads((folder / part / "config.json").read_text())
@@ -152,7 +152,8 @@ def _write_weights(corpus: Corpus, stages: TrainedStages, folder: Path, shard_mb
     write_json(folder / "image_encoder" / "preprocessor_config.json", PREPROCESSOR)
 
 
-def _half(network: Any) -> Any:
+def half(network: Any) -> Any:
+    """A copy of a network as it is stored: in half precision, laid out plainly."""
     return copy.deepcopy(network).to(memory_format=torch.contiguous_format).half().eval()
 
 
@@ -179,7 +180,7 @@ def _write_card(corpus: Corpus, stages: TrainedStages, folder: Path, judge: Path
 
 
 @contextmanager
-def _replacing(target: Path) -> Iterator[Path]:
+def replacing(target: Path) -> Iterator[Path]:
     """A folder to fill, which takes the target's place, with its hashes, when that went well."""
     partial, old = (target.with_name(f".{target.name}.{word}") for word in ("partial", "old"))
     for leftover in (partial, old):

@@ -158,6 +158,35 @@ def build_denoiser(widths: Sequence[int] = (64, 128, 256), text_width: int = 128
     return network
 
 
+def build_pixel_denoiser(
+    widths: Sequence[int] = (48, 64, 96), text_width: int = 128, side: int = 32
+) -> UNet2DConditionModel:
+    """For pictures themselves; attention on the two coarser levels, and the text heard as in `build_denoiser`.
+
+    Args:
+        widths: channels of the three levels, fine to coarse; multiples of 16.
+        text_width: of the token embeddings.
+        side: pixels of a picture.
+    """
+    network = UNet2DConditionModel(
+        sample_size=side,
+        in_channels=3,
+        out_channels=3,
+        block_out_channels=tuple(widths),
+        layers_per_block=1,
+        norm_num_groups=16,
+        cross_attention_dim=text_width,
+        attention_head_dim=8,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        addition_embed_type="text",
+        addition_embed_type_num_heads=8,
+    )
+    silence_residual_branches(network)
+    torch.nn.init.constant_(network.add_embedding.norm2.weight, POOLED_TEXT_GAIN)
+    return network
+
+
 @torch.no_grad()
 def silence_residual_branches(network: nn.Module) -> None:
     """Start every residual block of a diffusers network as the identity.

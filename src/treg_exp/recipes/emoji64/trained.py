@@ -21,6 +21,7 @@ from treg_exp.priors.folder_files import architecture_of
 from treg_exp.recipes.emoji64.corpus import Corpus
 from treg_exp.recipes.emoji64.networks import Classifier, TwoTowers, build_autoencoder, build_denoiser
 from treg_exp.recipes.emoji64.vocabulary import load_tokenizer, train_tokenizer
+from treg_exp.shipped import ASSETS
 from treg_exp.training.folder import TrainingFolder
 
 #: Prefixes under which a file may keep the weights of a network, the averaged ones first.
@@ -33,8 +34,8 @@ class TrainedStages:
 
     Attributes:
         out: holds one folder per stage.
-        start_from: folder of an exported prior. Its weights are the start of whichever stage is trained, and stand for
-            those stages that were never trained in ``out``. None to start from nothing.
+        start_from: folder of an exported prior, or the name of a shipped one. Its weights are the start of whichever
+            stage is trained, and stand for those stages that were never trained in ``out``. None to start from nothing.
         denoiser_in: folder in ``out`` of the denoiser to build on and to export: a training may have been annealed in
             a folder beside its own.
     """
@@ -58,7 +59,10 @@ class TrainedStages:
     @property
     def prior(self) -> Path | None:
         """Folder of the prior to start from."""
-        return None if self.start_from is None else Path(self.start_from)
+        if self.start_from is None:
+            return None
+        shipped = ASSETS / self.start_from
+        return shipped if (shipped / "model_index.json").is_file() else Path(self.start_from)
 
     def autoencoder(self) -> AutoencoderKL:
         """The averaged autoencoder.

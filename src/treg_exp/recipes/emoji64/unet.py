@@ -80,7 +80,7 @@ class DenoiserObjective(CaptionedLatents):
         super().__init__(
             corpus, stages, widths, prompt_dropout, prediction, styled_share, versions, embed_beforehand, compile
         )
-        stages.begin({"unet": self.network}, prediction)
+        self.begin(stages)
         if weights is not None:
             self._take(Path(weights))
         if alignment:
@@ -88,6 +88,10 @@ class DenoiserObjective(CaptionedLatents):
             self.network.alignment = alignment_head(widths[-1], self.image_encoder, alignment_target)
         self.snr_range, self.focus = snr_range, focus
         self.alignment, self.alignment_target = alignment, alignment_target
+
+    def begin(self, stages: TrainedStages) -> None:
+        """Start from the weights of the prior to start from, where there is one."""
+        stages.begin({"unet": self.network}, self.prediction)
 
     def prepare(self, number_format: str) -> None:
         """See `CaptionedLatents`; and compute the features to align with."""

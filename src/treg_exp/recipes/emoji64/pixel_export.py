@@ -1,0 +1,56 @@
+"""Write a trained denoiser of pictures as a folder in diffusers layout, with the text encoder of its training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from treg_exp.errors import FieldError
+from treg_exp.files import read_json, write_json
+from treg_exp.priors.small import training_scheduler
+from treg_exp.recipes.emoji64.export import half, replacing
+from treg_exp.recipes.emoji64.networks import build_pixel_denoiser
+from treg_exp.recipes.emoji64.trained import TrainedStages
+
+STAGE = "pixel"
+
+
+def export_pixel(stages: TrainedStages, target: Path | None) -> Path:
+    """Export the averaged weights in half precision: unet, text encoder, tokenizer and scheduler, no autoencoder.
+
+    Args:
+        stages: where it was trained, in the folder ``pixel``; the text encoder is that of the prior it started from.
+        target: folder to replace.
+
+    Returns:
+        The folder, which ``prior=diffusers_dir prior.path=...`` loads.
+
+    Raises:
+        FieldError: no folder to write to, or nothing that was trained.
+    """
+    if target is None:
+        raise FieldError("export_dir", target, "say where a prior of pixels is exported to")
+    folder = stages.folder(STAGE)
+    if not folder.checkpoint.is_file():
+        raise FieldError("out", stages.out, f"{folder.checkpoint} does not exist: train the stage {STAGE} first")
+    settings = folder.settings()["objective"]
+    encoder = stages.towers().text_encoder
+    network = build_pixel_denoiser(settings["widths"], encoder.config.hidden_size, settings["side"])
+    weights = {name: w for name, w in folder.averaged().items() if not name.startswith("alignment.")}
+    network.load_state_dict(weights)
+    with replacing(target) as partial, torch.no_grad():
+        half(network).save_pretrained(partial / "unet", safe_serialization=True)
+        half(encoder).save_pretrained(partial / "text_encoder")
+        config = partial / "text_encoder" / "config.json"
+        write_json(config, {**read_json(config), "dtype": "float32"})  # half precision is how weights are stored only
+        stages.tokenizer().save_pretrained(partial / "tokenizer")
+        scheduler = training_scheduler(settings["prediction"])
+        scheduler.register_to_config(set_alpha_to_one=True)  # a sampler of pictures ends without noise
+        scheduler.save_pretrained(partial / "scheduler")
+        parts = {
+            "unet": ["diffusers", "UNet2DConditionModel"], "text_encoder": ["transformers", "CLIPTextModel"],
+            "tokenizer": ["transformers", "CLIPTokenizer"], "scheduler": ["diffusers", "DDIMScheduler"],
+        }  # fmt: skip
+        write_json(partial / "model_index.json", {"_class_name": "DiffusionPipeline", **parts})
+    return target

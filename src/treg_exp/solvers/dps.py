@@ -1,0 +1,90 @@
+"""Diffusion posterior sampling: an ancestral step of the prior, and a gradient step on the measurement through it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from treg_exp.errors import FieldError
+from treg_exp.noise import Noise
+from treg_exp.numerics.leaf import leaf_gradient, norms, squares
+from treg_exp.priors.prior import Prior
+from treg_exp.schedule.levels import Prediction
+from treg_exp.solvers.base import OnStep, Restoration, StepInfo, check_steps, first_latent, ignore
+from treg_exp.solvers.recomputing import recomputing
+from treg_exp.solvers.renoising import ddim_share
+from treg_exp.solvers.signal_space import SignalSolver
+from treg_exp.tasks.problems import InverseProblem
+from treg_exp.text.condition import TextCondition
+from treg_exp.text.policy import TextPolicy
+from treg_exp.text.state import StepState
+
+Likelihood = Literal["norm", "square"]
+
+
+@dataclass(frozen=True)
+class DPS(SignalSolver):
+    """DPS (Chung et al., ICLR 2023, 2209.14687).
+
+        x_{t-1} = DDPM(x_t) - zeta grad_{x_t} ||y - A x_0(x_t)||
+
+    with x_0 the estimate at x_t and the gradient through the network. Any operator with a gradient will do. The norm is
+    not squared (official code; the paper divides the gradient of the square by the norm, which is twice as much).
+    ``solver=ldps`` is the same through a decoder, with DDIM's step.
+
+    Attributes:
+        steps: sampling steps.
+        zeta: step size, in units of the signal.
+        likelihood: ``norm``, or ``square`` for the gradient of ||y - A x_0||^2 with the fixed step zeta.
+        eta: share of fresh noise: 1 is the ancestral step of DDPM (paper), 0 DDIM.
+        text_every: period in steps at which null text and prompt may move, see ``TextPolicy.update``.
+        checkpoint: compute again instead of keeping what the gradient needs: less memory, a forward pass more.
+    """
+
+    steps: int = 1000
+    zeta: float = 0.3
+    likelihood: Likelihood = "norm"
+    eta: float = 1.0
+    text_every: int = 1
+    checkpoint: bool = False
+    needs_gradient = True
+
+    def __post_init__(self) -> None:
+        check_steps(self.steps)
+        if self.likelihood not in get_args(Likelihood):
+            raise FieldError("likelihood", self.likelihood, f"allowed are {', '.join(get_args(Likelihood))}")
+        if not self.zeta >= 0:
+            raise FieldError("zeta", self.zeta, "must be >= 0")
+        if not 0 <= self.eta <= 1:
+            raise FieldError("eta", self.eta, "must be in [0, 1]")
+        if self.text_every < 1:
+            raise FieldError("text_every", self.text_every, "must be >= 1")
+
+    @torch.no_grad()
+    def solve(
+        self, problem: InverseProblem, text: TextCondition, prior: Prior, policy: TextPolicy, noise: Noise,
+        on_step: OnStep = ignore,
+    ) -> Restoration:  # fmt: skip
+        """See :class:`Solver`."""
+        moves = self.moves(prior.info, problem.signal_shape)
+        x_t = first_latent(moves[0], noise, prior.empty_latent(problem.empty_signal()))
+        network = recomputing(prior) if self.checkpoint else prior
+        for move in moves:
+            text = policy.prepare(prior, x_t, move.now, text, problem.misfit)
+            told = text
+
+            def loss(x: Tensor) -> tuple[Tensor, Prediction]:
+                at = policy.predict(network, x, move.now, told)  # noqa: B023 - called within this turn
+                residual = problem.operator.residual(problem.y, at.z_0)
+                return self.zeta * (norms if self.likelihood == "norm" else squares)(residual), at.detach()
+
+            gradient, _, at = leaf_gradient(loss, x_t)
+            if move.index % self.text_every == 0:
+                text = policy.update(prior, text, StepState(x_t, move.now, at, at.z_0, problem.misfit))
+            fresh = noise.normal("ddim", move.index, like=x_t) if self.eta else None
+            x_t = move(at, ddim_share(move, self.eta) if self.eta else 0.0, fresh) - gradient
+            on_step(StepInfo(move, self.steps, at.z_0, x_t))
+        return Restoration(x_t)

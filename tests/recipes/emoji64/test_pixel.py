@@ -1,0 +1,87 @@
+"""The denoiser of pictures themselves: its recipe in miniature, its export, and what loads it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from tests.recipes.emoji64.conftest import Miniature
+from treg_exp.errors import ConfigError, FieldError
+from treg_exp.noise import KeyedNoise, StreamKey
+from treg_exp.operators.linear.average import AveragePooling
+from treg_exp.priors.diffusers_folder import DiffusersFolder
+from treg_exp.recipes.emoji64.pixel_export import export_pixel
+from treg_exp.solvers.ddrm import DDRM
+from treg_exp.tasks.problems import InverseProblem
+from treg_exp.text.guidance.constant import ConstantGuidance
+from treg_exp.text.policy import TextPolicy
+
+NARROW = {"objective.widths": [16, 32, 32], "objective.versions": 2, "objective.embed_beforehand": False}
+
+
+@pytest.fixture(scope="module")
+def pixel(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Miniature:
+    """The stage, trained for 60 steps on top of the shipped text encoder."""
+    miniature = Miniature(data_dir, tmp_path_factory.mktemp("pixel"), "emoji64")
+    steps = {"budget.steps": 60, "budget.pictures": None, "data.batch_size": 16, "trainer.val_check_interval": 60}
+    miniature.train("pixel", **NARROW, **steps)
+    return miniature
+
+
+def test_it_learns(pixel: Miniature) -> None:
+    """The loss on held-out pictures, with the same noise, falls below two thirds of what it was."""
+    first, trained = (pixel.objective("pixel", trained, **NARROW).figures()["val_loss"] for trained in (False, True))
+    assert trained < 0.67 * first
+
+
+def test_what_it_draws_are_the_pictures(pixel: Miniature) -> None:
+    objective = pixel.objective("pixel", **NARROW)
+    indices = torch.tensor([0, 5])
+    drawn = objective.latents.sample(torch.zeros(2, dtype=torch.long), indices, torch.Generator())
+    expected = F.avg_pool2d(pixel.corpus.as_float(indices), 2)
+    torch.testing.assert_close(drawn, expected, rtol=0, atol=1e-3)  # kept in half precision
+    assert objective.latents.mean.shape == (2, len(pixel.corpus.pictures), 3, 32, 32)
+
+
+def test_its_export_is_a_prior_of_signals_with_text(pixel: Miniature, tmp_path: Path) -> None:
+    folder = export_pixel(pixel.stages, tmp_path / "prior")
+    assert not (folder / "vae").exists()
+    spec = DiffusersFolder(path=str(folder), precision="fp32")
+    spec.check()
+    info = spec.info
+    assert (info.signal_shape, info.factor, info.latent_channels, info.kind) == ((3, 32, 32), 1, 3, "v_prediction")
+    prior, operator = spec.load(), AveragePooling(4, (3, 32, 32))
+    x = F.avg_pool2d(pixel.corpus.as_float(torch.tensor([0, 1])), 2)
+    problem = InverseProblem(operator.A(x), operator, 0.0, 0.0)
+    DDRM().check(problem, info)
+    policy, found = TextPolicy(ConstantGuidance(3.0)), []
+    for prompts in (["red apple", "banana"], ["octopus", "octopus"]):
+        text = policy.start(prior, [{"prompt": prompt} for prompt in prompts])
+        noise = KeyedNoise([StreamKey(0, i) for i in ("a", "b")])
+        found.append(DDRM(5).solve(problem, text, prior, policy, noise).signal)
+        assert operator.residual(problem.y, found[-1]).abs().max() < 1e-5
+    assert (found[0] - found[1]).abs().max() > 1e-3  # it is told the text
+
+
+def test_the_shipped_size() -> None:
+    """What the recipe makes stays under 8 MB with its text encoder and tokenizer (1.75 MB)."""
+    from treg_exp.recipes.emoji64.networks import build_pixel_denoiser
+
+    count = sum(parameter.numel() for parameter in build_pixel_denoiser().parameters())
+    assert count == 3_086_387
+    assert 2 * count + 1.75e6 < 8e6
+
+
+def test_wrong_values_are_named(fresh: Callable[..., Miniature], tmp_path: Path) -> None:
+    miniature = fresh(start_from="emoji64")
+    for name, value in (("side", 48), ("widths", [20, 32, 32]), ("prediction", "flow")):
+        with pytest.raises((ConfigError, FieldError), match=name):
+            miniature.objective("pixel", **{**NARROW, f"objective.{name}": value})
+    with pytest.raises(FieldError, match=r"export_dir=null: say where"):
+        export_pixel(miniature.stages, None)
+    with pytest.raises(FieldError, match=r"does not exist: train the stage pixel first"):
+        export_pixel(miniature.stages, tmp_path / "prior")
