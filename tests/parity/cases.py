@@ -38,18 +38,25 @@ STRIDE = 4  # of the pixels that the shortened cases keep
 #: Keys of a JSON that tell where a case comes from and how its numbers are to be read; no value of them is used.
 NOTES = {
     "system", "case", "method", "official_repository", "official_commit", "official_entry_point", "model",
-    "model_description", "seed", "actual_number_of_steps", "latent_shape", "image_range", "measurement_noise_std",
+    "model_description", "seed", "latent_shape", "image_range", "measurement_noise_std",
     "random_draws", "update", "conventions", "outputs", "array_layout", "precision", "arrays",
     "independent_check_max_abs_diff", "independent_check_per_array", "model_weights_sha256", "library_versions",
     "note_on_tolerance", "official_code_adaptations", "tolerance",
 }  # fmt: skip
 
 
+#: Keys inside of settings that are notes likewise.
+NESTED_NOTES = {
+    "prox.problem", "prox.solver", "pixel_optimizer.official_max_iterations", "pixel_optimizer.official_stop",
+    "latent_optimizer.official_max_iterations", "latent_optimizer.official_stop",
+}  # fmt: skip
+
+
 class Settings(dict[str, Any]):
-    """The JSON of a case, which remembers what was read of it."""
+    """The JSON of a case, which remembers what was read of it and of the mappings in it."""
 
     def __init__(self, told: Mapping[str, Any]) -> None:
-        super().__init__(told)
+        super().__init__({k: Settings(v) if isinstance(v, Mapping) else v for k, v in told.items()})
         self.read: set[str] = set()
 
     def __getitem__(self, key: str) -> Any:
@@ -62,7 +69,11 @@ class Settings(dict[str, Any]):
 
     def refuse_unread(self, notes: Set[str] = frozenset()) -> None:
         """Raise ValueError for keys that decided nothing and are no notes."""
-        if unread := sorted(set(self) - self.read - NOTES - notes):
+        unread = sorted(set(self) - self.read - NOTES - notes)
+        for name in sorted(self.read & set(self)):
+            if isinstance(inner := super().get(name), Settings):
+                unread += sorted({f"{name}.{key}" for key in set(inner) - inner.read} - NESTED_NOTES)
+        if unread:
             raise ValueError(f"keys that nothing reads: {', '.join(unread)}; the JSON is the only source of settings")
 
 
@@ -155,7 +166,7 @@ OPERATORS: dict[str, Callable[[re.Match[str], Arrays, tuple[int, ...]], Operator
 def operator_of(told: Any, arrays: Arrays, shape: tuple[int, ...]) -> Operator:
     """The operator: a recorded matrix, a description in words, or a mapping with `_target_` as in ``conf/task``."""
     if isinstance(told, Mapping):
-        return instantiate(told, signal_shape=shape)
+        return instantiate({key: told[key] for key in told}, signal_shape=shape)
     if "operator_matrix_1d" in arrays:  # y = R x R^T on every channel
         matrix = torch.from_numpy(arrays["operator_matrix_1d"])
         return SeparableOperator(matrix, matrix)
@@ -183,12 +194,15 @@ class Strided(VariancePreserving):
         return [t + self.steps_offset for t in range(0, len(self.alphas_cumprod), stride)][::-1]
 
 
-def strided(prior: Prior, asked: int) -> tuple[Prior, int]:
-    """The prior with those timesteps, and how many they are."""
+def strided(prior: Prior, told: Settings) -> tuple[Prior, int]:
+    """The prior with the timesteps that ``num_inference_steps`` asks for, and how many they are."""
+    asked = told["num_inference_steps"]
     schedule = prior.info.schedule
     assert isinstance(schedule, VariancePreserving)
     stride = len(schedule.alphas_cumprod) // asked
     steps = len(range(0, len(schedule.alphas_cumprod), stride))
+    if (stated := told.get("actual_number_of_steps", steps)) != steps:
+        raise ValueError(f"actual_number_of_steps {stated}: num_inference_steps {asked} gives {steps}")
     made = Strided(schedule.alphas_cumprod, schedule.final_alpha, steps_offset=1)
     assert made.timesteps(steps)[-2] - 1 == stride or steps == 1
     return replace(prior, info=replace(prior.info, schedule=made)), steps

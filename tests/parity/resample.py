@@ -16,7 +16,7 @@ from treg_exp.solvers.resample import ReSample
 from treg_exp.tasks.problems import InverseProblem
 
 #: Results of the run rather than settings of it.
-NOTES = frozenset({"iterations_used", "consistency_step_indices", "stage_per_consistency_step"})
+NOTES = frozenset({"iterations_used", "stage_per_consistency_step"})
 
 
 def optimiser(told: Mapping[str, Any], base: AdamW) -> AdamW:
@@ -50,7 +50,7 @@ def noise_of(case: Case, solver: ReSample) -> ReplayNoise:
 def replayed(case: Case) -> torch.Tensor:
     """The decoded last latent in [-1, 1]."""
     told = case.told
-    prior, steps = strided(case.prior, told["num_inference_steps"])
+    prior, steps = strided(case.prior, told)
     operator = operator_of(told["operator"], case.arrays, (3, told["image_size"], told["image_size"]))
     base = compat("resample_compat")
     pixel, latent = told["pixel_optimizer"], told["latent_optimizer"]
@@ -59,6 +59,10 @@ def replayed(case: Case) -> torch.Tensor:
         base, steps=steps, eta=told["eta"], gamma=float(told["gamma"]), dps_scale=scale,
         travel=told["time_travel_steps"], pixel=optimiser(pixel, base.pixel), latent=optimiser(latent, base.latent),
     )  # fmt: skip
+    stated = told.get("consistency_step_indices")
+    found = [left for left in reversed(range(steps)) if solver.is_consistent(left)]
+    if stated is not None and stated != found:
+        raise ValueError(f"consistency_step_indices {stated}: ours are {found}, by num_inference_steps")
     policy = policy_of(told)
     text = policy.start(prior, [{"prompt": told["prompt"]}])
     problem = InverseProblem(case.tensor("measurement"), operator, told["measurement_noise_std"], 0.0)

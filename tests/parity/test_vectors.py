@@ -6,6 +6,7 @@ is replayed with `pytest tests/parity --vectors DIR`, which prints the largest d
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -71,6 +72,24 @@ def test_the_case_decides(case: str, changed: dict[str, Any]) -> None:
 def test_what_nothing_reads_is_refused() -> None:
     with pytest.raises(ValueError, match="keys that nothing reads: momentun, restarts; the JSON is the only source"):
         replay(SHIPPED / "peers" / "psld_ldps_sr4.json", restarts=2, momentun=0.5)
+
+
+@pytest.mark.parametrize(
+    ("case", "within", "key"),
+    [("daps_latent_inpaint_langevin", "mcmc_sampler", "clamp"), ("resample_sr4", "pixel_optimizer", "amsgrad"),
+     ("latino_sd15_sr16", "scheduler", "foo")],
+)  # fmt: skip
+def test_so_is_what_nothing_reads_inside_of_a_setting(case: str, within: str, key: str) -> None:
+    file = SHIPPED / "peers" / f"{case}.json"
+    changed = json.loads(file.read_text())[within] | {key: 1}
+    with pytest.raises(ValueError, match=rf"keys that nothing reads: {within}\.{key}; "):
+        replay(file, **{within: changed})
+
+
+@pytest.mark.parametrize("changed", [{"actual_number_of_steps": 41}, {"consistency_step_indices": [20]}])
+def test_statements_that_contradict_the_settings_are_refused(changed: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=f"^{next(iter(changed))}"):
+        replay(SHIPPED / "peers" / "resample_sr4.json", **changed)
 
 
 def test_operators_come_from_the_case() -> None:
