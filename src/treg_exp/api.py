@@ -156,6 +156,7 @@ def restore(
         warnings.warn(note, stacklevel=2)
     solver, texts = solver or TReg(), [{"prompt": text} for text in prompts]
     policy.check(prior.info, texts)
+    solver.check_policy(policy)
     solver.check(problem, prior.info)
     noise = KeyedNoise([StreamKey(seed, str(i)) for i in range(count)])
     with torch.no_grad():

@@ -123,6 +123,8 @@ class Experiment:
         for name, variant in variants.items():
             with errors_at("", renamed=places[name]):
                 variant.policy.check(info, items.told(name))
+            with errors_at("solver", renamed=places[name]):
+                solver.check_policy(variant.policy)
         folder = RunFolder(run_dir(cfg), items)
         measures = {name: build(node, f"metrics.{name}", Measure) for name, node in cfg.metrics.items()}
         return cls(

@@ -75,3 +75,17 @@ def test_gradients_are_per_sample_and_norms_have_one_at_zero() -> None:
     gradient, values, kept = leaf_gradient(lambda x: (norms(x), "way"), at)
     assert torch.equal(gradient, torch.tensor([[0.6, 0.8], [0.0, 0.0]]))
     assert (values.tolist(), kept, at.requires_grad) == ([5.0, 0.0], "way", False)
+
+
+def test_a_mean_keeps_its_gradient_in_half_precision() -> None:
+    """ReSample: the mean over 512 px x4 would send 1.6e-8 to a half-precision decoder, which is 0 there."""
+
+    def loss(z: Tensor) -> Tensor:
+        x = z.half().float() * 0.02  # the way back goes through a half
+        return x.square().sum(1) / 49152
+
+    start = torch.ones(1, 4)
+    assert torch.equal(AdamW(0.1, 1, weight_decay=0.0).minimise(loss, start), start)
+    moved = AdamW(0.1, 1, weight_decay=0.0).minimise(loss, start, scale=49152)
+    gradient = 2 * 0.02**2 / 49152
+    torch.testing.assert_close(moved, start - 0.1 * gradient / (gradient + 1e-8), rtol=0, atol=1e-4)

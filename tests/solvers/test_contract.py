@@ -114,7 +114,7 @@ def shortened(solver: Solver, steps: int = STEPS) -> Solver:
     if isinstance(solver, BestOf):
         return replace(solver, of=shortened(solver.of, steps), candidates=2)
     if isinstance(solver, LatentMAP):
-        return replace(solver, adam=replace(solver.adam, iterations=FEW, lr=0.1))
+        return replace(solver, adam=replace(solver.adam, iterations=FEW, lr=0.1), weight=0.15)  # few steps move little
     if isinstance(solver, ReSample):
         few = {name: replace(getattr(solver, name), iterations=3) for name in ("pixel", "latent")}
         return replace(solver, steps=FEW, every=2, travel=2, **few)

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import astuple, replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
 import torch
+from hydra.utils import instantiate
 from torch import Tensor
 
+from tests.test_config import composed
 from treg_exp.errors import FieldError
 from treg_exp.noise import KeyedNoise, StreamKey
 from treg_exp.numerics.adamw import AdamW
 from treg_exp.operators.linear.average import AveragePooling
 from treg_exp.operators.linear.bicubic import BicubicDownsampling
+from treg_exp.operators.linear.compressed import CompressedSensing
 from treg_exp.operators.linear.masking import RandomInpainting
+from treg_exp.operators.linear.radon import SparseViewCT
+from treg_exp.operators.methods import CG, Descent, Exact
 from treg_exp.operators.nonlinear.intensity import HighDynamicRange
 from treg_exp.priors.counting import Calls, counted
 from treg_exp.priors.prior import Prior
@@ -28,12 +34,10 @@ from treg_exp.solvers.projdiff import ProjDiff
 from treg_exp.solvers.renoising import ddim_share, resampled
 from treg_exp.solvers.resample import ReSample
 from treg_exp.solvers.stsl import STSL
-from treg_exp.solvers.treg import TReg
 from treg_exp.tasks.problems import InverseProblem
 from treg_exp.text.guidance.constant import ConstantGuidance
 from treg_exp.text.policy import TextPolicy
 from treg_exp.text.prompt_ascent import PromptAscent
-from treg_exp.text.prompt_tuning import PromptTuning
 
 CONDITIONAL = TextPolicy(ConstantGuidance(1.0))
 PIXEL, LATENT = AdamW(1e-2, 4), AdamW(5e-3, 3)
@@ -155,51 +159,51 @@ def test_projection_of_p2l_brings_the_estimate_to_the_measurement(tiny_prior: Pr
     assert (plain - projected).abs().max() > 1e-3
 
 
-def test_a_prompt_is_tuned_by_the_measurement(tiny_prior: Prior) -> None:
-    """P2L: the embedding moves at every step, keeps what it learnt, and what is predicted follows it."""
-    rule = PromptTuning(AdamW(1e-2, 3, weight_decay=0.0))
-    policy = replace(CONDITIONAL, prompt_rule=rule)
-    problem, level = posed(1), tiny_prior.info.schedule.level(500)
-    text = policy.start(tiny_prior, [{"prompt": "a cat"}])
-    z_t = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
-    misfits = []
-    for _ in range(3):
-        misfits.append(problem.misfit(tiny_prior.decode(policy.predict(tiny_prior, z_t, level, text).z_0)).item())
-        moved = policy.prepare(tiny_prior, z_t, level, text, problem.misfit)
-        assert (moved.prompt.tokens - text.prompt.tokens).abs().max() == pytest.approx(0.03, rel=0.5)
-        text = moved
-    assert misfits[0] > misfits[1] > misfits[2]
-    assert not text.prompt.tokens.requires_grad
-    image, calls = solved(LatentDPS(steps=2), tiny_prior, problem, policy=policy)
-    assert (image - solved(LatentDPS(steps=2), tiny_prior, problem)[0]).abs().max() > 1e-4
-    assert astuple(calls)[:2] == (2 + 2 * 3, 2 + 2 * 3)
+def test_the_descent_of_lmap_goes_on_below_zero(tiny_prior: Prior) -> None:
+    """Its loss has a sign: a stop at 0 would leave a picture where it was."""
+    found = AdamW(0.1, 3, weight_decay=0.0).minimise(lambda z: -z.flatten(1).sum(1), torch.ones(1, 2))
+    assert found[0, 0].item() == pytest.approx(1.3, abs=1e-4)
+    seen: list[Tensor] = []
+    solver = LatentMAP(AdamW(0.1, 6), weight=1e4)  # the prior's term alone decides the sign
+    text = CONDITIONAL.start(tiny_prior, [{"prompt": "a cat"}])
+    noise = KeyedNoise([StreamKey(0, "a")])
+    solver.solve(posed(1), text, tiny_prior, CONDITIONAL, noise, lambda info: seen.append(info.z_0))
+    assert len(seen) == 6
+    assert all((after - before).abs().max() > 1e-4 for before, after in pairwise(seen))
 
 
-@pytest.mark.parametrize("name", ["treg", *RIVALS])
-def test_any_solver_can_tune_its_prompt(name: str, tiny_prior: Prior) -> None:
-    solver = {"treg": TReg(steps=2), **RIVALS}[name]
-    policy = replace(CONDITIONAL, prompt_rule=PromptTuning(AdamW(1e-1, 1, weight_decay=0.0)))
-    moved = (solved(solver, tiny_prior, posed(1), policy=policy)[0] - solved(solver, tiny_prior, posed(1))[0]).abs()
-    assert (moved.max() > 1e-5) == (name != "lmap")  # whose descent takes the network's answer as a constant
+def test_resample_without_noise_stops_at_the_official_error(tiny_prior: Prior) -> None:
+    assert ReSample().limit(posed(1, sigma=0.0)).item() == pytest.approx(1e-6)
+    assert ReSample(least_stop=0.0).limit(posed(1, sigma=0.0)).item() == 0
 
 
-def test_a_prompt_climbs_and_stays_in_its_ball(tiny_prior: Prior) -> None:
-    """LATINO-PRO: moves of 0.08 per token, the first four stay, and texts move in the rounds alone."""
-    policy = replace(CONDITIONAL, prompt_rule=PromptAscent(radius=0.5))
-    solver = Latino(steps=2, rounds=2, round_steps=2)
-    text = policy.start(tiny_prior, [{"prompt": "a cat"}])
-    problem, noise = posed(1), KeyedNoise([StreamKey(0, "a")])
-    moves = replace(solver, steps=2).moves(tiny_prior.info, (3, 64, 64))
-    _, after = solver.sampled(moves, problem, text, tiny_prior, policy, noise, lambda info: None, 0)
-    way = (after.prompt.tokens - text.prompt.tokens)[0]
-    assert way[:4].abs().max() == 0
-    assert way.norm() == pytest.approx(0.5, rel=1e-4)
-    _, kept = solver.sampled(moves, problem, after, tiny_prior, policy, noise, lambda info: None, None)
-    assert kept is after
-    free = replace(policy, prompt_rule=PromptAscent())
-    _, after = solver.sampled(moves, problem, text, tiny_prior, free, noise, lambda info: None, 0)
-    lengths = (after.prompt.tokens - text.prompt.tokens)[0, 4:].norm(dim=-1)
-    torch.testing.assert_close(lengths, torch.full_like(lengths, 0.08), rtol=1e-3, atol=0)
+def test_what_a_task_lacks_is_said_before_any_step(tiny_prior: Prior) -> None:
+    shape, info = (3, 64, 64), tiny_prior.info
+    sensed = CompressedSensing(0.25, shape, ["a"])
+    measured = InverseProblem(torch.zeros(1, *sensed.measurement_shape), sensed, 0.01, 1e-4)
+    projected = SparseViewCT(64, shape)
+    views = InverseProblem(torch.zeros(1, *projected.measurement_shape), projected, 0.01, 1e-4)
+    psld = LatentDPS(steps=2, gluing="measurement", back="replicate")
+    for problem in (measured, views):
+        with pytest.raises(FieldError, match="back=replicate: repeats the pixels of y"):
+            psld.check(problem, info)
+        replace(psld, gluing="none").check(problem, info)
+    psld.check(posed(1), info)
+    with pytest.raises(FieldError, match="tau=null: takes the deviation of the noise"):
+        LatentDAPS(tau=None).check(posed(1, sigma=0.0), info)
+    LatentDAPS(tau=None).check(posed(1), info)
+    saturated = InverseProblem(torch.zeros(1, *shape), HighDynamicRange(2.0, shape), 0.1, 0.0)
+    with pytest.raises(FieldError, match="prox=CG: solves linear equations"):
+        LatentDPS(prox=CG()).check(saturated, info)
+
+
+@pytest.mark.parametrize("name", ["ldps", "gml_dps", "psld", "p2l", "latino", "latino_pro", "projdiff", "diffpir"])
+def test_how_a_proximal_step_is_solved_is_a_choice(name: str) -> None:
+    for option, kind in (("exact", Exact), ("cg", CG), ("descent", Descent)):
+        solver = instantiate(composed(f"solver={name}", f"solver/prox={option}").solver, _convert_="all")
+        assert type(solver.prox) is kind
+    shipped = instantiate(composed("solver=latino_compat").solver, _convert_="all").prox
+    assert shipped == CG(50, 1e-4, relative=True, guard=1e-8)
 
 
 def test_latino_without_noise_meets_the_measurement(tiny_prior: Prior) -> None:

@@ -24,7 +24,7 @@ class AdamW:
         betas: decay of the two moments, each in [0, 1).
         eps: added to the root of the second moment.
         weight_decay: share of lr that values shrink by per iteration; 0 is Adam.
-        stop: loss below which a sample stops; None is what the caller says.
+        stop: loss below which a sample stops; None is what the caller says, which may be never.
         plateau: a sample also stops once its loss is above that of so many iterations before; None never.
         lr_end: learning rate that a cosine ends at; None keeps lr.
     """
@@ -58,8 +58,8 @@ class AdamW:
 
     @torch.no_grad()
     def minimise(
-        self, loss: Callable[[Tensor], Tensor], start: Tensor, stop_below: float | Tensor = 0.0,
-        after: Callable[[int, Tensor], None] | None = None,
+        self, loss: Callable[[Tensor], Tensor], start: Tensor, stop_below: float | Tensor = -math.inf,
+        after: Callable[[int, Tensor], None] | None = None, scale: float = 1.0,
     ) -> Tensor:  # fmt: skip
         """Lower a loss from ``start``.
 
@@ -67,8 +67,9 @@ class AdamW:
             loss: (B, ...) -> (B,); samples must not influence each other.
             start: (B, ...) first point.
             stop_below: a sample stops after the step that began with a loss below this value, unless ``stop`` says
-                another; one number, or (B,).
+                another; one number, or (B,). A loss may be negative, so without a value none stops.
             after: called with the number of each iteration and the point that it led to.
+            scale: see ``leaf_gradient``.
 
         Returns:
             (B, ...) the last point of each sample, outside the graph.
@@ -77,7 +78,7 @@ class AdamW:
         first, second = torch.zeros_like(x), torch.zeros_like(x)
         active, history = torch.ones(len(x), dtype=torch.bool, device=x.device), list[Tensor]()
         for index in range(self.iterations):
-            gradient, value, _ = leaf_gradient(lambda z: (loss(z), None), x)
+            gradient, value, _ = leaf_gradient(lambda z: (loss(z), None), x, scale)
             first.lerp_(gradient, 1 - self.betas[0])
             second.mul_(self.betas[1]).addcmul_(gradient, gradient, value=1 - self.betas[1])
             moved = self._step(index, x, first, second)

@@ -27,17 +27,21 @@ def squares(x: Tensor) -> Tensor:
 
 
 @torch.enable_grad()
-def leaf_gradient(loss: Callable[[Tensor], tuple[Tensor, Kept]], at: Tensor) -> tuple[Tensor, Tensor, Kept]:
+def leaf_gradient(
+    loss: Callable[[Tensor], tuple[Tensor, Kept]], at: Tensor, scale: float = 1.0
+) -> tuple[Tensor, Tensor, Kept]:
     """Gradient of a loss per sample, at a point that is cut from every graph before.
 
     Args:
         loss: (B, ...) -> its value (B,), and whatever of the way there is of use afterwards.
         at: (B, ...) the point.
+        scale: the loss is multiplied by it on the way back through the networks, and the gradient divided afterwards:
+            that of a mean over many numbers would vanish in half precision.
 
     Returns:
         Gradient (B, ...) and value (B,), both outside the graph, and what the loss kept, which is not.
     """
     leaf = at.detach().requires_grad_()
     values, kept = loss(leaf)
-    (gradient,) = torch.autograd.grad(values.sum(), leaf)
-    return gradient, values.detach(), kept
+    (gradient,) = torch.autograd.grad(scale * values.sum(), leaf)
+    return gradient / scale, values.detach(), kept

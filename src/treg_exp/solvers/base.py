@@ -12,6 +12,7 @@ from torch import Tensor
 from treg_exp.errors import FieldError
 from treg_exp.noise import Noise
 from treg_exp.operators.base import Operator
+from treg_exp.operators.methods import CG
 from treg_exp.priors.info import PriorInfo
 from treg_exp.priors.prior import Prior
 from treg_exp.schedule.levels import Move
@@ -77,6 +78,7 @@ class Solver(ABC):
         keeps_masked: True for solvers that leave what the mask of an edit protects as it is.
         needs_linear: True for solvers that take an adjoint or a pseudo-inverse.
         needs_gradient: True for solvers that take a proximal step or a gradient of the data term.
+        tells_next: True for solvers that tell rules of text the latent of the next step, ``StepState.z_next``.
     """
 
     steps: int
@@ -88,6 +90,7 @@ class Solver(ABC):
     keeps_masked: ClassVar[bool] = False
     needs_linear: ClassVar[bool] = False
     needs_gradient: ClassVar[bool] = False
+    tells_next: ClassVar[bool] = False
 
     def check(self, problem: Problem, info: PriorInfo) -> None:
         """Refuse a problem that the solver cannot solve with such a prior; called before any weights are loaded.
@@ -107,6 +110,19 @@ class Solver(ABC):
         if self.steps:
             self.moves(info, problem.signal_shape)
 
+    def check_policy(self, policy: TextPolicy) -> None:
+        """Refuse rules of text that would do nothing with this solver; called before any weights are loaded.
+
+        Raises:
+            FieldError: ``prompt_rule``, or a field of the solver.
+        """
+        rule = policy.prompt_rule
+        if self.uses_text and getattr(rule, "needs_next", False) and not self.tells_next:
+            raise FieldError(
+                "prompt_rule", type(rule).__name__, f"follows the latent of the next step, and {type(self).__name__} "
+                "tells none, so nothing would move; take prompt_rule=fixed, or solver=treg, ldps, latino, ..."
+            )  # fmt: skip
+
     def check_operator(self, operator: Operator) -> None:
         """Refuse an operator that lacks what the solver takes."""
         kind, own = type(operator).__name__, type(self).__name__
@@ -120,6 +136,8 @@ class Solver(ABC):
                 "operator", kind, f"{own} needs the gradient of the data term, and this one has none as configured (a "
                 "step function), see its fields; change them or choose a solver that needs none"
             )  # fmt: skip
+        if isinstance(getattr(self, "prox", None), CG) and not operator.linear:
+            raise FieldError("prox", "CG", f"solves linear equations, and {kind} is non-linear; take descent")
 
     def moves(self, info: PriorInfo, signal_shape: tuple[int, ...]) -> list[Move]:
         """The steps that the solver takes downwards, checked."""

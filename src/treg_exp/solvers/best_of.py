@@ -55,7 +55,7 @@ class BestOf(Solver):
             raise FieldError(
                 "of", type(self.of).__name__, "draws no random numbers, so all tries would be the same; take another"
             )
-        for name in ("problems", "roles", "keeps_masked", "needs_linear", "needs_gradient"):
+        for name in ("problems", "roles", "keeps_masked", "needs_linear", "needs_gradient", "tells_next"):
             object.__setattr__(self, name, getattr(self.of, name))
         object.__setattr__(self, "steps", self.candidates * self.of.steps)
 
@@ -71,6 +71,10 @@ class BestOf(Solver):
             self.score.check(info)
         except FieldError as error:
             raise error.at("score") from error
+
+    def check_policy(self, policy: TextPolicy) -> None:
+        """See :class:`Solver`."""
+        self.of.check_policy(policy)
 
     def check_operator(self, operator: Operator) -> None:
         """See :class:`Solver`."""

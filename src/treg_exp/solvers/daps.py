@@ -19,7 +19,7 @@ from treg_exp.schedule.levels import Level, Move, Prediction, check_moves
 from treg_exp.schedule.ratios import Times, level_of_ratio
 from treg_exp.solvers.base import OnStep, Restoration, Solver, StepInfo, check_steps, ignore
 from treg_exp.solvers.recomputing import recomputing
-from treg_exp.tasks.problems import InverseProblem
+from treg_exp.tasks.problems import InverseProblem, Problem
 from treg_exp.text.condition import TextCondition
 from treg_exp.text.policy import TextPolicy
 from treg_exp.text.state import StepState
@@ -100,6 +100,12 @@ class LatentDAPS(Solver):
         if not 0 <= self.momentum < 1:
             raise FieldError("momentum", self.momentum, "must be in [0, 1)")
 
+    def check(self, problem: Problem, info: PriorInfo) -> None:
+        """See :class:`Solver`; without noise the likelihood needs a deviation."""
+        super().check(problem, info)
+        if self.tau is None and isinstance(problem, InverseProblem) and not problem.sigma > 0:
+            raise FieldError("tau", None, "takes the deviation of the noise, and there is none; give a value > 0")
+
     def moves(self, info: PriorInfo, signal_shape: tuple[int, ...]) -> list[Move]:
         """The annealing levels, whatever steps the prior's sampler would take."""
         info.latent_shape(signal_shape)
@@ -124,12 +130,13 @@ class LatentDAPS(Solver):
     ) -> Restoration:  # fmt: skip
         """See :class:`Solver`."""
         moves, sigmas = self.moves(prior.info, problem.signal_shape), self.sigmas()
+        network = recomputing(prior) if self.checkpoint else prior
         z = sigmas[0] * noise.normal("start", like=prior.empty_latent(problem.empty_signal()))
         for move, now, following in zip(moves, sigmas, sigmas[1:], strict=False):
             z_t = move.now.alpha * z  # the same latent in the scale of the prior
-            text = policy.prepare(prior, z_t, move.now, text, problem.misfit)
+            text = policy.prepare(network, z_t, move.now, text, problem.misfit)
             z_0 = self.flow(prior, policy, text, z, now)
-            z_y = self.chain(problem, prior, z_0, move.index, noise)
+            z_y = self.chain(problem, network, z_0, move.index, noise)
             if policy.moves_text:
                 at = Prediction(z_0, move.now.noise_in(z_t, z_0))
                 text = policy.update(prior, text, StepState(z_t, move.now, at, prior.decode(z_y), problem.misfit))
@@ -153,11 +160,10 @@ class LatentDAPS(Solver):
     def chain(self, problem: InverseProblem, prior: Prior, z_0: Tensor, index: int, noise: Noise) -> Tensor:
         """A draw that also explains the measurement, (B, *latent_shape)."""
         sigma, lr = self.sigmas()[index], self.lr * (1 + index / (self.steps + 1) * (self.lr_min_ratio - 1))
-        network = recomputing(prior) if self.checkpoint else prior
         tau = math.sqrt(2) * problem.sigma if self.tau is None else self.tau
 
         def misfit(z: Tensor) -> tuple[Tensor, None]:
-            return squares(problem.operator.residual(problem.y, network.decode(z))), None
+            return squares(problem.operator.residual(problem.y, prior.decode(z))), None
 
         z, hmc = z_0, self.algorithm == "hmc"
         velocity = noise.normal("velocity", index, like=z_0) if hmc else z_0

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from treg_exp.errors import FieldError
 from treg_exp.noise import Noise
 from treg_exp.numerics.leaf import leaf_gradient, norms
+from treg_exp.operators.base import Operator
 from treg_exp.operators.linear.base import LinearOperator
 from treg_exp.operators.methods import EXACT, ProxMethod
 from treg_exp.priors.prior import Prior
@@ -68,6 +69,7 @@ class LatentDPS(Solver):
     text_every: int = 1
     checkpoint: bool = False
     needs_gradient = True
+    tells_next = True
 
     def __post_init__(self) -> None:
         check_steps(self.steps)
@@ -87,6 +89,20 @@ class LatentDPS(Solver):
             raise FieldError("text_every", self.text_every, "must be >= 1")
         object.__setattr__(self, "needs_linear", self.gluing == "measurement")
 
+    def check_operator(self, operator: Operator) -> None:
+        """See :class:`Solver`; pixels can be repeated only where y is a picture of the signal, of a whole scale."""
+        super().check_operator(operator)
+        if self.gluing != "measurement" or self.back != "replicate":
+            return
+        (channels, *sides), (kept, *small) = operator.signal_shape, operator.measurement_shape
+        alike = operator.pictured and kept == channels and len(small) == len(sides)
+        scales = {divmod(side, own) for side, own in zip(sides, small, strict=False) if own}
+        if not alike or len(scales) != 1 or next(iter(scales))[1]:
+            raise FieldError(
+                "back", self.back, f"repeats the pixels of y, and {type(operator).__name__} measures no smaller "
+                "picture; take normalised, adjoint or pinv"
+            )  # fmt: skip
+
     @torch.no_grad()
     def solve(
         self, problem: InverseProblem, text: TextCondition, prior: Prior, policy: TextPolicy, noise: Noise,
@@ -104,7 +120,7 @@ class LatentDPS(Solver):
         """The last latent of a run that takes ``moves`` from z_t."""
         network = recomputing(prior) if self.checkpoint else prior
         for move in moves:
-            text = policy.prepare(prior, z_t, move.now, text, problem.misfit)
+            text = policy.prepare(network, z_t, move.now, text, problem.misfit)
             told = text
 
             def loss(z: Tensor) -> tuple[Tensor, tuple[Prediction, Tensor]]:

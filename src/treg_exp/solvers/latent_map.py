@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from itertools import count
 
 import torch
 from torch import Tensor
@@ -19,9 +17,11 @@ from treg_exp.schedule.levels import Level, Move
 from treg_exp.schedule.ratios import level_of_ratio
 from treg_exp.solvers.base import OnStep, Restoration, Solver, StepInfo, ignore
 from treg_exp.solvers.latent_dps import LatentDPS
-from treg_exp.tasks.problems import InverseProblem
+from treg_exp.tasks.problems import InverseProblem, Problem
 from treg_exp.text.condition import TextCondition
+from treg_exp.text.match.image_text import ImageTextMatch
 from treg_exp.text.policy import TextPolicy
+from treg_exp.text.state import StepState
 
 
 def released_adam() -> AdamW:
@@ -35,15 +35,18 @@ class LatentMAP(Solver):
 
     From z = E(preview of y), descent on ||y - A D(z)||^2 + weight <eps(alpha z + sigma xi), z> with fresh xi and the
     estimate of the noise taken as a constant, at one low noise level. The gradient runs through the decoder alone.
-    Then, with ``refine``, noise is added again and another solver samples from there.
+    eps is the noise that the text policy's estimate of z_0 leaves, so that every rule which moves this estimate counts.
+    Then, with ``refine``, noise is added again and another solver samples from there, with the texts as they are then.
 
     Attributes:
-        adam: of the descent; its ``iterations`` are steps.
+        adam: of the descent; its ``iterations`` are steps. The loss may be negative: without a ``stop`` all are taken.
         weight: of the prior.
         plain_norm: ||y - A D(z)|| instead of its square (the released code's ``stable``).
         noise_ratio: sigma / alpha of the level at which the prior is asked (released: timestep 50 of Stable Diffusion).
-        refine: the solver that samples afterwards; None ends with the descent (t0 = 0).
-        refine_from: where it begins, as a share of its steps (released: t0 = 600 of 1000, or 0).
+        refine: the solver that samples afterwards; None ends with the descent (released: t0 = 0). The released samplers
+            are not quite these, see docs/solvers.md.
+        refine_from: where it begins, as a share of its steps (released: t0 = 600 of 1000).
+        text_every: period in iterations at which null text and prompt may move, see ``TextPolicy.update``.
     """
 
     adam: AdamW = field(default_factory=released_adam)
@@ -52,6 +55,7 @@ class LatentMAP(Solver):
     noise_ratio: float = 0.2256
     refine: LatentDPS | None = None
     refine_from: float = 0.6
+    text_every: int = 1
     needs_gradient = True
 
     def __post_init__(self) -> None:
@@ -63,8 +67,31 @@ class LatentMAP(Solver):
             raise FieldError("noise_ratio", self.noise_ratio, "must be > 0")
         if not 0 < self.refine_from <= 1:
             raise FieldError("refine_from", self.refine_from, "must be in (0, 1]")
+        if isinstance(self.text_every, bool) or not isinstance(self.text_every, int) or self.text_every < 1:
+            raise FieldError("text_every", self.text_every, "must be an integer >= 1")
         object.__setattr__(self, "steps", self.adam.iterations + self._later)
+        object.__setattr__(self, "tells_next", self.refine is not None)
         object.__setattr__(self, "needs_linear", self.refine is not None and self.refine.needs_linear)
+
+    def check(self, problem: Problem, info: PriorInfo) -> None:
+        """See :class:`Solver`."""
+        super().check(problem, info)
+        if self.refine is not None:
+            try:
+                self.refine.check(problem, info)
+            except FieldError as error:
+                raise error if error.field in ("problem", "operator") else error.at("refine") from error
+
+    def check_policy(self, policy: TextPolicy) -> None:
+        """See :class:`Solver`; a text match must pull where the prior is asked."""
+        super().check_policy(policy)
+        match, share = policy.text_match, 1 / (1 + self.noise_ratio**2)
+        if self.refine is None and isinstance(match, ImageTextMatch) and not match.start <= share <= match.stop:
+            field = "stop" if share > match.stop else "start"
+            raise FieldError(
+                f"text_match.{field}", getattr(match, field), f"LatentMAP asks the prior once {share:.2f} of z_t is "
+                f"signal, where it would not pull; take text_match.{field}={int(share > match.stop)}, or text_match=off"
+            )  # fmt: skip
 
     @property
     def _later(self) -> int:
@@ -93,7 +120,8 @@ class LatentMAP(Solver):
             on_step(StepInfo(Move(index, level, level), self.steps, z, z))
 
         start = prior.encode(problem.preview())
-        z = self.adam.minimise(self.loss(problem, text, prior, policy, noise), start, after=report)
+        objective = _Objective(self, problem, text, prior, policy, noise)
+        z = self.adam.minimise(objective, start, after=report)
         if self.refine is not None:
             moves = self.moves(prior.info, problem.signal_shape)
             z_t = moves[0].now.noisy(z, noise.normal("renoise", like=z))
@@ -103,20 +131,35 @@ class LatentMAP(Solver):
                 move = replace(info.move, index=info.move.index + first)
                 on_step(replace(info, move=move, total=self.steps))
 
-            z = self.refine.sampled(moves, z_t, problem, text, prior, policy, noise, later)
+            z = self.refine.sampled(moves, z_t, problem, objective.text, prior, policy, noise, later)
         return Restoration(prior.decode(z))
 
-    def loss(
-        self, problem: InverseProblem, text: TextCondition, prior: Prior, policy: TextPolicy, noise: Noise
-    ) -> Callable[[Tensor], Tensor]:
-        """The objective of one iteration after the other, (B, *latent_shape) -> (B,)."""
-        level, numbers, size = self.level(prior.info), count(), norms if self.plain_norm else squares
 
-        def value(z: Tensor) -> Tensor:
-            with torch.no_grad():
-                z_t = level.noisy(z, noise.normal("prior", next(numbers), like=z))
-                eps = policy.predict(prior, z_t, level, text).eps
-            misfit = size(problem.operator.residual(problem.y, prior.decode(z)))
-            return misfit + self.weight * (eps * z).flatten(1).sum(1)
+@dataclass
+class _Objective:
+    """The loss of one iteration after the other, (B, *latent_shape) -> (B,), and the texts, which may move."""
 
-        return value
+    solver: LatentMAP
+    problem: InverseProblem
+    text: TextCondition
+    prior: Prior
+    policy: TextPolicy
+    noise: Noise
+    index: int = 0
+
+    def __call__(self, z: Tensor) -> Tensor:
+        solver, problem = self.solver, self.problem
+        level, size = solver.level(self.prior.info), norms if solver.plain_norm else squares
+        x = self.prior.decode(z)
+        with torch.no_grad():
+            z_t = level.noisy(z, self.noise.normal("prior", self.index, like=z))
+            told = self.policy.prepare(self.prior, z_t, level, self.text, problem.misfit)
+            at = self.policy.predict(self.prior, z_t, level, told)
+            eps = level.noise_in(z_t, at.z_0)
+            self.text = told
+            if self.policy.moves_text and self.index % solver.text_every == 0:
+                state = StepState(z_t, level, at, x.detach(), problem.misfit)
+                self.text = self.policy.update(self.prior, told, state)
+        self.index += 1
+        misfit = size(problem.operator.residual(problem.y, x))
+        return misfit + solver.weight * (eps * z).flatten(1).sum(1)

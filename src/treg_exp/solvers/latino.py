@@ -12,7 +12,6 @@ from torch import Tensor
 from treg_exp.errors import FieldError
 from treg_exp.noise import Noise
 from treg_exp.numerics.leaf import norms
-from treg_exp.operators.base import Operator
 from treg_exp.operators.linear.base import LinearOperator
 from treg_exp.operators.methods import CG, ProxMethod
 from treg_exp.priors.info import PriorInfo
@@ -96,6 +95,7 @@ class Latino(Solver):
     rounds: int = 0
     round_steps: int = 4
     needs_gradient = True
+    tells_next = True
 
     def __post_init__(self) -> None:
         check_steps(self.steps)
@@ -114,12 +114,13 @@ class Latino(Solver):
             raise FieldError("sigma_data", self.sigma_data, "must be > 0")
         object.__setattr__(self, "needs_linear", self.start == "adjoint")
 
-    def check_operator(self, operator: Operator) -> None:
-        """See :class:`Solver`."""
-        super().check_operator(operator)
-        if isinstance(self.prox, CG) and not operator.linear:
-            kind = type(operator).__name__
-            raise FieldError("prox", "CG", f"solves linear equations, and {kind} is non-linear; take descent")
+    def check_policy(self, policy: TextPolicy) -> None:
+        """See :class:`Solver`; rounds are for texts that move."""
+        super().check_policy(policy)
+        if self.rounds and not policy.moves_text:
+            raise FieldError(
+                "rounds", self.rounds, "move texts, and no rule moves one; take prompt_rule=prompt_ascent, or rounds=0"
+            )
 
     def moves(self, info: PriorInfo, signal_shape: tuple[int, ...]) -> list[Move]:
         """See :class:`Solver`; with the spacing of a distilled prior where its schedule is a table."""

@@ -63,6 +63,7 @@ class ReSample(Solver):
         pixel: optimiser of signals. Its ``stop`` is the mean squared residual over all of y at which a sample has
             enough (official: 1e-6); without one that is the noise, sigma^2 over what is measured.
         latent: optimiser of latents, likewise.
+        least_stop: where the noise is less than this mean square (or there is none), it is enough (official: 1e-6).
         checkpoint: compute again instead of keeping what the gradient needs.
     """
 
@@ -79,8 +80,10 @@ class ReSample(Solver):
     travel_shift: bool = False
     pixel: AdamW = field(default_factory=pixel_adam)
     latent: AdamW = field(default_factory=latent_adam)
+    least_stop: float = 1e-6
     checkpoint: bool = False
     needs_gradient = True
+    tells_next = True
 
     def __post_init__(self) -> None:
         check_steps(self.steps)
@@ -90,7 +93,7 @@ class ReSample(Solver):
         for name in ("eta", "free", "latent_stage"):
             if not 0 <= getattr(self, name) <= 1:
                 raise FieldError(name, getattr(self, name), "must be in [0, 1]")
-        for name in ("gamma", "dps_scale"):
+        for name in ("gamma", "dps_scale", "least_stop"):
             if not getattr(self, name) >= 0:
                 raise FieldError(name, getattr(self, name), "must be >= 0")
         if self.every < 1:
@@ -108,7 +111,7 @@ class ReSample(Solver):
         z_t = first_latent(moves[0], noise, prior.empty_latent(problem.empty_signal()))
         network = recomputing(prior) if self.checkpoint else prior
         for move in moves:
-            text = policy.prepare(prior, z_t, move.now, text, problem.misfit)
+            text = policy.prepare(network, z_t, move.now, text, problem.misfit)
             told, left = text, self.steps - 1 - move.index
 
             def loss(z: Tensor) -> tuple[Tensor, Prediction]:
@@ -122,10 +125,11 @@ class ReSample(Solver):
                 ahead = self.travelled(moves[move.index : move.index + 1 + self.travel], z, prior, policy, text, noise)
                 start = self.estimated(move.now, at) if ahead is None else ahead
                 z_y, x_y = self.optimised(problem, network, start, left, policy.moves_text)
-                if x_y is not None:
-                    text = policy.update(prior, text, StepState(z_t, move.now, at, x_y, problem.misfit))
                 fresh = noise.normal("resample", move.index, like=z)
                 z = resampled(z, z_y, move.next, self.spread(move), fresh)
+                if x_y is not None:
+                    state = StepState(z_t, move.now, at, x_y, problem.misfit, z, move.next)
+                    text = policy.update(prior, text, state)
             z_t = z
             on_step(StepInfo(move, self.steps, at.z_0, z_t))
         return Restoration(prior.decode(self.latent_optimised(problem, network, z_t)))
@@ -174,16 +178,17 @@ class ReSample(Solver):
     def latent_optimised(self, problem: InverseProblem, prior: Prior, z: Tensor) -> Tensor:
         """The latent stage, from z."""
         limit = self.limit(problem)
-        return self.latent.minimise(lambda z: self.mean_square(problem, prior.decode(z)), z, limit)
+        count = problem.y[0].numel()  # a mean's gradient is too small for networks in half precision
+        return self.latent.minimise(lambda z: self.mean_square(problem, prior.decode(z)), z, limit, scale=count)
 
     def mean_square(self, problem: InverseProblem, x: Tensor) -> Tensor:
         """Mean of (y - A x)^2 over all of y, (B,)."""
         return squares(problem.operator.residual(problem.y, x)) / problem.y[0].numel()
 
     def limit(self, problem: InverseProblem) -> Tensor:
-        """Mean square that the noise alone has, (B,)."""
+        """Mean square that the noise alone has, or what is enough, (B,)."""
         share = problem.operator.measured().flatten(1).mean(1).expand(problem.batch_size)
-        return problem.sigma**2 * share
+        return (problem.sigma**2 * share).clamp(min=self.least_stop)
 
     def spread(self, move: Move) -> Number:
         """Variance of the resampling."""

@@ -50,6 +50,7 @@ class STSL(Solver):
     text_every: int = 1
     checkpoint: bool = False
     needs_gradient = True
+    tells_next = True
 
     def __post_init__(self) -> None:
         check_steps(self.steps)
@@ -72,7 +73,7 @@ class STSL(Solver):
         z_t = moves[0].now.noisy(z_0, noise.normal("start", like=z_0))
         network = recomputing(prior) if self.checkpoint else prior
         for move in moves:
-            text = policy.prepare(prior, z_t, move.now, text, problem.misfit)
+            text = policy.prepare(network, z_t, move.now, text, problem.misfit)
             for inner in range(self.inner):
                 probe = noise.normal("probe", move.index, inner, like=z_t)
                 gradient, at, x = self.gradient(problem, network, policy, text, z_t, move.now, probe)

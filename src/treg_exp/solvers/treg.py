@@ -10,10 +10,9 @@ from torch import Tensor
 
 from treg_exp.errors import FieldError
 from treg_exp.noise import Noise
-from treg_exp.operators.base import Operator
 from treg_exp.operators.discrepancy import at_residual
 from treg_exp.operators.in_range import prox_in_range
-from treg_exp.operators.methods import CG, Exact, ProxMethod
+from treg_exp.operators.methods import Exact, ProxMethod
 from treg_exp.priors.info import PriorInfo
 from treg_exp.priors.prior import Prior
 from treg_exp.schedule.levels import Move, Number, Prediction
@@ -126,6 +125,7 @@ class TReg(Solver):
     final_penalty: float = 0.1
     alpha_shift: int = 0
     needs_gradient = True
+    tells_next = True
 
     def __post_init__(self) -> None:
         check_steps(self.steps)
@@ -152,14 +152,6 @@ class TReg(Solver):
             raise FieldError("final_penalty", self.final_penalty, "must be > 0")
         if self.alpha_shift not in (0, 1):
             raise FieldError("alpha_shift", self.alpha_shift, "must be 0 or 1")
-
-    def check_operator(self, operator: Operator) -> None:
-        """See :class:`Solver`."""
-        super().check_operator(operator)
-        if isinstance(self.prox, CG) and not operator.linear:
-            raise FieldError(
-                "prox", "CG", f"solves linear equations, and {type(operator).__name__} is non-linear; take descent"
-            )  # fmt: skip
 
     def moves(self, info: PriorInfo, signal_shape: tuple[int, ...]) -> list[Move]:
         """See :class:`Solver`; with the released code's index shift where ``alpha_shift`` asks for it."""

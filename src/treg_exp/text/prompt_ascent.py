@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -21,15 +22,15 @@ class PromptAscent:
 
     After each step, the tokens C of the prompt climb log p(z_next | z_0(z_t, C)) = -||z_next - alpha z_0||^2 /
     (2 sigma^2) with alpha and sigma of the level of z_next: every token moves by ``step``, along its gradient, and the
-    prompt stays in a ball around its start. Needs a solver that tells z_next; elsewhere, and at the
-    clean end, nothing moves.
+    prompt stays in a ball around its start. At the clean end nothing moves. Needs a solver that tells z_next, which
+    ``Solver.check_policy`` sees to. What differs from the released code is listed in docs/solvers.md.
 
     Attributes:
         step: length of a token's move, in units of the embedding (released: 0.08).
         decay: factor of it per turn of the solver after the first ``hold`` (released: 0.9).
         hold: turns at full length (released: 10).
         floor: least factor (released: 0.001).
-        radius: of the ball around the prompt's embedding, all tokens together (released: 15).
+        radius: of the ball around the prompt's embedding, all tokens together (released: 15, of each token).
         fixed: number of first tokens that stay (released: 4).
     """
 
@@ -39,6 +40,7 @@ class PromptAscent:
     floor: float = 0.001
     radius: float = 15.0
     fixed: int = 4
+    needs_next: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         for name in ("step", "radius", "hold", "fixed"):

@@ -18,7 +18,9 @@ class StepState:
         z_t: (B, *latent_shape) the latent that the step began with.
         level: its noise level.
         at: the guided estimates there.
-        x_y: (B, *signal_shape) the data-consistent signal.
+        x_y: (B, *signal_shape) the signal of the step: after its proximal step or optimisation, where the solver has
+            one; elsewhere D(z_0), which the gradient of the measurement has only pulled at (STSL: before its last
+            update).
         misfit: 1/2 ||y - A(x)||^2 of signals (B, *signal_shape), (B,), differentiable; a prompt that is to explain the
             measurement (P2L, Chung et al., 2310.01110) descends on it.
         z_next: (B, *latent_shape) the latent that the next step begins with; None where it is not known yet.
