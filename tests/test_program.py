@@ -34,7 +34,7 @@ def test_it_is_run_py(tmp_path: Path) -> None:
     asked = ["experiment=best/treg", "solver.steps=3", "--cfg", "job"]
     assert said(*PROGRAM, *asked, cwd=tmp_path) == said(sys.executable, str(ROOT / "run.py"), *asked, cwd=tmp_path)
     wrong = said(*PROGRAM, "experiment=nope", cwd=tmp_path, code=2)
-    assert wrong.startswith("error: experiment=nope: no such option. Available: edit, quickstart, single, best/...")
+    assert wrong.startswith("error: experiment=nope: no such option. Available: edit, quickstart, single, benchmark/..., best/...")
 
 
 def test_help_names_options_as_they_are_typed(tmp_path: Path) -> None:
@@ -43,7 +43,7 @@ def test_help_names_options_as_they_are_typed(tmp_path: Path) -> None:
     assert "single" in experiments
     assert "best/treg_sr_x8" in experiments.split(": ")[1].split(", ")
     assert not [line for line in lines if line.startswith(("experiment/", "task/", "recipe/"))]
-    assert "solver/prox: cg, descent, exact" in lines
+    assert "solver/prox: cg, cg_latino, descent, exact" in lines
 
 
 def test_a_shell_completes_them(tmp_path: Path) -> None:

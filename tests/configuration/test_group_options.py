@@ -37,7 +37,7 @@ def test_options_of_a_group(asking) -> None:
     assert asking.get_group_options("recipe")[0] == "emoji64/autoencoder"
     assert asking.get_group_options("solver", ObjectType.GROUP) == ["prox"]
     assert not [option for option in asking.get_group_options("solver") if "/" in option]
-    assert asking.get_group_options("solver/prox") == ["cg", "descent", "exact"]
+    assert asking.get_group_options("solver/prox") == ["cg", "cg_latino", "descent", "exact"]
     assert "basic" in asking.get_group_options("hydra/launcher")
 
 

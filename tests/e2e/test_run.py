@@ -316,7 +316,7 @@ def test_the_configuration_of_a_multirun_is_refused_in_one_line() -> None:
             ["mode=fit", "recipe=emoji64/unett"],
             "error: recipe=emoji64/unett: no such option; did you mean emoji64/unet? Available: emoji64/autoencoder, ",
         ),
-        (["solver/prox=foo"], "error: solver/prox=foo: no such option. Available: cg, descent, exact\n"),
+        (["solver/prox=foo"], "error: solver/prox=foo: no such option. Available: cg, cg_latino, descent, exact\n"),
         (
             ["experiment=singel"],
             "error: experiment=singel: no such option; did you mean single? Available: ",

@@ -216,6 +216,12 @@ def test_latent_priors_are_an_extension_of_projdiff(tiny_prior: Prior) -> None:
     with pytest.raises(FieldError, match="latent=false: the prior is one of latents"):
         ProjDiff().check(posed(1), tiny_prior.info)
     ProjDiff(latent=True).check(posed(1), tiny_prior.info)
+    with pytest.raises(FieldError, match="form=spectral: the extension to latents has one form; take auto"):
+        ProjDiff(latent=True, form="spectral").check(posed(1), tiny_prior.info)
+    signals = replace(tiny_prior.info, signal_shape=(3, 64, 64), latent_channels=3, factor=1, multiple=1)
+    with pytest.raises(FieldError, match=r"momentum=0\.5: belongs to the exact form, and this problem takes spectral"):
+        ProjDiff(momentum=0.5).check(posed(1), signals)
+    ProjDiff(momentum=0.5).check(posed(1, sigma=0.0), signals)
 
 
 def test_the_form_of_projdiff_follows_the_problem() -> None:

@@ -47,7 +47,7 @@ class ProjDiff(Solver):
         form: ``auto`` is ``exact`` without noise, else ``spectral`` where singular values are known, else ``uniform``.
         repeats: turns per level N.
         step_size: of the descent, > 0; with noise only below the level of x_obs, as in the official code.
-        momentum: beta, in [0, 1).
+        momentum: beta of the exact form, in [0, 1); the noisy ones have none.
         latent: allow a prior of latents, with the extension.
         lam: ridge of its proximal step; None takes the measurement's.
         prox: how projections of other than two-variable forms are computed.
@@ -84,8 +84,11 @@ class ProjDiff(Solver):
             raise FieldError(
                 "latent", False, "the prior is one of latents, and the paper works on signals; latent=true"
             )
-        if info.factor == 1:
-            self.form_for(problem)
+        if info.factor != 1:
+            if self.form not in ("auto", "exact"):
+                raise FieldError("form", self.form, "the extension to latents has one form; take auto")
+        elif (form := self.form_for(problem)) != "exact" and self.momentum:
+            raise FieldError("momentum", self.momentum, f"belongs to the exact form, and this problem takes {form}; 0")
 
     def form_for(self, problem: InverseProblem) -> str:
         """The form that is used on a prior of signals.
