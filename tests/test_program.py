@@ -34,7 +34,9 @@ def test_it_is_run_py(tmp_path: Path) -> None:
     asked = ["experiment=best/treg", "solver.steps=3", "--cfg", "job"]
     assert said(*PROGRAM, *asked, cwd=tmp_path) == said(sys.executable, str(ROOT / "run.py"), *asked, cwd=tmp_path)
     wrong = said(*PROGRAM, "experiment=nope", cwd=tmp_path, code=2)
-    assert wrong.startswith("error: experiment=nope: no such option. Available: edit, quickstart, single, benchmark/..., best/...")
+    assert wrong.startswith(
+        "error: experiment=nope: no such option. Available: edit, quickstart, single, benchmark/..., best/..."
+    )
 
 
 def test_help_names_options_as_they_are_typed(tmp_path: Path) -> None:

@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 import torch
+from hydra.utils import instantiate
 from torch import Tensor
 
+from tests.solvers.test_contract import SLOTS
 from tests.solvers.test_rivals import CONDITIONAL, RIVALS, posed, solved
+from tests.test_config import composed
 from treg_exp.errors import FieldError
 from treg_exp.noise import KeyedNoise, StreamKey
 from treg_exp.numerics.adamw import AdamW
@@ -123,3 +126,22 @@ def test_a_prompt_climbs_and_stays_in_its_ball(tiny_prior: Prior) -> None:
     _, after = solver.sampled(moves, problem, text, tiny_prior, free, noise, lambda info: None, 0)
     lengths = (after.prompt.tokens - text.prompt.tokens)[0, 4:].norm(dim=-1)
     torch.testing.assert_close(lengths, torch.full_like(lengths, 0.08), rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize(("slot", "option"), [(slot, option) for slot, names in SLOTS.items() for option in names])
+def test_every_rule_of_every_slot_runs_with_every_rival(slot: str, option: str, tiny_prior: Prior) -> None:
+    """Refused before any step, or finite and for each sample what it gets alone."""
+    rule = instantiate(composed(f"{slot}={option}")[slot], _convert_="all")
+    policy = replace(TextPolicy(ConstantGuidance(3.0)), **{slot: rule})
+    policy.check(tiny_prior.info)
+    for name, solver in RIVALS.items():
+        try:
+            solver.check_policy(policy)
+        except FieldError:
+            continue
+        together, _ = solved(solver, tiny_prior, posed(2), policy=policy)
+        assert together.isfinite().all(), name
+        alone, _ = solved(solver, tiny_prior, posed(2).of_sample(1), first=1, policy=policy)
+        # Where a gradient is nearly 0 rounding decides which way Adam moves an entry, and encoders amplify that.
+        allowed = (1e-3 if option == "prompt_tuning" else 1e-4) * max(1.0, float(together[1].abs().max()))
+        torch.testing.assert_close(alone[0], together[1], rtol=0, atol=allowed, msg=name)
