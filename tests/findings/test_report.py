@@ -228,6 +228,9 @@ def test_figures_are_those_of_the_chosen_number(browser: Any) -> None:
     """And all of them are drawn at the latest for the printer."""
     shown = "return [...document.querySelectorAll('#figures figure')].filter(f => !f.hidden).map(f => f.dataset.metric)"
     assert len(set(browser.execute_script(shown))) == 4
+    blank = "[...document.querySelectorAll('#figures .charts')].map(f => f.querySelector('figure'))"
+    heights = f"return {blank}.map(f => f.clientHeight - f.querySelector('svg.marks').clientHeight)"
+    assert max(browser.execute_script(heights)) < 30, "nothing is blank below the figures"
     browser.execute_script("metric.value = 'lpips'; metric.dispatchEvent(new Event('change'))")
     assert set(browser.execute_script(shown)) == {"lpips"}
     browser.execute_script("metric.value = ''; metric.dispatchEvent(new Event('change'))")

@@ -42,8 +42,8 @@ def gather(compared: Sequence[Method], metrics: Sequence[str], most: int, column
 
     Returns:
         ``tasks`` -> ``{"samples": [{"id", "shared": {label: picture}, "restored": {method: {...}}}]}``, ``columns``
-        (name -> heading, unit, digits), how many samples are ``left_out``, and of how many restorations and files pictures are ``missing`` or ``damaged``. A
-        picture is the URL of WebP data.
+        (name -> heading, unit, digits), how many samples are ``left_out``, and of how many restorations and files
+        pictures are ``missing`` or ``damaged``. A picture is the URL of WebP data.
     """
     tasks = list(dict.fromkeys(method.task for method in compared))
     told = {name: [columns[name].line, columns[name].unit, columns[name].digits] for name in metrics}

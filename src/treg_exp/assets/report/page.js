@@ -38,7 +38,8 @@ const embed = (element) => {
 };
 const watcher = new IntersectionObserver((seen) => seen.filter((entry) => entry.isIntersecting).forEach((entry) => { watcher.unobserve(entry.target); drawChart(entry.target); }), { rootMargin: "600px" });
 const charts = [...document.querySelectorAll(".chart")];
-charts.forEach((element) => watcher.observe(element));
+const AXIS = 50; // px below a figure: with its height kept free, what stands below does not move when it is drawn
+charts.forEach((element) => { element.style.minHeight = `${specs[element.dataset.name].height + AXIS}px`; watcher.observe(element); });
 window.drawAll = () => Promise.all(charts.map(drawChart));
 addEventListener("beforeprint", window.drawAll);
 if ($("metric")) $("metric").onchange = () => {
