@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from treg_exp.ambiguity.arguments import add_ambiguity_commands
+from treg_exp.sweeps.arguments import add_sweep_commands
 
 STAGES = ("autoencoder", "clip", "judge", "unet", "export")
 
@@ -29,10 +30,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="treg-exp", description="Tools around the experiment framework treg_exp.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("run", help="run an experiment, as `python run.py` does; `treg-exp run --help` says more")
-    _add_status(commands)
-    _add_resume(commands)
+    add_sweep_commands(commands)
     _add_report(commands)
-    _add_sync(commands)
     _add_train_prior(commands)
     _add_doctor(commands)
     _add_bench(commands)
@@ -43,43 +42,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(arguments.run(arguments))
     except (ValueError, OSError, RuntimeError) as error:
         parser.exit(2, f"treg-exp {arguments.command}: {error}\n")
-
-
-def _add_status(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    command = commands.add_parser(
-        "status",
-        help="how far a sweep or a run is, and what went wrong",
-        description="A table of the runs in DIR, read from its files. Exit status 1 where something failed.",
-    )
-    command.add_argument("folder", type=Path, metavar="DIR", help="run_dir of a sweep or a run, or what holds several")
-    command.add_argument("--watch", action="store_true", help="show it anew until nothing is queued or running")
-    command.add_argument("--all", action="store_true", help="list all runs of a long sweep")
-    command.add_argument("--json", action="store_true", help="print JSON, for programs")
-    command.set_defaults(run=_status)
-
-
-def _status(arguments: argparse.Namespace) -> int:
-    from treg_exp.sweeps.overview import show
-
-    return show(arguments.folder, arguments.watch, arguments.all, arguments.json)
-
-
-def _add_resume(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    command = commands.add_parser(
-        "resume",
-        help="start what is missing of a sweep or a run, with the settings of then",
-        description="Start what is missing, failed or stale in DIR, with the configurations that were planned, by the "
-        "launcher of then or another one, as in `treg-exp resume DIR hydra/launcher=local_gpus`.",
-    )
-    command.add_argument("folder", type=Path, metavar="DIR", help="run_dir of a sweep or a run")
-    command.add_argument("overrides", nargs="*", help="how to start the jobs: hydra/launcher=... hydra.launcher.x=...")
-    command.set_defaults(run=_resume)
-
-
-def _resume(arguments: argparse.Namespace) -> int:
-    from treg_exp.sweeps.resuming import resume
-
-    return resume(arguments.folder, arguments.overrides)
 
 
 def _add_report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -106,29 +68,6 @@ def _report(arguments: argparse.Namespace) -> int:
         print(f"left out: {reason}", file=sys.stderr)
     print(f"written: {done.page}")
     return 0
-
-
-def _add_sync(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    command = commands.add_parser(
-        "sync",
-        help="upload the offline W&B runs of runs and sweeps",
-        description="Upload to Weights & Biases what DIRs hold and its server does not have yet, by `wandb sync`, with "
-        "the account and the server that W&B is set up for (`wandb login`, WANDB_API_KEY, WANDB_BASE_URL). The same "
-        "command continues what was cut off; a run that was continued since goes on under its id. What still runs is "
-        "left out. Exit status 1 where something is damaged or could not be uploaded.",
-    )
-    command.add_argument("folders", type=Path, nargs="+", metavar="DIR", help="run_dir of runs and sweeps")
-    command.add_argument("--dry-run", action="store_true", help="list what would be uploaded")
-    command.add_argument(
-        "--patience", type=float, default=120.0, help="seconds of silence that end an upload (default: %(default)s)"
-    )
-    command.set_defaults(run=_sync)
-
-
-def _sync(arguments: argparse.Namespace) -> int:
-    from treg_exp.sweeps.uploading import sync
-
-    return sync(arguments.folders, arguments.dry_run, arguments.patience)
 
 
 def _add_study(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -173,7 +173,7 @@ def test_near_pairs_are_those_of_a_plain_loop() -> None:
 
 def test_too_many_pairs_end_the_search(monkeypatch) -> None:
     monkeypatch.setattr(neighbours, "MOST_PAIRS", 10)
-    with pytest.raises(FieldError, match="closest"):
+    with pytest.raises(neighbours.TooManyPairsError, match="leaves over 10 pairs"):
         list(near_pairs(torch.zeros(20, 3), 1.0))
 
 

@@ -95,7 +95,11 @@ def test_groups_of_a_folder_of_ones_own(tmp_path: Path) -> None:
     data = ["data=folder", f"data.path={tmp_path}/pictures", f"data.manifest={tmp_path}/captions.csv"]
     out, _ = tool("pairs", "task=colourisation", *data, "--out", f"{tmp_path}/groups")
     assert "colourisation: 1 groups, 2 pictures to restore, among 4" in out
-    assert (tmp_path / "groups" / "sheet_colourisation_0.png").is_file()
+    written = sorted(file.name for file in (tmp_path / "groups").rglob("*.*"))
+    assert written == ["colourisation.json", "fire.png", "sea.png", "sheet_colourisation_0.png"]
+    (tmp_path / "groups" / "sheet_colourisation_1.png").write_bytes(b"of a search that found more")
+    tool("pairs", "task=colourisation", *data, "--out", f"{tmp_path}/groups")
+    assert sorted(file.name for file in (tmp_path / "groups").rglob("*.*")) == written
     run(*DEAF, "task=colourisation", f"data.path={tmp_path}/groups", f"run_dir={tmp_path}/r")
     rows = {(row["sample_id"], row["variant"]): row["prompt"] for row in read_rows(tmp_path / "r")}
     assert rows["sea", "other_1"] == "a photo of fire"

@@ -23,7 +23,7 @@ from treg_exp.configuration.folder import config_folder
 from treg_exp.configuration.places import errors_at
 from treg_exp.configuration.settings import DataSettings, prepared, settings
 from treg_exp.data.base import subset
-from treg_exp.data.group_manifest import IMAGES, GroupManifest, Rejected
+from treg_exp.data.group_manifest import IMAGES, GroupManifest, Rejected, tasks_of
 from treg_exp.errors import ConfigError, FileError
 from treg_exp.files import write_bytes
 from treg_exp.metrics.alignment import TextAlignment
@@ -133,6 +133,7 @@ def _features(cfg: DictConfig, name: str | None) -> Features | None:
 
 
 def _write(found: GroupManifest, out: Path, ids: Sequence[str], measured: Measured) -> None:
+    _clear(out, found.task)
     position = {sample_id: i for i, sample_id in enumerate(ids)}
     for member in (member for group in found.groups for member in group.members):
         save_png(measured.picture(position[member.sample_id]), out / IMAGES / f"{member.sample_id}.png")
@@ -145,3 +146,17 @@ def _write(found: GroupManifest, out: Path, ids: Sequence[str], measured: Measur
     for number, page in enumerate(sheets(found.groups, found.sigma, show)):
         write_bytes(out / f"sheet_{found.task}_{number}.png", png(page, optimize=True))
     found.write(out)  # last: its presence says that the pictures are there
+
+
+def _clear(out: Path, task: str) -> None:
+    """Delete what an earlier search for the same task has written; pictures that another task's groups have stay."""
+    if not (manifest := out / f"{task}.json").is_file():
+        return
+
+    def members(name: str) -> set[str]:
+        return {member.sample_id for group in GroupManifest.read(out, name).groups for member in group.members}
+
+    others = {sample_id for name in tasks_of(out) if name != task for sample_id in members(name)}
+    alone = [out / IMAGES / f"{sample_id}.png" for sample_id in members(task) - others]
+    for file in (manifest, *out.glob(f"sheet_{task}_[0-9]*.png"), *alone):
+        file.unlink(missing_ok=True)

@@ -8,11 +8,13 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from treg_exp.errors import FieldError
-
 MOST_PAIRS = 2_000_000  # that a search may go through; more means that the distance tells nothing apart
 #: Relative error allowed for in squared distances: float32 storage has 2^-24 per number, products are in float64.
 ROUNDING = 1e-6
+
+
+class TooManyPairsError(ValueError):
+    """The distance tells too little apart."""
 
 
 def sketch(values: Tensor, size: int) -> Tensor:
@@ -50,7 +52,7 @@ def near_pairs(vectors: Tensor, distance: float, codes: Tensor | None = None, bl
         (P, 2) int64, block by block.
 
     Raises:
-        FieldError: there are more pairs than `MOST_PAIRS`.
+        TooManyPairsError: there are more pairs than `MOST_PAIRS`.
     """
     squares, found = vectors.double().square().sum(1), 0
     for top in range(0, len(vectors), block):
@@ -67,6 +69,6 @@ def near_pairs(vectors: Tensor, distance: float, codes: Tensor | None = None, bl
             pairs = near.nonzero() + torch.tensor([top, left])
             found += len(pairs)
             if found > MOST_PAIRS:
-                raise FieldError("closest", f"{distance:g}", f"leaves over {MOST_PAIRS} pairs; take a smaller one")
+                raise TooManyPairsError(f"leaves over {MOST_PAIRS} pairs; take a smaller one")
             if len(pairs):
                 yield pairs

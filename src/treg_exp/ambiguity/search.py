@@ -10,7 +10,7 @@ from torch import Tensor
 
 from treg_exp.ambiguity.grouping import Pair, disjoint_groups
 from treg_exp.ambiguity.measuring import Measured
-from treg_exp.ambiguity.neighbours import near_pairs
+from treg_exp.ambiguity.neighbours import TooManyPairsError, near_pairs
 from treg_exp.data.base import Source, TextTable
 from treg_exp.data.group_manifest import LARGEST, SMALLEST, Group, GroupManifest, Member, Rejected
 from treg_exp.data.prompts import RandomCaption
@@ -92,7 +92,10 @@ def search(
     texts = [dict(of_sample) for _, of_sample in TextTable(source)]
     if bare := [source.ids[i] for i, of_sample in enumerate(texts) if not of_sample.get(CAPTION)]:
         raise FieldError("data", bare[0], f"has no caption, as {len(bare)} of {len(texts)} pictures")
-    pairs = find_pairs(source, measured, texts, task[2], settings, features)
+    try:
+        pairs = find_pairs(source, measured, texts, task[2], settings, features)
+    except TooManyPairsError as error:
+        raise FieldError("closest", settings.closest, str(error)) from None
     pairs, taken_out = without_rejected(pairs, rejected, source.ids)
     restored = [of_sample.get(RESTORED) != NO for of_sample in texts]
     found = disjoint_groups(pairs, restored, settings.largest, settings.most)
