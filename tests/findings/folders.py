@@ -19,7 +19,7 @@ COLUMNS = Columns({
     "lpips": Column("LPIPS", "", 3, higher_is_better=False),
     "residual": Column("residual", "", 3, higher_is_better=False),
     "judge_own": Column("judge\nown", "", 3, higher_is_better=True),
-    "seconds": Column("s per\nimage", "", 2),
+    "seconds": Column("s per\nimage", "", 2, summary="cost"),
 })  # fmt: skip
 Number = Callable[[int], Mapping[str, float]]
 

@@ -48,7 +48,7 @@ def test_tables_for_papers_and_programs(report: Path) -> None:
     assert float(psnr["difference"]) == pytest.approx(4 + 0.4 * sum(i % 7 for i in range(30)) / 30)
     assert psnr["verdict"] == "better"
     same = [line["verdict"] for line in differences if line["metric"] == "residual"]
-    assert same == ["open", "open"]
+    assert same == ["same", "same"]
 
 
 def test_tables_for_readers(report: Path) -> None:
@@ -170,6 +170,11 @@ def test_no_errors_in_the_console(browser: Any) -> None:
 def test_tables_sort_by_numbers_and_filter(browser: Any) -> None:
     assert cells(browser, "table-differences", 1)[0] == "guidance.scale=3"
     heads = "document.querySelectorAll('#table-differences_wrapper thead th')"
+    for sign in (1, -1):  # a click on the text of a heading, and a second one
+        browser.execute_script(f"{heads}[3].querySelector('.dt-column-title').click()")
+        values = [float(cell.split()[0]) for cell in cells(browser, "table-differences", 3)]
+        assert values == sorted(values)[::sign]
+    browser.execute_script(f"{heads}[3].querySelector('.dt-column-title').click()")  # as it was
     browser.execute_script(f"{heads}[3].querySelector('.dt-column-order').click()")
     values = [float(cell.split()[0]) for cell in cells(browser, "table-differences", 3)]
     assert values == sorted(values)
@@ -195,6 +200,8 @@ def test_the_picture_browser(browser: Any) -> None:
     assert shown()[0] == "image_24"
     set_value("find", "thing 7", "input")
     assert shown() == ["image_07"]
+    caption = browser.execute_script("return document.querySelector('#gallery figcaption').textContent")
+    assert "PSNR 21.00 dB, LPIPS 0.290, residual 1.070, judge own 0.170" in caption
     set_value("find", "", "input")
     set_value("order", "judge_own ↓", "change")
     assert shown()[0] == "image_29"
@@ -221,6 +228,9 @@ def test_figures_are_those_of_the_chosen_number(browser: Any) -> None:
     """And all of them are drawn at the latest for the printer."""
     shown = "return [...document.querySelectorAll('#figures figure')].filter(f => !f.hidden).map(f => f.dataset.metric)"
     assert len(set(browser.execute_script(shown))) == 4
+    blank = "[...document.querySelectorAll('#figures .charts')].map(f => f.querySelector('figure'))"
+    heights = f"return {blank}.map(f => f.clientHeight - f.querySelector('svg.marks').clientHeight)"
+    assert max(browser.execute_script(heights)) < 30, "nothing is blank below the figures"
     browser.execute_script("metric.value = 'lpips'; metric.dispatchEvent(new Event('change'))")
     assert set(browser.execute_script(shown)) == {"lpips"}
     browser.execute_script("metric.value = ''; metric.dispatchEvent(new Event('change'))")

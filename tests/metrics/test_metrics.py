@@ -184,6 +184,13 @@ def test_true_image_has_a_residual_of_one() -> None:
     assert residual(inp.target, inp.problem).tolist() == pytest.approx([1] * 4, abs=0.06)
 
 
+def test_only_nearer_to_a_text_of_what_is_shown_is_better() -> None:
+    roles = {"own": ["name", "caption"], "caption": "caption", "other": ["other_1_name", "other_1"], "wrong": "wrong"}
+    found = {name: column.higher_is_better for name, column in TextAlignment(roles).columns.items()}
+    assert found == {"own": True, "caption": True, "other": None, "wrong": None}
+    assert TextAlignment().columns["align_counterfactual"].higher_is_better is None
+
+
 def test_alignment_where_there_is_a_text() -> None:
     image = -torch.ones(3, 3, 4, 4)
     image[0, 0] = 1  # red

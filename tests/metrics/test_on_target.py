@@ -22,6 +22,10 @@ class Brightness(Metric):
         return {"bright": inp.signal.mean(dim=(1, 2, 3)).tolist()}
 
 
+class PSNRLike(Brightness):
+    columns: Mapping[str, Column] = {"bright": Column("bright", higher_is_better=True)}
+
+
 def an_input(target, texts=({}, {})) -> MetricInput:
     signal = torch.zeros(2, 3, 4, 4)
     return MetricInput(signal, target, EditProblem(signal, None), None, texts)  # type: ignore[arg-type]
@@ -33,6 +37,7 @@ def test_it_judges_the_target() -> None:
     assert rows[0] == {"bright": 0.0, "target_bright": 0.5}
     assert evaluate({"b": OnTarget(Brightness())}, an_input(None))[1] == {"target_bright": None}
     assert OnTarget(Brightness()).columns["target_bright"].in_table == "never"
+    assert OnTarget(PSNRLike()).columns["target_bright"].higher_is_better is None, "the same for every method"
     with pytest.raises(FieldError, match="metric"):
         OnTarget(OnTarget(Brightness()))
 

@@ -11,6 +11,7 @@ import torch
 from tests.reports.columns import COLUMNS
 from treg_exp.metrics.fidelity import PSNR, SSIM, psnr
 from treg_exp.reports.columns import read_columns
+from treg_exp.reports.draws_table import counts_of_draws as summary_counts
 from treg_exp.reports.posterior import write_posterior
 from treg_exp.reports.summary import summarise
 from treg_exp.reports.table import render
@@ -83,7 +84,7 @@ def test_tables_say_which_is_which(drawn: tuple[Path, list[dict[str, Any]]]) -> 
     assert "of mean" not in first
     line = next(line for line in draws.splitlines() if "PSNR" in line)
     numbers = [float(part) for part in line.split() if part.replace(".", "").isdigit()]
-    expected = [summarise(rows, (), posterior)["variants"]["own"]["metrics"][n]["mean"] for n in PSNR_COLUMNS]
+    expected = [summarise(rows, {}, posterior)["variants"]["own"]["metrics"][n]["mean"] for n in PSNR_COLUMNS]
     assert numbers == pytest.approx(expected, abs=0.006)
     assert "best of 4†" in draws
     assert "oracle that sees the target" in " ".join(draws.split())
@@ -91,6 +92,26 @@ def test_tables_say_which_is_which(drawn: tuple[Path, list[dict[str, Any]]]) -> 
     assert "calibrated: 1" in " ".join(spread.split())
     one_each = [row for row in rows if row["draw"] == 0]
     assert "draws" not in render(summarise(one_each, COLUMNS.of_rows), read_columns(folder))
+
+
+def test_entries_of_different_draws_say_how_many_each_has(drawn: tuple[Path, list[dict[str, Any]]]) -> None:
+    """As in the table of a sweep over the number of draws."""
+    folder, rows = drawn
+    entries = {}
+    for draws in (2, 4):
+        own = [row for row in rows if row["draw"] < draws]
+        entries[f"draws={draws}"] = summarise(own, COLUMNS.of_rows, write_posterior(folder, own, METRICS))
+    both = {name: summary["variants"]["own"] for name, summary in entries.items()}
+    summary = {**entries["draws=4"], "variants": both}
+    first, draws, _ = render(summary, read_columns(folder)).split("\n\n")[:3]
+    assert "averaged over those of each image" in " ".join(first.split())
+    assert "draws: several of each image" in draws
+    heading = next(line for line in draws.splitlines() if "one draw" in line).split()
+    assert heading == ["variant", "number", "draws", "one", "draw", "of", "mean", "best†"]
+    counts = [line.split()[4] for line in draws.splitlines() if line.startswith("draws=") and "PSNR" in line]
+    assert counts == ["2", "4"]
+    assert "best of" not in draws
+    assert summary_counts(summary) == [2, 4]
 
 
 PSNR_COLUMNS = ("psnr", "psnr_of_mean", "psnr_best")

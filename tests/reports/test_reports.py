@@ -15,6 +15,7 @@ from PIL import Image
 from tests.reports.columns import COLUMNS
 from treg_exp.files import append_json_line, write_json
 from treg_exp.metrics.column import Column, Columns
+from treg_exp.metrics.data_numbers import DataNumbers
 from treg_exp.reports.columns import read_columns
 from treg_exp.reports.grid import CELL, write_grid
 from treg_exp.reports.rows import write_results
@@ -204,7 +205,7 @@ def test_table_fits_80_columns_without_colour(run: Path) -> None:
         "NFE",
         "novel",
     ]
-    assert units.split() == ["dB", "↑", "↑", "↓", "↑*", "↑*"]
+    assert units.split() == ["dB", "↑", "↑", "↓", "↑*", "*"]
     own = next(line for line in text.splitlines() if line.startswith("own text"))
     assert own.split() == [
         "own",
@@ -222,6 +223,32 @@ def test_table_fits_80_columns_without_colour(run: Path) -> None:
     assert "±1.00" in text
     assert "* optimised for" in text
     assert "9 restorations of 3 images" in text
+
+
+def test_a_number_without_a_better_direction_has_its_interval_and_a_cost_has_none() -> None:
+    rows = [row(i, "own", 20.0, align_counterfactual=0.2 + 0.1 * i, nfe=100.0 + i) for i in range(3)]
+    text = render(summarise(rows, COLUMNS.of_rows), COLUMNS)
+    assert "±0.100" in text
+    assert "±1" not in text
+
+
+def test_a_small_last_batch_lowers_no_peak() -> None:
+    rows = [row(i, "own", 20.0, peak_memory=8.0 if i < 6 else 2.0, group=i, seconds=float(i)) for i in range(7)]
+    known = {**COLUMNS.of_rows, **DataNumbers(["group"]).columns}
+    metrics = summarise(rows, known)["variants"]["own"]["metrics"]
+    assert metrics["peak_memory"] == {"mean": 8.0, "low": None, "high": None, "n": 7}
+    assert metrics["seconds"]["mean"] == 3.0
+    assert "group" not in metrics, "the mean of the numbers of groups says nothing"
+    assert "8.00" in render(summarise(rows, known), COLUMNS)
+
+
+def test_columns_of_older_runs_had_no_summary(tmp_path: Path) -> None:
+    """Those without a direction were costs, or of all draws together."""
+    kept = {"nfe": {"label": "NFE"}, "psnr": {"label": "PSNR", "higher_is_better": True}}
+    kept |= {"posterior_std": {"label": "std", "of": "draws"}, "align": {"label": "align", "summary": "mean"}}
+    write_json(tmp_path / "columns.json", {"medium": "image", "sample_rate": None, "columns": kept})
+    found = {name: column.summary for name, column in Columns.read(tmp_path / "columns.json").known.items()}
+    assert found == {"nfe": "cost", "psnr": "mean", "posterior_std": "mean", "align": "mean"}
 
 
 def test_table_becomes_wider_rather_than_break_the_names_of_variants(run: Path) -> None:

@@ -100,7 +100,7 @@ def test_controls_stand_beside_the_texts(study: Path) -> None:
         ),
     ]
     heading = next(line for line in lines if line.startswith("| task | setting |"))
-    psnr, judge_other = (heading.removesuffix(" |").split(" | ").index(name) for name in ("PSNR dB ↑", "judge other ↑"))
+    psnr, judge_other = (heading.removesuffix(" |").split(" | ").index(name) for name in ("PSNR dB ↑", "judge other"))
     means = [float(line.split(" | ")[psnr].split()[0]) for line in table]
     assert means == pytest.approx([0.5, 0.0, -0.9, 0.25, 1.4, 0.25, -0.5, 0.4], abs=0.03)
     assert float(table[6].split(" | ")[judge_other].split()[0]) == pytest.approx(0.3, abs=0.02)  # the turn

@@ -19,17 +19,18 @@ def cost_columns(noun: str) -> dict[str, Column]:
         noun: one signal, for the heading.
     """
     columns = (
-        Column(f"s per\n{noun}", digits=2),
-        Column("NFE", digits=0),
-        Column("NFE\nbackward", digits=0, in_table="nonzero"),
-        Column("encodes", digits=0, in_table="never"),
-        Column("decodes", digits=0, in_table="never"),
+        Column(f"s per\n{noun}", digits=2, summary="cost"),
+        Column("NFE", digits=0, summary="cost"),
+        Column("NFE\nbackward", digits=0, summary="cost", in_table="nonzero"),
+        Column("encodes", digits=0, summary="cost", in_table="never"),
+        Column("decodes", digits=0, summary="cost", in_table="never"),
         Column(
             "peak\nmemory",
             "GB",
             2,
-            note="peak memory: of a whole batch and the models; of a CPU that of the process.",
+            summary="max",
+            note="peak memory: the largest of a whole batch and the models; of a CPU that of the process.",
         ),
-        Column("batch", digits=0, in_table="never"),
+        Column("batch", digits=0, summary="cost", in_table="never"),
     )
     return dict(zip((*COSTS, *OF_BATCH), columns, strict=True))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -30,10 +30,11 @@ class Effect:
         size: the mean in standard deviations of the differences, see `effect_size`; None where they do not vary.
         size_low: lower end of its 95 % interval.
         size_high: its upper end.
-        wins: share of the images on which the method is better.
+        wins: share of the images on which the method is better; None of a number without a better direction.
         n: images.
-        p: of a paired sign-flip permutation test of the mean, two-sided.
-        q: p after Benjamini and Hochberg's correction for all effects of the report.
+        p: of a paired sign-flip permutation test of the mean, two-sided; None of what is not tested: a number without
+            a better direction, and one that differs nowhere in the report.
+        q: p after Benjamini and Hochberg's correction for all tests of the report.
     """
 
     method: Method
@@ -45,30 +46,76 @@ class Effect:
     size: float | None
     size_low: float | None
     size_high: float | None
-    wins: float
+    wins: float | None
     n: int
-    p: float = field(default=float("nan"))
-    q: float = field(default=float("nan"))
+    p: float | None = None
+    q: float | None = None
 
 
 def effects(pairs: Sequence[Pairing], metrics: Sequence[str], columns: Columns) -> list[Effect]:
-    """The differences of all pairs in what has a better direction."""
-    directed = [name for name in metrics if columns[name].higher_is_better is not None]
+    """The differences of all pairs; tested is what has a better direction and differs at all.
+
+    What cannot differ would raise the corrected p of all the rest.
+    """
     found, changes = [], []
     for pair in pairs:
-        for metric in directed:
-            if differences := _differences(pair, metric):
+        for metric in compared_in(metrics, columns):
+            if differences := _differences(pair, metric, columns):
                 found.append(_effect(pair, metric, differences, columns))
                 changes.append(per_image(differences))
-    return _corrected([replace(effect, p=p) for effect, p in zip(found, p_values(changes), strict=True)])
+    differing = {effect.metric for effect, own in zip(found, changes, strict=True) if own.any()}
+    tested = [e.metric in differing and columns[e.metric].higher_is_better is not None for e in found]
+    p = iter(p_values([own for own, test in zip(changes, tested, strict=True) if test]))
+    return _corrected([replace(e, p=next(p)) if test else e for e, test in zip(found, tested, strict=True)])
 
 
-def _differences(pair: Pairing, metric: str) -> list[list[float]]:
+def compared_in(metrics: Sequence[str], columns: Columns) -> list[str]:
+    """Numbers with a better direction, and others that tables show; neither costs nor maxima nor numbers of data."""
+    means = [name for name in metrics if columns[name].summary == "mean"]
+    return [n for n in means if columns[n].higher_is_better is not None or columns[n].in_table != "never"]
+
+
+def effect_notes(pairs: Sequence[Pairing], metrics: Sequence[str], columns: Columns) -> list[str]:
+    """What is not compared: numbers that a baseline lacks, and those of all draws where there are not as many."""
+    notes: list[str] = []
+    names = compared_in(metrics, columns)
+    for baseline in dict.fromkeys(pair.baseline for pair in pairs):
+        own = [pair for pair in pairs if pair.baseline is baseline]
+        lacking = [
+            columns[name].line
+            for name in names
+            if not baseline.numbers(name) and any(pair.method.numbers(name) for pair in own)
+        ]
+        if lacking:
+            told = f"{baseline.task}: the baseline {baseline.name} has no {', '.join(lacking)}"
+            notes.append(f"{told}; nothing is compared in {'it' if len(lacking) == 1 else 'them'}.")
+        together = [name for name in names if columns[name].of == "draws" and baseline.numbers(name)]
+        other = [
+            f"{len(pair.images) - len(same)} images of {pair.method.name}"
+            for pair in own
+            if len(same := _as_many_draws(pair)) < len(pair.images) and any(map(pair.method.numbers, together))
+        ]
+        if other:
+            notes.append(
+                f"{baseline.task}: numbers of all draws together (of mean, best, spread) depend on their number, and "
+                f"are not compared where the baseline has not as many draws: {', '.join(other)}."
+            )
+    return notes
+
+
+def _as_many_draws(pair: Pairing) -> list[str]:
+    """The images of which both have as many draws."""
+    return [image for image in pair.images if pair.method.draws[image] == pair.baseline.draws[image]]
+
+
+def _differences(pair: Pairing, metric: str, columns: Columns) -> list[list[float]]:
     """Per image, method - baseline of every seed and draw that both have; of the means where they share none.
 
-    In the order of the images' names, so that all effects resample the same images together.
+    In the order of the images' names, so that all effects resample the same images together. The best of several draws
+    is the better the more there are, so numbers of all draws are compared where there are as many.
     """
-    own, other, images = pair.method.numbers(metric), pair.baseline.numbers(metric), set(pair.images)
+    own, other = pair.method.numbers(metric), pair.baseline.numbers(metric)
+    images = set(_as_many_draws(pair) if columns[metric].of == "draws" else pair.images)
     found = []
     for image, values in own.items():
         if image not in images or image not in other:
@@ -86,7 +133,8 @@ def _mean(values: Iterable[float]) -> float:
 
 def _effect(pair: Pairing, metric: str, differences: list[list[float]], columns: Columns) -> Effect:
     found, values = statistics(differences), per_image(differences)
-    wins = float((values > 0 if columns[metric].higher_is_better else values < 0).mean())
+    better = columns[metric].higher_is_better
+    wins = None if better is None else float((values > 0 if better else values < 0).mean())
     size = effect_size(values)
     return Effect(
         pair.method, pair.baseline, metric, found["mean"], found["low"], found["high"], *size, wins, len(values)
@@ -141,7 +189,6 @@ def p_values(differences: Sequence[Array]) -> list[float]:
 def _corrected(found: Sequence[Effect]) -> list[Effect]:
     from scipy.stats import false_discovery_control
 
-    if not found:
-        return []
-    corrected = false_discovery_control([effect.p for effect in found], method="bh")
-    return [replace(effect, q=float(q)) for effect, q in zip(found, corrected, strict=True)]
+    tested = [effect.p for effect in found if effect.p is not None]
+    q = iter(false_discovery_control(tested, method="bh") if tested else ())
+    return [effect if effect.p is None else replace(effect, q=float(next(q))) for effect in found]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -63,6 +64,14 @@ class Method:
         """Hashes of the measurements by image: one if all is well, and an empty one for a row that has none."""
         return {image: {str(row.get(MEASUREMENT) or "") for _, row in found} for image, found in self.images.items()}
 
+    @cached_property
+    def draws(self) -> dict[str, set[int]]:
+        """How many draws of each image its runs have."""
+        found: dict[str, set[int]] = {}
+        for image, restored in self.images.items():
+            found[image] = set(Counter(run.path for run, _ in restored).values())
+        return found
+
     def numbers(self, metric: str) -> Repeated:
         """A number of every image, by seed and draw, -1 for one of all draws together; sorted by image."""
         if metric not in self._numbers:
@@ -81,10 +90,17 @@ class Method:
         return self._numbers[metric]
 
     def statistics(self, metric: str) -> dict[str, Any] | None:
-        """Mean over images, its 95 % interval and their number, see `statistics`; None without any."""
+        """Mean over images, its 95 % interval and their number, see `statistics`; None without any.
+
+        Of a column that is summarised by its maximum that, without an interval.
+        """
         if metric not in self._statistics:
             values = [list(values.values()) for values in self.numbers(metric).values()]
-            self._statistics[metric] = statistics(values) if values else None
+            if values and self.runs[0].columns[metric].summary == "max":
+                most = {"mean": max(map(max, values)), "low": None, "high": None, "n": len(values)}
+                self._statistics[metric] = most
+            else:
+                self._statistics[metric] = statistics(values) if values else None
         return self._statistics[metric]
 
 

@@ -32,6 +32,8 @@ class Content:
         means: table of the means, by task.
         differences: table of the effects; empty where there are none.
         about_differences: how they were made.
+        footnote: what a mark in the headings of both tables means; may be empty.
+        headings: what numbers are called, by name.
         seeds: how much means depend on the seed; may be empty.
         sets: numbers of sets of restorations; may be empty.
         figures: by name.
@@ -49,6 +51,8 @@ class Content:
     means: Mapping[str, DataFrame]
     differences: DataFrame
     about_differences: str
+    footnote: str
+    headings: Mapping[str, str]
     seeds: DataFrame
     sets: DataFrame
     figures: Mapping[str, Figure]
@@ -83,9 +87,12 @@ def render_page(content: Content) -> str:
         means=[(task, Markup(_table(frame, f"means-{i}"))) for i, (task, frame) in enumerate(content.means.items())],
         frames={name: Markup(_table(getattr(content, name), f"table-{name}")) for name in frames},
         about_differences=content.about_differences,
+        footnote=content.footnote,
         about_fingerprints=content.about_fingerprints,
-        charts=[(name, figure.metric) for name, figure in charts.items()],
-        metrics=list(dict.fromkeys(figure.metric for figure in charts.values())),
+        groups=[
+            [(name, figure.metric) for name, figure in charts.items() if figure.flat is flat] for flat in (True, False)
+        ],
+        metrics={figure.metric: content.headings.get(figure.metric, figure.metric) for figure in charts.values()},
         curves=list(curves),
         specs=Markup(_json({name: figure.in_page() for name, figure in content.figures.items()})),
         pictures=Markup(_json(content.pictures)),

@@ -10,6 +10,7 @@ from typing import Any
 
 from treg_exp.findings.collection import Run
 from treg_exp.findings.methods import Method, is_number
+from treg_exp.metrics.column import Columns
 from treg_exp.run_layout import (
     DEVIATION,
     MEAN,
@@ -30,21 +31,23 @@ QUALITY = 85
 SHARED = {TARGET: "target", MEASUREMENT: "measurement", PSEUDO_INVERSE: "pseudo-inverse", PREVIEW: "preview"}
 
 
-def gather(compared: Sequence[Method], metrics: Sequence[str], most: int) -> dict[str, Any]:
+def gather(compared: Sequence[Method], metrics: Sequence[str], most: int, columns: Columns) -> dict[str, Any]:
     """What the browser shows.
 
     Args:
         compared: the methods.
         metrics: numbers below a picture.
         most: samples with pictures, over all tasks; of more, those at equal distances are taken.
+        columns: what the numbers mean.
 
     Returns:
-        ``tasks`` -> ``{"samples": [{"id", "shared": {label: picture}, "restored": {method: {...}}}]}``, how many
-        samples are ``left_out``, and of how many restorations and files pictures are ``missing`` or ``damaged``. A
-        picture is the URL of WebP data.
+        ``tasks`` -> ``{"samples": [{"id", "shared": {label: picture}, "restored": {method: {...}}}]}``, ``columns``
+        (name -> heading, unit, digits), how many samples are ``left_out``, and of how many restorations and files
+        pictures are ``missing`` or ``damaged``. A picture is the URL of WebP data.
     """
     tasks = list(dict.fromkeys(method.task for method in compared))
-    found: dict[str, Any] = {"tasks": {}, "left_out": 0, "missing": 0, "damaged": 0}
+    told = {name: [columns[name].line, columns[name].unit, columns[name].digits] for name in metrics}
+    found: dict[str, Any] = {"tasks": {}, "columns": told, "left_out": 0, "missing": 0, "damaged": 0}
     for task in tasks:
         own = [method for method in compared if method.task == task]
         samples = list(dict.fromkeys(image for method in own for image in method.images))

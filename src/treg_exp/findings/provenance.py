@@ -11,7 +11,6 @@ from treg_exp.findings.collection import Run
 from treg_exp.findings.methods import MEASUREMENT, Method
 from treg_exp.findings.naming import differing, folder_names, readable
 from treg_exp.findings.pairing import Pairing
-from treg_exp.metrics.column import Column
 from treg_exp.reports.columns import variant_label
 
 if TYPE_CHECKING:
@@ -130,13 +129,9 @@ def of_sets(runs: Sequence[Run]) -> DataFrame:
         known = {name for row in (*run.rows, *run.drawn) for name in row}
         for variant, entry in _items(run.summary.get("variants")):
             numbers = {key: value for key, value in _items(_get(entry, "metrics")) if key not in known}
-            if cells := {_heading(run.columns[key]): _cell(value) for key, value in numbers.items()}:
+            if cells := {run.columns[key].heading: _cell(value) for key, value in numbers.items()}:
                 lines.append({"run": called[run.path], "text": variant_label(variant, run.columns), **cells})
     return DataFrame(lines).fillna("")
-
-
-def _heading(column: Column) -> str:
-    return " ".join(part for part in (column.line, column.unit, column.arrow) if part)
 
 
 def _items(node: Any) -> Sequence[tuple[str, Any]]:

@@ -13,7 +13,7 @@ from treg_exp.findings import pictures as thumbnails
 from treg_exp.findings import provenance, tables
 from treg_exp.findings.charts import drawing
 from treg_exp.findings.collection import Collection, Run, collect
-from treg_exp.findings.effects import effects
+from treg_exp.findings.effects import effect_notes, effects
 from treg_exp.findings.methods import Method, all_columns, methods, metrics_of
 from treg_exp.findings.page import Content, render_page
 from treg_exp.findings.pairing import baseline_of, pairing_notes, pairings
@@ -29,9 +29,9 @@ ABOUT = (
     "its hash, where there is one). Intervals: 95 % percentile bootstrap, 2000 resamples of the images and, where an "
     "image has several seeds or draws, of those within it. g: the mean in standard deviations of the differences "
     "(Hedges' g_z, paired and without small-sample bias) with its 95 % large-sample interval. p: paired sign-flip "
-    "permutation test of the images' means, two-sided; q: p after Benjamini and Hochberg's correction for all lines of "
-    "this table. Verdict: better or worse where q is at most 0.05, open elsewhere. Wins: share of the images on which "
-    "the method is better."
+    "permutation test of the images' means, two-sided; q: p after Benjamini and Hochberg's correction for all tests of "
+    "this table. Not tested are numbers without a better direction and what differs nowhere (same). Verdict: better or "
+    "worse where q is at most 0.05, open elsewhere. Wins: share of the images on which the method is better."
 )
 
 
@@ -74,25 +74,32 @@ def report(paths: Sequence[Path], out: Path, baseline: str | None = None, pictur
     pairs = pairings(compared, baselines)
     found = effects(pairs, metrics, columns)
     tasks = list(dict.fromkeys(method.task for method in compared))
-    numbers, changes = tables.means(compared, metrics), tables.differences(found, columns)
+    numbers, changes = tables.means(compared, metrics, columns), tables.differences(found, columns)
     by_task = {task: tables.shown(numbers, metrics, columns, task) for task in tasks}
     read_changes = tables.shown_differences(changes, columns)
     against = ", ".join(f"{method.name} ({task})" for task, method in baselines.items())
-    write_table("means", numbers, tables.together(by_task), "Means with 95 % intervals in brackets.", out / "tables")
-    write_table("differences", changes, read_changes, f"Baseline: {against}. {ABOUT}", out / "tables")
+    footnote = tables.footnote([name for name in metrics if columns[name].in_table != "never"], columns)
+    caption, folder = "Means with 95 % intervals in brackets.", out / "tables"
+    write_table("means", numbers, tables.together(by_task), caption, folder, footnote)
+    write_table("differences", changes, read_changes, f"Baseline: {against}. {ABOUT}", folder, footnote)
     figures = drawing.figures(compared, found, metrics, columns)
     drawing.save(figures, out / "figures")
-    seen = thumbnails.gather(compared, [name for name in metrics if columns[name].in_table == "always"], pictures)
+    seen = thumbnails.gather(
+        compared, [name for name in metrics if columns[name].in_table == "always"], pictures, columns
+    )
     content = Content(
         title=", ".join(path.resolve().name for path in paths),
         overview=_overview(runs, compared, against, len(tasks)),
         notes=[
-            *_notes(collected), *pairing_notes(compared, baselines, pairs), *drawing.notes(compared),
+            *_notes(collected), *pairing_notes(compared, baselines, pairs),
+            *effect_notes(pairs, metrics, columns), *drawing.notes(compared),
             *thumbnails.notes(seen),
         ],
         means=by_task,
         differences=read_changes,
         about_differences=ABOUT,
+        footnote=footnote,
+        headings={name: columns[name].line for name in metrics},
         seeds=tables.seeds(compared, metrics, columns),
         sets=provenance.of_sets(runs),
         figures=figures,
@@ -147,7 +154,7 @@ def _notes(collected: Collection) -> list[str]:
 def _rows(compared: Sequence[Method], metrics: Sequence[str]) -> DataFrame:
     from pandas import DataFrame
 
-    of_rows = [name for name in metrics if any(name in method.rows[0] for method in compared)]
+    of_rows = [name for name in metrics if any(name in row for method in compared for row in method.rows)]
     return DataFrame(
         {
             "task": method.task, "method": method.name, "sample": row["sample_id"],

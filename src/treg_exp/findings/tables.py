@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from treg_exp.findings.effects import Effect
 from treg_exp.findings.methods import Method
-from treg_exp.metrics.column import Columns
+from treg_exp.metrics.column import MARK, OPTIMISED, Columns
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 SIGNIFICANT = 0.05
 
 
-def means(compared: Sequence[Method], metrics: Sequence[str]) -> DataFrame:
+def means(compared: Sequence[Method], metrics: Sequence[str], columns: Columns) -> DataFrame:
     """Mean of every number with its 95 % interval, one line per method; numbers, not text."""
     from pandas import DataFrame
 
@@ -24,7 +24,7 @@ def means(compared: Sequence[Method], metrics: Sequence[str]) -> DataFrame:
     for method in compared:
         line: dict[str, Any] = {"task": method.task, "method": method.name, "images": len(method.images)}
         line["seeds"] = len(method.runs)
-        for metric in metrics:
+        for metric in (name for name in metrics if columns[name].summary != "none"):
             if found := method.statistics(metric):
                 line |= {metric: found["mean"], f"{metric}_low": found["low"], f"{metric}_high": found["high"]}
         lines.append(line)
@@ -59,7 +59,7 @@ def seeds(compared: Sequence[Method], metrics: Sequence[str], columns: Columns) 
 
     lines = []
     for method in (method for method in compared if len(method.runs) > 1):
-        for metric in (name for name in metrics if columns[name].higher_is_better is not None):
+        for metric in (name for name in metrics if columns[name].summary == "mean"):
             by_seed: dict[str, list[float]] = {}
             for values in method.numbers(metric).values():
                 for (seed, _), value in values.items():
@@ -69,14 +69,21 @@ def seeds(compared: Sequence[Method], metrics: Sequence[str], columns: Columns) 
                 spread = DataFrame(each)[0]
                 told = {"mean": spread.mean(), "sd of seeds": spread.std(), "lowest": min(each), "highest": max(each)}
                 lines.append({
-                    "task": method.task, "method": method.name, "metric": f"{column.line} {column.arrow}",
+                    "task": method.task, "method": method.name, "metric": f"{column.line} {column.sign}",
                     "seeds": len(each), **{name: f"{value:.{column.digits + 1}f}" for name, value in told.items()},
                 })  # fmt: skip
     return DataFrame(lines)
 
 
 def verdict(effect: Effect, columns: Columns) -> str:
-    """``better``, ``worse`` or ``open``, by the corrected p."""
+    """``better``, ``worse`` or ``open``, by the corrected p; ``same`` where no method differs.
+
+    Nothing of a number without a better direction.
+    """
+    if columns[effect.metric].higher_is_better is None:
+        return ""
+    if effect.q is None:
+        return "same"
     if effect.q > SIGNIFICANT or effect.mean == 0:
         return "open"
     return "better" if (effect.mean > 0) == columns[effect.metric].higher_is_better else "worse"
@@ -91,12 +98,16 @@ def shown(found: DataFrame, metrics: Sequence[str], columns: Columns, task: str)
         cells = {"method": line["method"], "n": line["images"]}
         for metric in (name for name in metrics if name in found and columns[name].in_table != "never"):
             value, low, high = (line.get(f"{metric}{end}") for end in ("", "_low", "_high"))
-            digits, costs = columns[metric].digits, columns[metric].higher_is_better is None
-            heading = " ".join(filter(None, (columns[metric].line, columns[metric].unit, columns[metric].arrow)))
+            digits, costs = columns[metric].digits, columns[metric].summary != "mean"
             ends = "" if costs or isna(low) else f" [{low:.{digits}f}, {high:.{digits}f}]"
-            cells[heading] = "" if isna(value) else f"{value:.{digits}f}{ends}"
+            cells[columns[metric].heading] = "" if isna(value) else f"{value:.{digits}f}{ends}"
         lines.append(cells)
     return DataFrame(lines)
+
+
+def footnote(metrics: Sequence[str], columns: Columns) -> str:
+    """What the mark in headings means; nothing where none has it."""
+    return OPTIMISED if any(columns[name].optimised for name in metrics) else ""
 
 
 def together(by_task: Mapping[str, DataFrame]) -> DataFrame:
@@ -119,9 +130,10 @@ def shown_differences(found: DataFrame, columns: Columns) -> DataFrame:
         ends = "" if isna(line.low) else f" [{line.low:+.{digits}f}, {line.high:+.{digits}f}]"
         size = "" if isna(line.g) else f"{line.g:+.2f} [{line.g_low:+.2f}, {line.g_high:+.2f}]"
         lines.append({
-            "task": line.task, "method": line.method, "metric": f"{column.line} {column.arrow}",
+            "task": line.task, "method": line.method, "metric": f"{column.line} {column.sign}".strip(),
             "difference": f"{line.difference:+.{digits}f}{ends}", "g": size,
-            "wins": f"{100 * line.wins:.0f} %", "n": line.images,
-            "q": f"{line.q:.2g}", "verdict": line.verdict,
+            "wins": "" if isna(line.wins) else f"{100 * line.wins:.0f} %", "n": line.images,
+            "q": "" if isna(line.q) else f"{line.q:.2g}",
+            "verdict": line.verdict + (MARK if column.optimised and line.verdict else ""),
         })  # fmt: skip
     return DataFrame(lines, columns=["task", "method", "metric", "difference", "g", "wins", "n", "q", "verdict"])

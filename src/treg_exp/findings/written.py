@@ -30,7 +30,7 @@ PARAGRAPH = "4.2cm"
 NEEDS = r"% \usepackage[T1]{fontenc} \usepackage{textcomp} \usepackage{booktabs} \usepackage{graphicx}"
 
 
-def write_table(name: str, numbers: DataFrame, read: DataFrame, caption: str, folder: Path) -> None:
+def write_table(name: str, numbers: DataFrame, read: DataFrame, caption: str, folder: Path, footnote: str = "") -> None:
     """Write a table.
 
     Args:
@@ -39,10 +39,14 @@ def write_table(name: str, numbers: DataFrame, read: DataFrame, caption: str, fo
         read: the same for readers, as texts.
         caption: of the LaTeX table.
         folder: where to.
+        footnote: below the tables for readers.
     """
+    below = f"\n{_markdown(footnote)}\n".replace("*", r"\*") if footnote else ""
     write_text(folder / f"{name}.csv", numbers.to_csv(index=False))
-    write_text(folder / f"{name}.md", read.map(_markdown).to_markdown(index=False, disable_numparse=True) + "\n")
-    write_text(folder / f"{name}.tex", latex(name, read, caption))
+    write_text(
+        folder / f"{name}.md", read.map(_markdown).to_markdown(index=False, disable_numparse=True) + "\n" + below
+    )
+    write_text(folder / f"{name}.tex", latex(name, read, f"{caption} {footnote}".strip()))
 
 
 def latex(name: str, read: DataFrame, caption: str) -> str:

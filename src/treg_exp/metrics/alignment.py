@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 Roles = str | Sequence[str]  # one role, or several in order of preference
 ROLES: Mapping[str, Roles] = {"align_own": "caption", "align_counterfactual": "counterfactual"}
+#: Roles of texts about what the picture shows: nearer to them is better. Nearer to another text is better or worse as
+#: it was given or not, so such a column has no direction.
+SHOWN = frozenset({"caption", "name"})
 LABELS = {"align_own": "align\nown", "align_counterfactual": "align\nother"}
 
 
@@ -47,8 +50,12 @@ class TextAlignment(Metric):
                 raise FieldError(f"roles.{name}", role, "must be a role of the data, or a list of roles")
         self.roles = {name: (role,) if isinstance(role, str) else tuple(role) for name, role in given.items()}
         self.columns = {
-            name: Column(self.labels.get(name, name.replace("_", " ")), higher_is_better=True, optimised=self.optimised)
-            for name in self.roles
+            name: Column(
+                self.labels.get(name, name.replace("_", " ")),
+                higher_is_better=True if SHOWN.issuperset(roles) else None,
+                optimised=self.optimised,
+            )
+            for name, roles in self.roles.items()
         }
 
     def __call__(self, inp: MetricInput) -> Values:

@@ -14,6 +14,8 @@ from treg_exp.signals.media import medium
 # Columns that reports read by name: did the judge pick the text that was given, by which margin, and (+ the name of a
 # variant) how it scores the text of each variant. Filled by `text_choice.py`, which needs torch and reports do not.
 MATCH, MARGIN, SCORE = "judge_match", "judge_margin", "judge_of_"
+MARK = "*"  # of columns that are optimised for
+OPTIMISED = f"{MARK} optimised for: the text guidance uses the same encoder; no independent evidence."
 TARGET = "target_"  # begins the columns that are about the true signal, see `on_target.py`
 
 
@@ -33,6 +35,9 @@ class Column:
         of: what has one such number: a ``restoration`` (a column of the rows), all ``draws`` of a sample together, or
             a ``set`` of restorations.
         uses_target: whether it compares with the target: then the best of several draws by it is an oracle's choice.
+        summary: of many: their ``mean`` with its interval; that of a ``cost``, without one; the largest (``max``), of
+            what a small last batch would lower; or ``none``, of what says nothing of restorations, such as a number of
+            their group.
     """
 
     label: str
@@ -45,6 +50,7 @@ class Column:
     note: str = ""
     of: Literal["restoration", "draws", "set"] = "restoration"
     uses_target: bool = False
+    summary: Literal["mean", "cost", "max", "none"] = "mean"
 
     @property
     def arrow(self) -> str:
@@ -55,6 +61,16 @@ class Column:
     def line(self) -> str:
         """The label on one line."""
         return self.label.replace("\n", " ")
+
+    @property
+    def heading(self) -> str:
+        """Label, unit, direction and mark on one line."""
+        return " ".join(part for part in (self.line, self.unit, self.sign) if part)
+
+    @property
+    def sign(self) -> str:
+        """Direction and mark."""
+        return self.arrow + (MARK if self.optimised else "")
 
 
 @dataclass(frozen=True)
@@ -90,9 +106,9 @@ class Columns:
         return replace(self, known={**own, **more})
 
     @property
-    def of_rows(self) -> list[str]:
-        """Names of those that one restoration has."""
-        return [name for name, column in self.known.items() if column.of == "restoration"]
+    def of_rows(self) -> dict[str, Column]:
+        """Those that one restoration has, by name."""
+        return {name: column for name, column in self.known.items() if column.of == "restoration"}
 
     @property
     def medium(self) -> Medium:
@@ -111,7 +127,7 @@ class Columns:
         stored: Mapping[str, Any] = read_json(file)
         if not stored:
             return cls()
-        known = {name: Column(**values) for name, values in stored["columns"].items()}
+        known = {name: _column(values) for name, values in stored["columns"].items()}
         return cls(
             known,
             stored["medium"],
@@ -119,3 +135,9 @@ class Columns:
             stored.get("variants", {}),
             stored.get("scored_by", {}),
         )
+
+
+def _column(stored: Mapping[str, Any]) -> Column:
+    """One of a run; before columns said how they are summarised, those of costs were the ones without a direction."""
+    directed = stored.get("higher_is_better") is not None or stored.get("of", "restoration") != "restoration"
+    return Column(**{"summary": "mean" if directed else "cost", **stored})

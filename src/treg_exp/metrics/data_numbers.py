@@ -22,7 +22,7 @@ class DataNumbers(Metric):
     def __init__(self, roles: Sequence[str]) -> None:
         if isinstance(roles, str) or not roles:
             raise FieldError("roles", roles, "must be a list of roles of the data")
-        self.columns = {role: Column(role.replace("_", " "), in_table="never") for role in roles}
+        self.columns = {role: Column(role.replace("_", " "), in_table="never", summary="none") for role in roles}
 
     def __call__(self, inp: MetricInput) -> Values:
         """See :class:`~treg_exp.metrics.base.Metric`."""

@@ -24,7 +24,9 @@ class OnTarget(Metric):
             raise FieldError("metric", "OnTarget", "give the metric itself")
         self.metric = metric
         self.columns = {
-            f"{TARGET}{name}": replace(column, label=f"target\n{column.line}", in_table="never", below_pictures=False)
+            f"{TARGET}{name}": replace(
+                column, label=f"target\n{column.line}", higher_is_better=None, in_table="never", below_pictures=False
+            )
             for name, column in metric.columns.items()
         }
 

@@ -14,29 +14,36 @@ from treg_exp.reports.columns import BEST, OF_MEAN, variant_label
 ORACLE = "†"
 
 
+def counts_of_draws(summary: Mapping[str, Any]) -> list[int]:
+    """How many draws the images of a variant have, each number that occurs once; at least [1]."""
+    return sorted({entry.get("draws", 1) for entry in summary["variants"].values()}) or [1]
+
+
 def draws_table(summary: Mapping[str, Any], columns: Columns) -> Table | None:
     """One line per variant and number: of a single draw, of the mean of all, of the best; None without draws."""
     variants: Mapping[str, Any] = summary["variants"]
-    draws = max((entry.get("draws", 1) for entry in variants.values()), default=1)
+    counts = counts_of_draws(summary)
+    same = len(counts) == 1
     names = [n for n in columns.of_rows if any(f"{n}{OF_MEAN}" in e["metrics"] for e in variants.values())]
-    if draws < 2 or not names:
+    if max(counts) < 2 or not names:
         return None
     table = _table(
-        f"draws: {draws} of each {columns.medium.noun}",
+        f"draws: {counts[0] if same else 'several'} of each {columns.medium.noun}",
         "one draw: the mean over draws, as above. of mean: of the mean of the draws.\n"
         f"{ORACLE} the draw nearest to the target by that number: the choice of an oracle that sees the target.",
     )
     for name in ("variant", "number"):
         table.add_column(name, no_wrap=True)
-    for heading in ("one draw", "of mean", f"best of {draws}{ORACLE}"):
+    own = [] if same else ["draws"]
+    for heading in (*own, "one draw", "of mean", f"best of {counts[0]}{ORACLE}" if same else f"best{ORACLE}"):
         table.add_column(heading, justify="right", no_wrap=True)
     for variant, entry in variants.items():
         for name in names:
             column = columns[name]
             keys = (name, f"{name}{OF_MEAN}", f"{name}{BEST}")
             cells = [_cell(entry["metrics"].get(key), column.digits) for key in keys]
-            label = " ".join(part for part in (column.line, column.unit, column.arrow) if part)
-            table.add_row(variant_label(variant, columns), label, *cells)
+            count = [] if same else [str(entry.get("draws", 1))]
+            table.add_row(variant_label(variant, columns), column.heading, *count, *cells)
     return table
 
 

@@ -57,7 +57,7 @@ def summarise_sets(layout: RunLayout, rows: Iterable[Row], metrics: Mapping[str,
     drawn: dict[str, dict[int, list[str]]] = {}
     for row in rows if metrics else ():
         drawn.setdefault(row["variant"], {}).setdefault(int(row.get("draw", 0)), []).append(row["sample_id"])
-    reader = _Reader(layout, max((len(draws) for draws in drawn.values()), default=1))
+    reader = _Reader(layout)
     found: dict[str, Any] = {column: _head(name, m) for name, m in metrics.items() for column in m.columns}
     for extractor in {metric.extractor: None for metric in metrics.values()}:
         of_targets = reader.targets(extractor, {s: None for v in drawn.values() for d in v.values() for s in d})
@@ -113,11 +113,10 @@ class _Reader:
 
     Args:
         layout: of the folder.
-        draws: of the run, they decide the path.
     """
 
-    def __init__(self, layout: RunLayout, draws: int) -> None:
-        self.layout, self.draws, self.medium = layout, draws, ImageMedium()
+    def __init__(self, layout: RunLayout) -> None:
+        self.layout, self.medium = layout, ImageMedium()
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
     def targets(self, extractor: FeatureExtractor, samples: Iterable[str]) -> dict[str, Tensor]:

@@ -202,7 +202,7 @@ def _differences(study: Study, pairs: Sequence[tuple[str, str]]) -> list[str]:
     """A table of pairs (variant, against), in every run that has both."""
     names = [n for n in DIFFERENCES if any(per_image(r, n) for v in study.runs.values() for r in v.values())]
     lines = [
-        _line(["task", "setting", "difference", *(_head(name, study.columns) for name in names)]),
+        _line(["task", "setting", "difference", *(study.columns[name].heading for name in names)]),
         "|---" * (3 + len(names)) + "|",
     ]
     for (setting, task), variants in study.runs.items():
@@ -220,7 +220,7 @@ def _differences(study: Study, pairs: Sequence[tuple[str, str]]) -> list[str]:
 
 def _table(variants: Mapping[str, Sequence[Row]], columns: Columns) -> list[str]:
     names = [name for name in SHOWN if any(per_image(rows, name) for rows in variants.values())]
-    lines = [_line(["variant", "n", *(_head(name, columns) for name in names)]), "|---" * (2 + len(names)) + "|"]
+    lines = [_line(["variant", "n", *(columns[name].heading for name in names)]), "|---" * (2 + len(names)) + "|"]
     for variant, rows in variants.items():
         count = str(len({row["sample_id"] for row in rows}))
         values = [per_image(rows, name) for name in names]
@@ -232,7 +232,7 @@ def _table(variants: Mapping[str, Sequence[Row]], columns: Columns) -> list[str]
 def _interval(value: Mapping[str, Any], name: str, columns: Columns) -> str:
     digits = columns[name].digits
     mean, low, high = (None if value[key] is None else _number(value[key], digits) for key in ("mean", "low", "high"))
-    if low is None or (name in columns.known and columns[name].higher_is_better is None and name not in POSTERIOR):
+    if low is None or columns[name].summary != "mean":
         return str(mean)  # of costs
     return f"{mean} [{low}, {high}]"
 
@@ -241,11 +241,6 @@ def _number(value: float, digits: int) -> str:
     """Without the sign of a zero that rounding made."""
     text = f"{value:.{digits}f}"
     return text if float(text) else text.lstrip("-")
-
-
-def _head(name: str, columns: Columns) -> str:
-    column = columns[name]
-    return " ".join(part for part in (column.line, column.unit, column.arrow) if part)
 
 
 def _machine(file: Path) -> str:

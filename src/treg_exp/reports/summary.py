@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from treg_exp.metrics.column import Column
 from treg_exp.reports.bootstrap import choices
 from treg_exp.reports.calibration import summarise_calibration
 from treg_exp.reports.columns import POSTERIOR
@@ -20,12 +21,14 @@ MOST_HELD = 2**22  # means of images held at once, 32 MB and their counts; colum
 NOT_NUMBERS = {*KEY, "draws"}  # of what belongs to all draws of an image
 
 
-def summarise(rows: Iterable[Row], known: Iterable[str] = (), posterior: Sequence[Row] = ()) -> dict[str, Any]:
+def summarise(
+    rows: Iterable[Row], known: Mapping[str, Column] | None = None, posterior: Sequence[Row] = ()
+) -> dict[str, Any]:
     """Statistics of a run, ready for ``summary.json``.
 
     Args:
         rows: one per restoration; read several times, and no list is made of them.
-        known: names of the run's columns, in order; others follow them.
+        known: columns of the run by name, in order; others follow them.
         posterior: one per image and variant, with numbers of all its draws, see ``write_posterior``. They never enter
             a mean with those of single draws: their columns have other names.
 
@@ -33,10 +36,13 @@ def summarise(rows: Iterable[Row], known: Iterable[str] = (), posterior: Sequenc
         ``{"restorations": N, "samples": S, "variants": {name: {"restorations": ..., "samples": ...,
         "draws": N, "metrics": {column: {"mean": ..., "low": ..., "high": ..., "n": ...}}}}}``. Numbers of single draws
         are averaged over those of an image (``draws``: the most that one has) before all else. ``n`` counts the images
-        that have the number; ``low`` and ``high`` bound the mean with 95 % confidence (None below 2 images).
-        A column without any number is left out.
+        that have the number; ``low`` and ``high`` bound the mean with 95 % confidence (None below 2 images). Of a
+        column whose `Column.summary` is ``max``, ``mean`` is the largest number, without bounds; one of ``none`` and
+        one without any number are left out.
     """
-    names = [name for name in columns_of(rows, known) if name not in (*POSTERIOR, *IDENTITY)]
+    how = {name: column.summary for name, column in (known or {}).items()}
+    apart = {*POSTERIOR, *IDENTITY, *(name for name, kind in how.items() if kind == "none")}
+    names = [name for name in columns_of(rows, how) if name not in apart]
     of_draws = [name for name in dict.fromkeys(n for row in posterior for n in row) if name not in NOT_NUMBERS]
     images = {sample_id: i for i, sample_id in enumerate(sorted({row["sample_id"] for row in rows}))}
     variants = {variant: i for i, variant in enumerate(variants_of(rows))}
@@ -47,10 +53,11 @@ def summarise(rows: Iterable[Row], known: Iterable[str] = (), posterior: Sequenc
     at_once = max(1, MOST_HELD // max(1, counts.size))
     for start in range(0, len(names), at_once):
         part = names[start : start + at_once]
-        means = _image_means(rows, part, variants, images)
+        means, largest = _image_means(rows, part, variants, images)
         for (variant, i), (k, name) in product(variants.items(), enumerate(part)):
             if len(values := means[i, k][~np.isnan(means[i, k])]):
-                found[variant][name] = statistics(values)
+                most = {"mean": float(largest[i, k]), "low": None, "high": None, "n": len(values)}
+                found[variant][name] = most if how.get(name) == "max" else statistics(values)
     for variant in variants:
         own = [row for row in posterior if row["variant"] == variant]
         found[variant] |= {name: statistics(values) for name in of_draws if (values := per_image(own, name))}
@@ -72,10 +79,11 @@ def summarise(rows: Iterable[Row], known: Iterable[str] = (), posterior: Sequenc
 
 def _image_means(
     rows: Iterable[Row], names: Sequence[str], variants: Mapping[str, int], images: Mapping[str, int]
-) -> NDArray[np.float64]:
-    """Mean over the draws of every image, (variants, names, images); NaN where no draw has the number."""
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean over the draws of every image, (variants, names, images), NaN where none has the number; and the largest."""
     sums = np.zeros((len(variants), len(names), len(images)))
     counts = np.zeros(sums.shape, dtype=np.int64)
+    largest = np.full(sums.shape[:2], -np.inf)
     for row in rows:
         i, image = variants[row["variant"]], images[row["sample_id"]]
         for k, name in enumerate(names):
@@ -83,9 +91,10 @@ def _image_means(
             if isinstance(value, int | float) and not isinstance(value, bool):
                 sums[i, k, image] += value
                 counts[i, k, image] += 1
+                largest[i, k] = max(largest[i, k], value)
     with np.errstate(invalid="ignore"):
         means: NDArray[np.float64] = sums / counts
-    return means
+    return means, largest
 
 
 def per_image(rows: Sequence[Row], name: str) -> list[float]:

@@ -11,11 +11,10 @@ from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 
-from treg_exp.metrics.column import Column, Columns
+from treg_exp.metrics.column import OPTIMISED, Column, Columns
 from treg_exp.reports.columns import BEST, OF_MEAN, variant_label
-from treg_exp.reports.draws_table import draws_table, spread_table
+from treg_exp.reports.draws_table import counts_of_draws, draws_table, spread_table
 
-MARK = "*"
 HEADING = "variant"  # of the column of names
 WORD = 14  # characters of a variant's name that stay on one line
 
@@ -95,7 +94,7 @@ def _longest_word(labels: Iterable[str]) -> int:
 def _heading(column: Column) -> str:
     """Three lines: two for the label, one for unit, direction and mark."""
     lines = column.label.split("\n")
-    sign = " ".join(part for part in (column.unit, column.arrow + (MARK if column.optimised else "")) if part)
+    sign = " ".join(part for part in (column.unit, column.sign) if part)
     return "\n".join([*lines, *[""] * (2 - len(lines)), sign])
 
 
@@ -104,8 +103,7 @@ def _cell(column: Column, value: Mapping[str, Any] | None) -> str:
     if value is None:
         return "-"
     mean = f"{value['mean']:.{column.digits}f}"
-    # Time and number of evaluations are costs, not estimates from a sample of images.
-    if column.higher_is_better is None or value["low"] is None:
+    if column.summary != "mean" or value["low"] is None:  # costs are no estimates from a sample of images
         return mean
     return f"{mean}\n±{(value['high'] - value['low']) / 2:.{column.digits}f}"
 
@@ -128,10 +126,11 @@ def _footnote(columns: Sequence[Column], noun: str, summary: Mapping[str, Any]) 
         f"{summary['restorations']} restorations of {summary['samples']} {noun}s (n: {noun}s). "
         "± half the 95 % bootstrap interval of the mean."
     ]
-    if (draws := max((entry.get("draws", 1) for entry in summary["variants"].values()), default=1)) > 1:
-        lines.append(f"Numbers are of single draws, averaged over the {draws} of each {noun}; below: of all draws.")
+    if max(counts := counts_of_draws(summary)) > 1:
+        those = f"the {counts[0]}" if len(counts) == 1 else "those"
+        lines.append(f"Numbers are of single draws, averaged over {those} of each {noun}; below: of all draws.")
     lines += dict.fromkeys(column.note for column in columns if column.note)
     lines += summary.get("notes", ())
     if any(column.optimised for column in columns):
-        lines.append(f"{MARK} optimised for: the text guidance uses the same encoder; no independent evidence.")
+        lines.append(OPTIMISED)
     return "\n".join(lines)

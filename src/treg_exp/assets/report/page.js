@@ -11,6 +11,11 @@ const raiseFilters = () => document.querySelectorAll("table.dataTable").forEach(
   if (table.tFoot?.querySelector("input")) { table.tFoot.rows[0].className = "filters"; table.tHead.append(table.tFoot.rows[0]); table.tFoot.remove(); }
 });
 addEventListener("load", raiseFilters);
+// Tables with filters sort by a click on the arrow of a heading; so does one on its text.
+addEventListener("click", (event) => {
+  const head = event.target.closest?.("th[data-dt-order='icon-only']");
+  if (head && !event.target.closest(".dt-column-order")) head.querySelector(".dt-column-order")?.dispatchEvent(new MouseEvent("click", { bubbles: true, shiftKey: event.shiftKey }));
+});
 
 // All restorations may be many: their table is made when a reader comes near it.
 new IntersectionObserver((seen, watching) => {
@@ -33,7 +38,8 @@ const embed = (element) => {
 };
 const watcher = new IntersectionObserver((seen) => seen.filter((entry) => entry.isIntersecting).forEach((entry) => { watcher.unobserve(entry.target); drawChart(entry.target); }), { rootMargin: "600px" });
 const charts = [...document.querySelectorAll(".chart")];
-charts.forEach((element) => watcher.observe(element));
+const AXIS = 50; // px below a figure: with its height kept free, what stands below does not move when it is drawn
+charts.forEach((element) => { element.style.minHeight = `${specs[element.dataset.name].height + AXIS}px`; watcher.observe(element); });
 window.drawAll = () => Promise.all(charts.map(drawChart));
 addEventListener("beforeprint", window.drawAll);
 if ($("metric")) $("metric").onchange = () => {
@@ -43,7 +49,7 @@ if ($("metric")) $("metric").onchange = () => {
 // The picture browser: two pictures of every sample, the right one over the left one as far as the slider says.
 const data = JSON.parse($("data").textContent), PAGE = 24;
 let page = 0;
-const fill = (id, values) => { const kept = $(id).value; $(id).replaceChildren(...values.map((value) => new Option(value, value))); if (values.includes(kept)) $(id).value = kept; };
+const fill = (id, values, texts = {}) => { const kept = $(id).value; $(id).replaceChildren(...values.map((value) => new Option(texts[value] ?? value, value))); if (values.includes(kept)) $(id).value = kept; };
 const task = () => data.tasks[$("task").value];
 
 function choices() {
@@ -68,7 +74,8 @@ function chooseTask() {
   $("left").value = shared.includes("measurement") ? "measurement" : all[0];
   $("right").value = restored[0] ?? all[0];
   const numbers = new Set(task().samples.flatMap((sample) => Object.values(sample.restored).flatMap((entry) => Object.keys(entry.numbers))));
-  fill("order", ["as in the data", ...[...numbers].flatMap((name) => [`${name} ↑`, `${name} ↓`])]);
+  const orders = [...numbers].flatMap((name) => ["↑", "↓"].map((way) => [`${name} ${way}`, `${data.columns[name][0]} ${way}`]));
+  fill("order", ["as in the data", ...orders.map(([value]) => value)], Object.fromEntries(orders));
   first();
 }
 function ordered() {
@@ -76,6 +83,10 @@ function ordered() {
   const value = (sample) => chosen(sample, $("right").value)?.entry?.numbers[name] ?? Object.values(sample.restored)[0]?.numbers[name] ?? NaN;
   const found = task().samples.filter((sample) => sample.id.toLowerCase().includes(words) || Object.values(sample.restored).some((entry) => String(entry.prompt).toLowerCase().includes(words)));
   return way === "↑" || way === "↓" ? found.sort((a, b) => (way === "↑" ? 1 : -1) * (value(a) - value(b))) : found;
+}
+function told([name, value]) {
+  const [heading, unit, digits] = data.columns[name];
+  return [heading, value.toFixed(digits), unit].filter(Boolean).join(" ");
 }
 function figure(sample) {
   const [left, right] = [chosen(sample, $("left").value), chosen(sample, $("right").value)];
@@ -92,7 +103,7 @@ function figure(sample) {
   pair.append(slider);
   const name = document.createElement("b"); name.textContent = sample.id; caption.append(name);
   const shown = right?.entry ?? left?.entry;
-  if (shown) caption.append(`${shown.prompt ? `“${shown.prompt}”, ` : ""}${Object.entries(shown.numbers).slice(0, 4).map(([key, value]) => `${key.replaceAll("_", " ")} ${Number(value.toPrecision(3))}`).join(", ")}`);
+  if (shown) caption.append(`${shown.prompt ? `“${shown.prompt}”, ` : ""}${Object.entries(shown.numbers).slice(0, 4).map(told).join(", ")}`);
   made.append(pair, caption);
   return made;
 }

@@ -30,12 +30,14 @@ class Figure:
         metric: what it is about.
         width: of its file, in pt.
         of_steps: whether it shows what happened on the way.
+        flat: whether it is as high as its methods need: the page keeps such ones apart from the higher ones.
     """
 
     chart: Any
     metric: str
     width: int = COLUMN
     of_steps: bool = False
+    flat: bool = False
 
     def in_page(self) -> dict[str, Any]:
         """Specification for the page."""
@@ -52,18 +54,18 @@ def figures(
     """All figures that these methods have, by the name of their file."""
     drawn: dict[str, Figure] = {}
     shown = [name for name in metrics if columns[name].in_table != "never"]
-    directed = [name for name in shown if columns[name].higher_is_better is not None]
+    measured = [name for name in shown if columns[name].summary == "mean"]
     longest = max((len(part) for method in compared for part in method.name.split(", ")), default=0)
     wide = PAGE if longest > LONG_NAME else COLUMN
-    for metric in directed:
-        drawn[f"effect_{metric}"] = Figure(forest(found, metric, columns), metric, wide)
+    for metric in measured:
+        drawn[f"effect_{metric}"] = Figure(forest(found, metric, columns), metric, wide, flat=True)
     for x, y in fronts.wanted(metrics):
         drawn[f"front_{y}_{x}"] = Figure(fronts.front(compared, x, y, columns), y)
     tasks = list(dict.fromkeys(method.task for method in compared))
     for task in tasks:
         own = [method for method in compared if method.task == task]
         ending = f"_{task}" if len(tasks) > 1 else ""
-        for metric in directed:
+        for metric in measured:
             for name, chart in factors.drawings(own, metric, columns, MOST_PAIRS).items():
                 drawn[file_name(f"along_{metric}_{name}{ending}")] = Figure(_headed(chart, task, tasks), metric)
         for column, chart in curves.drawings(curves.recorded(own)).items():

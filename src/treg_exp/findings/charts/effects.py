@@ -45,5 +45,6 @@ def forest(found: Sequence[Effect], metric: str, columns: Columns) -> Any:
     dots = base.mark_point(filled=True, size=45, opacity=1).encode(x="difference:Q", tooltip=tips, shape=shape)
     zero = alt.Chart(DataFrame({"x": [0]})).mark_rule(strokeDash=[4, 4], color="#7A7A7A").encode(x="x:Q")
     tasks = data["task"].nunique() if several else 1
-    step = alt.Step(max(LINE, 11 * parts + 4, 9 * tasks), **({"for": "position"} if several else {}))
-    return alt.layer(zero, bars, dots).properties(height=step)
+    # In px: of a height by steps Vega-Lite says for each figure that it cannot be fitted.
+    height = len(names) * max(LINE, 11 * parts + 4, 9 * tasks)
+    return alt.layer(zero, bars, dots).properties(height=height)
