@@ -17,7 +17,7 @@ from PIL import Image
 from tests.e2e.test_run import lines, run, start, status, wait_for_rows
 from tests.priors.folders import write_waveform
 from treg_exp.engine.costs import NOT_REPEATED
-from treg_exp.run_layout import key_of, read_rows
+from treg_exp.run_layout import TRAJECTORY, key_of, read_rows
 from treg_exp.signals.audio import read_audio
 
 RATE, LENGTH = 16000, 4096
@@ -70,7 +70,9 @@ def restored(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def names(folder: Path) -> list[str]:
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    """Names of the files, without the record of the steps."""
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != TRAJECTORY)
+    return sorted(path.relative_to(folder).as_posix() for path in files)
 
 
 def test_hidden_samples(inputs: Path, tmp_path: Path) -> None:

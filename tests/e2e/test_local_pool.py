@@ -20,7 +20,7 @@ from treg_exp.run_layout import key_of, read_rows, rows_in
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at processes")
 COMMAND = [
     sys.executable, "run.py", "-m", "experiment=single", f"prior.path={DATA}/parity/tiny_model", "data.image_size=64",
-    "null_text=off", "logger=csv", "metrics=residual", "data.limit=6", "data.batch_size=1", "solver.steps=10",
+    "null_text=off", "logger=csv", "metrics=residual", "data.limit=6", "data.batch_size=1", "solver.steps=40",
     "trainer.accelerator=cpu", "guidance.scale=2,3,4",
 ]  # fmt: skip
 POOL = ["hydra/launcher=local_gpus", "hydra.launcher.slots=2"]

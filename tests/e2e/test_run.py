@@ -305,7 +305,7 @@ def test_the_configuration_of_a_multirun_is_refused_in_one_line() -> None:
         (["guidance.scal=3"], "error: guidance.scal: no such key; did you mean guidance.scale?"),
         (["experiment/best=treg_sr_x8"], "error: experiment/best: a folder of options; write experiment=best/<option>"),
         (["steps=20"], "error: steps: no such key; did you mean solver.steps?"),
-        (["solver=resample"], "error: solver=resample: no such option. Available: adjoint, "),
+        (["solver=quux"], "error: solver=quux: no such option. Available: adjoint, "),
         (["solver.prox={iterations:9}"], "error: solver.prox: has no such fields; add one with +solver.prox.<field>="),
         (["task=sr_x9"], "error: task=sr_x9: no such option; did you mean sr_x8? Available: "),
         (

@@ -18,6 +18,8 @@ from tests.priors.sampling import load
 from tests.test_config import composed
 from tests.tiny import step_state
 from treg_exp.app import run
+from treg_exp.errors import ConfigError
+from treg_exp.experiment import Experiment
 from treg_exp.priors import tiny
 from treg_exp.priors.diffusers_folder import DiffusersFolder
 from treg_exp.priors.folder import prior_path
@@ -148,12 +150,29 @@ def test_signals_keep_their_size_and_text_and_pictures_matter(prior: Prior) -> N
     assert (moved.null.tokens - start.null.tokens).abs().max() > 1e-4
 
 
-@pytest.mark.parametrize("solver", sorted(p.stem for p in (ROOT / "conf" / "solver").glob("*.yaml")))
+SOLVERS = sorted(p.stem for p in (ROOT / "conf" / "solver").glob("*.yaml"))
+OTHER_PRIORS = ("ddnm", "ddrm", "diffpir", "dps", "red_diff", "projdiff", "flair", "flowdps")  # of signals, or flows
+SHORTER = {  # what makes a solver with inner loops quick, and what one cannot do without
+    "resample": ["solver.pixel.iterations=2", "solver.latent.iterations=2"],
+    "daps": ["solver.mcmc_steps=2"],
+    "daps_compat": ["solver.mcmc_steps=2"],
+    "latino_pro": ["prompt_rule=prompt_ascent", "solver.rounds=1", "solver.round_steps=2"],
+}
+
+
+@pytest.mark.parametrize("solver", OTHER_PRIORS)
+def test_solvers_for_other_priors_say_so_before_any_weights(solver: str) -> None:
+    with pytest.raises(ConfigError, match=r"^(prior|solver\.latent)="):
+        Experiment.from_config(composed("experiment=single", "prior=tiny_random", f"solver={solver}", "data.limit=1"))
+
+
+#: resample_compat differs from resample in numbers only, and takes a minute.
+@pytest.mark.parametrize("solver", [name for name in SOLVERS if name not in (*OTHER_PRIORS, "resample_compat")])
 def test_every_solver_runs_with_negation_and_all_metrics(solver: str, tmp_path: Path) -> None:
     steps = ["solver.steps=4"] if "steps" in OmegaConf.load(ROOT / "conf" / "solver" / f"{solver}.yaml") else []
     edits = solver == "inversion"
-    task = ["task=edit"] if edits else []
-    chosen = ["experiment=study/treg", "prior=tiny_random", f"solver={solver}", *task, *steps, "metrics=default"]
+    more = [*steps, *(["task=edit"] if edits else []), *SHORTER.get(solver, [])]
+    chosen = ["experiment=study/treg", "prior=tiny_random", f"solver={solver}", *more, "metrics=default"]
     run(composed(*chosen, "data.limit=1", "logger=csv", f"run_dir={tmp_path}/r"))
     rows = read_rows(tmp_path / "r")
     texts = {"no_text", "own", "negation", "counterfactual", "random_caption", "style_word"}
