@@ -13,7 +13,7 @@ PACKAGE = ROOT / "src" / "treg_exp"
 MOST_LINES = 300
 #: Parts of the package from the ground up; a part may import from the parts below it and from itself.
 LAYERS = (
-    ("errors", "noise", "files", "quoting", "run_layout", "shipped", "silence", "stamps"),
+    ("errors", "field_checks", "noise", "files", "quoting", "run_layout", "shipped", "silence", "stamps"),
     ("numerics", "schedule", "signals"),
     ("operators", "priors"),
     ("data", "text"),

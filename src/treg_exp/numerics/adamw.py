@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from treg_exp.errors import FieldError
+from treg_exp.field_checks import check_at_least, check_positive
 from treg_exp.numerics.leaf import leaf_gradient
 from treg_exp.numerics.per_sample import beside
 
@@ -42,11 +43,8 @@ class AdamW:
         object.__setattr__(self, "betas", tuple(self.betas))
         if isinstance(self.iterations, bool) or not 0 <= self.iterations <= 100_000:
             raise FieldError("iterations", self.iterations, "must be an integer in [0, 100000]")
-        for name in ("lr", "weight_decay"):
-            if not getattr(self, name) >= 0:
-                raise FieldError(name, getattr(self, name), "must be >= 0")
-        if not self.eps > 0:
-            raise FieldError("eps", self.eps, "must be > 0")
+        check_at_least(self, 0, "lr", "weight_decay")
+        check_positive(self, "eps")
         if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
             raise FieldError("betas", self.betas, "must be two numbers in [0, 1)")
         if self.stop is not None and not self.stop > 0:

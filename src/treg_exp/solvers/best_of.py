@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from treg_exp.errors import FieldError
+from treg_exp.field_checks import check_integers
 from treg_exp.noise import CandidateNoise, Noise
 from treg_exp.numerics.per_sample import beside
 from treg_exp.operators.base import Operator
@@ -47,8 +48,7 @@ class BestOf(Solver):
     reads_prompt = True
 
     def __post_init__(self) -> None:
-        if isinstance(self.candidates, bool) or not isinstance(self.candidates, int) or self.candidates < 1:
-            raise FieldError("candidates", self.candidates, "must be an integer >= 1")
+        check_integers(self, 1, "candidates")
         if isinstance(self.of, BestOf):
             raise FieldError("of", "BestOf", "has tries of its own; take another solver and more candidates")
         if not self.of.uses_noise:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from treg_exp.errors import FieldError
+from treg_exp.field_checks import check_choices, check_integers, check_positive
 from treg_exp.noise import Noise
 from treg_exp.numerics.leaf import leaf_gradient, squares
 from treg_exp.priors.info import PriorInfo
@@ -80,18 +81,11 @@ class LatentDAPS(Solver):
         check_steps(self.steps)
         if self.steps > MOST_STEPS:
             raise FieldError("steps", self.steps, f"must be at most {MOST_STEPS}")
-        for name, kind in (("algorithm", Algorithm), ("times", Times)):
-            if getattr(self, name) not in get_args(kind):
-                raise FieldError(name, getattr(self, name), f"allowed are {', '.join(get_args(kind))}")
-        for name in ("ode_steps", "mcmc_steps"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise FieldError(name, value, "must be an integer >= 1")
+        check_choices(self, algorithm=Algorithm, times=Times)
+        check_integers(self, 1, "ode_steps", "mcmc_steps")
         if not 0 < self.sigma_min < self.sigma_max:
             raise FieldError("sigma_min", self.sigma_min, f"must be in (0, sigma_max={self.sigma_max})")
-        for name in ("rho", "ode_sigma_min", "lr"):
-            if not getattr(self, name) > 0:
-                raise FieldError(name, getattr(self, name), "must be > 0")
+        check_positive(self, "rho", "ode_sigma_min", "lr")
         for name in ("tau", "clamp"):
             if getattr(self, name) is not None and not getattr(self, name) > 0:
                 raise FieldError(name, getattr(self, name), "must be > 0, or null")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from treg_exp.errors import FieldError
+from treg_exp.field_checks import check_choices, check_integers
 from treg_exp.noise import Noise
 from treg_exp.operators.linear.base import LinearOperator
 from treg_exp.operators.singular_parts import check_singular_parts, singular_parts
@@ -64,13 +65,8 @@ class DDNM(SignalSolver):
         check_steps(self.steps)
         if self.eta is not None and not 0 <= self.eta <= 1:
             raise FieldError("eta", self.eta, "must be in [0, 1], or null for DDPM's")
-        for name, kind in (("noise_estimate", NoiseEstimate), ("plus", Plus)):
-            if getattr(self, name) not in get_args(kind):
-                raise FieldError(name, getattr(self, name), f"allowed are {', '.join(get_args(kind))}")
-        for name in ("travel_length", "travel_repeats"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise FieldError(name, value, "must be an integer >= 1")
+        check_choices(self, noise_estimate=NoiseEstimate, plus=Plus)
+        check_integers(self, 1, "travel_length", "travel_repeats")
 
     def check(self, problem: Problem, info: PriorInfo) -> None:
         """See :class:`Solver`; DDNM+ needs singular values."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from treg_exp.errors import FieldError
+from treg_exp.field_checks import check_shares
 from treg_exp.noise import Noise
 from treg_exp.operators.base import Operator
 from treg_exp.operators.singular_parts import check_singular_parts, singular_parts
@@ -47,9 +47,7 @@ class DDRM(SignalSolver):
 
     def __post_init__(self) -> None:
         check_steps(self.steps)
-        for name in ("eta", "eta_b"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise FieldError(name, getattr(self, name), "must be in [0, 1]")
+        check_shares(self, "eta", "eta_b")
 
     def check_operator(self, operator: Operator) -> None:
         """See :class:`Solver`; singular values have to be known."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 
 from treg_exp.errors import FieldError
+from treg_exp.field_checks import check_at_least, check_choices, check_positive, check_shares
 from treg_exp.noise import Noise
 from treg_exp.operators.methods import EXACT, ProxMethod
 from treg_exp.priors.info import PriorInfo
@@ -55,14 +56,10 @@ class DiffPIR(SignalSolver):
 
     def __post_init__(self) -> None:
         check_steps(self.steps)
-        if not self.lam > 0:
-            raise FieldError("lam", self.lam, "must be > 0")
-        if not 0 <= self.zeta <= 1:
-            raise FieldError("zeta", self.zeta, "must be in [0, 1]")
-        if self.grid not in get_args(Grid):
-            raise FieldError("grid", self.grid, f"allowed are {', '.join(get_args(Grid))}")
-        if not self.sigma_floor >= 0:
-            raise FieldError("sigma_floor", self.sigma_floor, "must be >= 0")
+        check_positive(self, "lam")
+        check_shares(self, "zeta")
+        check_choices(self, grid=Grid)
+        check_at_least(self, 0, "sigma_floor")
 
     def moves(self, info: PriorInfo, signal_shape: tuple[int, ...]) -> list[Move]:
         """The levels of the grid; schedules without a table of timesteps have a spacing of their own."""

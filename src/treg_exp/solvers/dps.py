@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from treg_exp.errors import FieldError
+from treg_exp.field_checks import check_at_least, check_choices, check_shares
 from treg_exp.noise import Noise
 from treg_exp.numerics.leaf import leaf_gradient, norms, squares
 from treg_exp.priors.prior import Prior
@@ -54,14 +54,10 @@ class DPS(SignalSolver):
 
     def __post_init__(self) -> None:
         check_steps(self.steps)
-        if self.likelihood not in get_args(Likelihood):
-            raise FieldError("likelihood", self.likelihood, f"allowed are {', '.join(get_args(Likelihood))}")
-        if not self.zeta >= 0:
-            raise FieldError("zeta", self.zeta, "must be >= 0")
-        if not 0 <= self.eta <= 1:
-            raise FieldError("eta", self.eta, "must be in [0, 1]")
-        if self.text_every < 1:
-            raise FieldError("text_every", self.text_every, "must be >= 1")
+        check_choices(self, likelihood=Likelihood)
+        check_at_least(self, 0, "zeta")
+        check_shares(self, "eta")
+        check_at_least(self, 1, "text_every")
 
     @torch.no_grad()
     def solve(

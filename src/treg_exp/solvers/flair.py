@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from treg_exp.errors import FieldError
+from treg_exp.field_checks import check_choices, check_integers, check_positive
 from treg_exp.noise import Noise
 from treg_exp.numerics.leaf import leaf_gradient, squares
 from treg_exp.numerics.per_sample import beside
@@ -76,14 +77,11 @@ class FLAIR(FlowSolver):
             raise FieldError("t_end", self.t_end, "must be in (0, 1)")
         if not self.weights or not all(0 <= w <= 1 for w in self.weights):
             raise FieldError("weights", self.weights, "must be numbers in [0, 1], at least one")
-        if isinstance(self.data_steps, bool) or not isinstance(self.data_steps, int) or self.data_steps < 0:
-            raise FieldError("data_steps", self.data_steps, "must be an integer >= 0")
-        if not self.data_lr > 0:
-            raise FieldError("data_lr", self.data_lr, "must be > 0")
+        check_integers(self, 0, "data_steps")
+        check_positive(self, "data_lr")
         if self.stop is not None and not self.stop >= 0:
             raise FieldError("stop", self.stop, "must be >= 0, or null for the measurement's variance")
-        if self.start not in get_args(Start):
-            raise FieldError("start", self.start, f"allowed are {', '.join(get_args(Start))}")
+        check_choices(self, start=Start)
 
     def moves(self, info: PriorInfo, signal_shape: tuple[int, ...]) -> list[Move]:
         """The times of the paper, evenly spaced whatever the schedule's shift; the last move ends at the clean end."""

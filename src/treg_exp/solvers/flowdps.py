@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import get_args
 
 import torch
 from torch import Tensor
 
-from treg_exp.errors import FieldError
+from treg_exp.field_checks import check_at_least, check_choices, check_integers
 from treg_exp.noise import Noise
 from treg_exp.numerics.leaf import leaf_gradient, norms
 from treg_exp.priors.prior import Prior
@@ -55,12 +54,9 @@ class FlowDPS(FlowSolver):
 
     def __post_init__(self) -> None:
         check_steps(self.steps)
-        if not self.step_size >= 0:
-            raise FieldError("step_size", self.step_size, "must be >= 0")
-        if isinstance(self.inner_steps, bool) or not isinstance(self.inner_steps, int) or self.inner_steps < 0:
-            raise FieldError("inner_steps", self.inner_steps, "must be an integer >= 0")
-        if self.pullback not in get_args(Pullback):
-            raise FieldError("pullback", self.pullback, f"allowed are {', '.join(get_args(Pullback))}")
+        check_at_least(self, 0, "step_size")
+        check_integers(self, 0, "inner_steps")
+        check_choices(self, pullback=Pullback)
         object.__setattr__(self, "needs_linear", self.pullback != "none")
 
     @torch.no_grad()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from treg_exp.errors import FieldError
+from treg_exp.field_checks import check_at_least, check_choices, check_shares
 from treg_exp.noise import Noise
 from treg_exp.numerics.leaf import leaf_gradient, norms
 from treg_exp.operators.base import Operator
@@ -73,20 +74,14 @@ class LatentDPS(Solver):
 
     def __post_init__(self) -> None:
         check_steps(self.steps)
-        for name, kind in (("gluing", Gluing), ("back", Back)):
-            if getattr(self, name) not in get_args(kind):
-                raise FieldError(name, getattr(self, name), f"allowed are {', '.join(get_args(kind))}")
-        for name in ("omega", "gamma"):
-            if not getattr(self, name) >= 0:
-                raise FieldError(name, getattr(self, name), "must be >= 0")
-        if not 0 <= self.eta <= 1:
-            raise FieldError("eta", self.eta, "must be in [0, 1]")
+        check_choices(self, gluing=Gluing, back=Back)
+        check_at_least(self, 0, "omega", "gamma")
+        check_shares(self, "eta")
         if self.lam is not None and not self.lam >= 0:
             raise FieldError("lam", self.lam, "must be >= 0, or null for the measurement's")
         if self.project_every < 0:
             raise FieldError("project_every", self.project_every, "must be >= 0 (0: never)")
-        if self.text_every < 1:
-            raise FieldError("text_every", self.text_every, "must be >= 1")
+        check_at_least(self, 1, "text_every")
         object.__setattr__(self, "needs_linear", self.gluing == "measurement")
 
     def check_operator(self, operator: Operator) -> None:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from treg_exp.errors import FieldError
+from treg_exp.field_checks import check_at_least, check_integers, check_positive
 from treg_exp.noise import Noise
 from treg_exp.numerics.adamw import AdamW
 from treg_exp.numerics.leaf import norms, squares
@@ -61,14 +62,11 @@ class LatentMAP(Solver):
     def __post_init__(self) -> None:
         if self.adam.iterations < 1:
             raise FieldError("adam.iterations", self.adam.iterations, "must be >= 1")
-        if not self.weight >= 0:
-            raise FieldError("weight", self.weight, "must be >= 0")
-        if not self.noise_ratio > 0:
-            raise FieldError("noise_ratio", self.noise_ratio, "must be > 0")
+        check_at_least(self, 0, "weight")
+        check_positive(self, "noise_ratio")
         if not 0 < self.refine_from <= 1:
             raise FieldError("refine_from", self.refine_from, "must be in (0, 1]")
-        if isinstance(self.text_every, bool) or not isinstance(self.text_every, int) or self.text_every < 1:
-            raise FieldError("text_every", self.text_every, "must be an integer >= 1")
+        check_integers(self, 1, "text_every")
         object.__setattr__(self, "steps", self.adam.iterations + self._later)
         object.__setattr__(self, "tells_next", self.refine is not None)
         object.__setattr__(self, "needs_linear", self.refine is not None and self.refine.needs_linear)

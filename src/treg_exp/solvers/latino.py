@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from treg_exp.errors import FieldError
+from treg_exp.field_checks import check_at_least, check_choices, check_positive
 from treg_exp.noise import Noise
 from treg_exp.numerics.leaf import norms
 from treg_exp.operators.linear.base import LinearOperator
@@ -46,11 +47,8 @@ class Delta:
     unit: Unit = "residual_per_sigma"
 
     def __post_init__(self) -> None:
-        for name in ("early", "late"):
-            if not getattr(self, name) > 0:
-                raise FieldError(name, getattr(self, name), "must be > 0")
-        if self.unit not in get_args(Unit):
-            raise FieldError("unit", self.unit, f"allowed are {', '.join(get_args(Unit))}")
+        check_positive(self, "early", "late")
+        check_choices(self, unit=Unit)
 
     def at(self, t: float, residual: Tensor, sigma: float) -> Tensor:
         """Delta for a timestep and norms of residuals (B,): (B,)."""
@@ -99,19 +97,13 @@ class Latino(Solver):
 
     def __post_init__(self) -> None:
         check_steps(self.steps)
-        if self.start not in get_args(Start):
-            raise FieldError("start", self.start, f"allowed are {', '.join(get_args(Start))}")
+        check_choices(self, start=Start)
         if self.spacing is not None and self.spacing not in get_args(Spacing):
             raise FieldError("spacing", self.spacing, f"allowed are {', '.join(get_args(Spacing))}, or null")
-        for name in ("timestep_scaling", "residual_noise"):
-            if not getattr(self, name) >= 0:
-                raise FieldError(name, getattr(self, name), "must be >= 0")
-        if self.rounds < 0:
-            raise FieldError("rounds", self.rounds, "must be >= 0")
-        if self.round_steps < 1:
-            raise FieldError("round_steps", self.round_steps, "must be >= 1")
-        if not self.sigma_data > 0:
-            raise FieldError("sigma_data", self.sigma_data, "must be > 0")
+        check_at_least(self, 0, "timestep_scaling", "residual_noise")
+        check_at_least(self, 0, "rounds")
+        check_at_least(self, 1, "round_steps")
+        check_positive(self, "sigma_data")
         object.__setattr__(self, "needs_linear", self.start == "adjoint")
 
     def check_policy(self, policy: TextPolicy) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from treg_exp.errors import FieldError
+from treg_exp.field_checks import check_choices, check_integers, check_positive
 from treg_exp.noise import Noise
 from treg_exp.operators.linear.base import LinearOperator
 from treg_exp.operators.linear.masking import Masking
@@ -65,12 +66,9 @@ class ProjDiff(Solver):
 
     def __post_init__(self) -> None:
         check_steps(self.steps)
-        if self.form not in get_args(Form):
-            raise FieldError("form", self.form, f"allowed are {', '.join(get_args(Form))}")
-        if isinstance(self.repeats, bool) or not isinstance(self.repeats, int) or self.repeats < 1:
-            raise FieldError("repeats", self.repeats, "must be an integer >= 1")
-        if not self.step_size > 0:
-            raise FieldError("step_size", self.step_size, "must be > 0")
+        check_choices(self, form=Form)
+        check_integers(self, 1, "repeats")
+        check_positive(self, "step_size")
         if not 0 <= self.momentum < 1:
             raise FieldError("momentum", self.momentum, "must be in [0, 1)")
         if self.lam is not None and not self.lam >= 0:

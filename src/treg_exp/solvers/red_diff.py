@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from treg_exp.errors import FieldError
+from treg_exp.field_checks import check_at_least, check_choices
 from treg_exp.noise import Noise
 from treg_exp.numerics.adamw import AdamW
 from treg_exp.numerics.leaf import squares
@@ -61,12 +61,8 @@ class REDDiff(SignalSolver):
 
     def __post_init__(self) -> None:
         check_steps(self.steps)
-        for name in ("lam", "data_weight"):
-            if not getattr(self, name) >= 0:
-                raise FieldError(name, getattr(self, name), "must be >= 0")
-        for name, kind in (("weight", Weight), ("start", Start)):
-            if getattr(self, name) not in get_args(kind):
-                raise FieldError(name, getattr(self, name), f"allowed are {', '.join(get_args(kind))}")
+        check_at_least(self, 0, "lam", "data_weight")
+        check_choices(self, weight=Weight, start=Start)
 
     @torch.no_grad()
     def solve(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from treg_exp.errors import FieldError
+from treg_exp.field_checks import check_at_least, check_choices, check_shares
 from treg_exp.noise import Noise
 from treg_exp.numerics.adamw import AdamW
 from treg_exp.numerics.leaf import leaf_gradient, norms, squares
@@ -87,19 +87,11 @@ class ReSample(Solver):
 
     def __post_init__(self) -> None:
         check_steps(self.steps)
-        for name, kind in (("variance", Variance), ("estimate", Estimate)):
-            if getattr(self, name) not in get_args(kind):
-                raise FieldError(name, getattr(self, name), f"allowed are {', '.join(get_args(kind))}")
-        for name in ("eta", "free", "latent_stage"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise FieldError(name, getattr(self, name), "must be in [0, 1]")
-        for name in ("gamma", "dps_scale", "least_stop"):
-            if not getattr(self, name) >= 0:
-                raise FieldError(name, getattr(self, name), "must be >= 0")
-        if self.every < 1:
-            raise FieldError("every", self.every, "must be >= 1")
-        if self.travel < 0:
-            raise FieldError("travel", self.travel, "must be >= 0")
+        check_choices(self, variance=Variance, estimate=Estimate)
+        check_shares(self, "eta", "free", "latent_stage")
+        check_at_least(self, 0, "gamma", "dps_scale", "least_stop")
+        check_at_least(self, 1, "every")
+        check_at_least(self, 0, "travel")
 
     @torch.no_grad()
     def solve(

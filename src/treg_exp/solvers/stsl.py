@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from treg_exp.errors import FieldError
+from treg_exp.field_checks import check_at_least, check_integers
 from treg_exp.noise import Noise
 from treg_exp.numerics.leaf import leaf_gradient, norms, squares
 from treg_exp.priors.prior import Prior
@@ -54,13 +54,8 @@ class STSL(Solver):
 
     def __post_init__(self) -> None:
         check_steps(self.steps)
-        for name in ("inner", "text_every"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise FieldError(name, value, "must be an integer >= 1")
-        for name in ("weight", "correction"):
-            if not getattr(self, name) >= 0:
-                raise FieldError(name, getattr(self, name), "must be >= 0")
+        check_integers(self, 1, "inner", "text_every")
+        check_at_least(self, 0, "weight", "correction")
 
     @torch.no_grad()
     def solve(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from treg_exp.errors import FieldError
+from treg_exp.field_checks import check_at_least, check_choices, check_positive
 from treg_exp.noise import Noise
 from treg_exp.operators.discrepancy import at_residual
 from treg_exp.operators.in_range import prox_in_range
@@ -57,8 +58,7 @@ class DataSteps:
     stop_index: int | None = None
 
     def __post_init__(self) -> None:
-        if self.every < 1:
-            raise FieldError("every", self.every, "must be >= 1")
+        check_at_least(self, 1, "every")
         if not 0 <= self.start <= self.stop <= 1:
             raise FieldError("start", self.start, f"must be a fraction with 0 <= start <= stop={self.stop} <= 1")
         if self.stop_index is not None and self.stop_index < 0:
@@ -134,22 +134,14 @@ class TReg(Solver):
             raise FieldError("lam", self.lam, "must be >= 0")
         if not -4 <= self.lam_power <= 4:
             raise FieldError("lam_power", self.lam_power, "must be in [-4, 4]")
-        for name, kind in (
-            ("encoder", Encoder),
-            ("blend", Blend),
-            ("renoise", Renoise),
-            ("off_window", OffWindow),
-        ):
-            if getattr(self, name) not in get_args(kind):
-                raise FieldError(name, getattr(self, name), f"allowed are {', '.join(get_args(kind))}")
+        check_choices(self, encoder=Encoder, blend=Blend, renoise=Renoise, off_window=OffWindow)
         if self.dps_scale is not None and not self.dps_scale >= 0:
             raise FieldError("dps_scale", self.dps_scale, "must be >= 0, or null for sqrt(alpha_bar_prev)")
         if self.final_residual is not None and not self.final_residual > 0:
             raise FieldError("final_residual", self.final_residual, "must be > 0, or null for the ridge of other steps")
         if not 0 <= self.final_iterations <= 100_000:
             raise FieldError("final_iterations", self.final_iterations, "must be in [0, 100000]")
-        if not self.final_penalty > 0:
-            raise FieldError("final_penalty", self.final_penalty, "must be > 0")
+        check_positive(self, "final_penalty")
         if self.alpha_shift not in (0, 1):
             raise FieldError("alpha_shift", self.alpha_shift, "must be 0 or 1")
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from treg_exp.errors import FieldError
+from treg_exp.field_checks import check_at_least, check_shares
 from treg_exp.numerics.leaf import leaf_gradient, squares
 from treg_exp.priors.info import PriorInfo
 from treg_exp.priors.prior import Prior
@@ -43,12 +44,8 @@ class PromptAscent:
     needs_next: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        for name in ("step", "radius", "hold", "fixed"):
-            if not getattr(self, name) >= 0:
-                raise FieldError(name, getattr(self, name), "must be >= 0")
-        for name in ("decay", "floor"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise FieldError(name, getattr(self, name), "must be in [0, 1]")
+        check_at_least(self, 0, "step", "radius", "hold", "fixed")
+        check_shares(self, "decay", "floor")
 
     def check(self, info: PriorInfo) -> None:
         """There must be an embedding to move."""

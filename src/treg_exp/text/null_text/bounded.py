@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from treg_exp.errors import FieldError
+from treg_exp.field_checks import check_choices, check_positive
 from treg_exp.priors.prior import PairedTowers
 from treg_exp.schedule.levels import Level, Number
 from treg_exp.text.null_text.negation import AdaptiveNegation
@@ -35,10 +35,8 @@ class BoundedNegation(AdaptiveNegation):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.radius > 0:
-            raise FieldError("radius", self.radius, "must be > 0")
-        if self.follows not in get_args(Follows):
-            raise FieldError("follows", self.follows, f"allowed are {', '.join(get_args(Follows))}")
+        check_positive(self, "radius")
+        check_choices(self, follows=Follows)
 
     def moved(self, encoder: PairedTowers, tokens: Tensor, feature: Tensor, first: Tensor, state: StepState) -> Tensor:
         """See ``ImageSpaceNegation``."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from treg_exp.errors import FieldError
+from treg_exp.field_checks import check_at_least, check_choices, check_positive
 from treg_exp.priors.prior import PairedTowers
 from treg_exp.text.null_text.image_space import ImageSpaceNegation
 from treg_exp.text.state import StepState
@@ -39,14 +40,11 @@ class AdaptiveNegation(ImageSpaceNegation):
     adam_eps: float = 1e-8
 
     def __post_init__(self) -> None:
-        if not self.lr >= 0:
-            raise FieldError("lr", self.lr, "must be >= 0")
+        check_at_least(self, 0, "lr")
         if not 0 <= self.iterations <= 100_000:
             raise FieldError("iterations", self.iterations, "must be in [0, 100000]")
-        if not self.adam_eps > 0:
-            raise FieldError("adam_eps", self.adam_eps, "must be > 0")
-        if self.method not in get_args(Method):
-            raise FieldError("method", self.method, f"allowed are {', '.join(get_args(Method))}")
+        check_positive(self, "adam_eps")
+        check_choices(self, method=Method)
 
     def moved(self, encoder: PairedTowers, tokens: Tensor, feature: Tensor, first: Tensor, state: StepState) -> Tensor:
         """See :class:`ImageSpaceNegation`."""
