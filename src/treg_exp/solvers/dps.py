@@ -15,7 +15,7 @@ from treg_exp.priors.prior import Prior
 from treg_exp.schedule.levels import Prediction
 from treg_exp.solvers.base import OnStep, Restoration, StepInfo, check_steps, first_latent, ignore
 from treg_exp.solvers.recomputing import recomputing
-from treg_exp.solvers.renoising import ddim_share
+from treg_exp.solvers.renoising import ddim
 from treg_exp.solvers.signal_space import SignalSolver
 from treg_exp.tasks.problems import InverseProblem
 from treg_exp.text.condition import TextCondition
@@ -80,7 +80,6 @@ class DPS(SignalSolver):
             gradient, _, at = leaf_gradient(loss, x_t)
             if move.index % self.text_every == 0:
                 text = policy.update(prior, text, StepState(x_t, move.now, at, at.z_0, problem.misfit))
-            fresh = noise.normal("ddim", move.index, like=x_t) if self.eta else None
-            x_t = move(at, ddim_share(move, self.eta) if self.eta else 0.0, fresh) - gradient
+            x_t = ddim(move, at, self.eta, noise) - gradient
             on_step(StepInfo(move, self.steps, at.z_0, x_t))
         return Restoration(x_t)

@@ -21,7 +21,7 @@ from treg_exp.priors.prior import Prior
 from treg_exp.schedule.levels import Move, Prediction
 from treg_exp.solvers.base import OnStep, Restoration, Solver, StepInfo, check_steps, first_latent, ignore
 from treg_exp.solvers.recomputing import recomputing
-from treg_exp.solvers.renoising import ddim_share
+from treg_exp.solvers.renoising import ddim
 from treg_exp.tasks.problems import InverseProblem
 from treg_exp.text.condition import TextCondition
 from treg_exp.text.policy import TextPolicy
@@ -127,8 +127,7 @@ class LatentDPS(Solver):
             if self.project_every and (self.steps - 1 - move.index) % self.project_every == 0:
                 x = self.projected(problem, x)
                 at = Prediction(prior.encode(x), at.eps)
-            fresh = noise.normal("ddim", move.index, like=z_t) if self.eta else None
-            z_next = move(at, ddim_share(move, self.eta) if self.eta else 0.0, fresh) - gradient
+            z_next = ddim(move, at, self.eta, noise) - gradient
             if move.index % self.text_every == 0:
                 state = StepState(z_t, move.now, at, x, problem.misfit, z_next, move.next)
                 text = policy.update(prior, text, state)

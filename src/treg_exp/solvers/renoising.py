@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from treg_exp.schedule.levels import Level, Move, Number
+from treg_exp.noise import Noise
+from treg_exp.schedule.levels import Level, Move, Number, Prediction
 
 
 def ddim_share(move: Move, eta: float) -> Number:
@@ -18,6 +19,14 @@ def ddim_share(move: Move, eta: float) -> Number:
     if isinstance(rest, Tensor):
         return eta * rest.clamp(min=0).sqrt()
     return float(eta * max(0.0, rest) ** 0.5)
+
+
+def ddim(move: Move, at: Prediction, eta: float, noise: Noise, step: int | None = None, inner: int = 0) -> Tensor:
+    """One step of DDIM; its noise is that of the step of the run, ``move.index`` unless another one is given."""
+    if not eta:
+        return move(at)
+    fresh = noise.normal("ddim", move.index if step is None else step, inner, like=at.z_0)
+    return move(at, ddim_share(move, eta), fresh)
 
 
 def resampled(z: Tensor, z_0: Tensor, level: Level, variance: Number, noise: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from treg_exp.priors.prior import Prior
 from treg_exp.schedule.levels import Level, Move, Number, Prediction
 from treg_exp.solvers.base import OnStep, Restoration, Solver, StepInfo, check_steps, first_latent, ignore
 from treg_exp.solvers.recomputing import recomputing
-from treg_exp.solvers.renoising import ddim_share, resampled
+from treg_exp.solvers.renoising import ddim, ddim_share, resampled
 from treg_exp.tasks.problems import InverseProblem
 from treg_exp.text.condition import TextCondition
 from treg_exp.text.policy import TextPolicy
@@ -112,7 +112,7 @@ class ReSample(Solver):
                 return norms(problem.operator.residual(problem.y, x)), at.detach()
 
             gradient, _, at = leaf_gradient(loss, z_t)
-            z = self.ddim(move, at, noise) - self.dps_scale * move.now.signal_share * gradient
+            z = ddim(move, at, self.eta, noise) - self.dps_scale * move.now.signal_share * gradient
             if self.is_consistent(left):
                 ahead = self.travelled(moves[move.index : move.index + 1 + self.travel], z, prior, policy, text, noise)
                 start = self.estimated(move.now, at) if ahead is None else ahead
@@ -130,13 +130,6 @@ class ReSample(Solver):
         """Whether step i = ``left`` optimises; the first part of the run and the last step do not."""
         return 0 < left <= self.steps - int(round(self.free * self.steps, 6)) and left % self.every == 0
 
-    def ddim(self, move: Move, at: Prediction, noise: Noise, inner: int = 0, index: int | None = None) -> Tensor:
-        """A DDIM step; its noise belongs to the step ``index`` of the run."""
-        if not self.eta:
-            return move(at)
-        fresh = noise.normal("ddim", move.index if index is None else index, inner, like=at.z_0)
-        return move(at, ddim_share(move, self.eta), fresh)
-
     def estimated(self, level: Level, at: Prediction) -> Tensor:
         """The estimate of z_0 that is decoded."""
         if self.estimate == "tweedie":
@@ -153,7 +146,7 @@ class ReSample(Solver):
                 move = Move(move.index, Level(move.now.t, before.now.alpha, before.now.sigma), before.next)
             at = policy.predict(prior, z, move.now, text)
             found = self.estimated(move.now, at)
-            z = self.ddim(move, at, noise, 1 + inner, moves[0].index)
+            z = ddim(move, at, self.eta, noise, step=moves[0].index, inner=1 + inner)
         return found
 
     def optimised(

@@ -140,22 +140,7 @@ def build_denoiser(widths: Sequence[int] = (64, 128, 256), text_width: int = 128
         widths: channels of the three levels, fine to coarse.
         text_width: of the token embeddings.
     """
-    network = UNet2DConditionModel(
-        sample_size=16,
-        in_channels=LATENT_CHANNELS,
-        out_channels=LATENT_CHANNELS,
-        block_out_channels=tuple(widths),
-        layers_per_block=1,
-        cross_attention_dim=text_width,
-        attention_head_dim=8,
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-        addition_embed_type="text",
-        addition_embed_type_num_heads=8,
-    )
-    silence_residual_branches(network)
-    torch.nn.init.constant_(network.add_embedding.norm2.weight, POOLED_TEXT_GAIN)
-    return network
+    return _text_unet(16, LATENT_CHANNELS, widths, text_width)
 
 
 def build_pixel_denoiser(
@@ -168,13 +153,20 @@ def build_pixel_denoiser(
         text_width: of the token embeddings.
         side: pixels of a picture.
     """
+    return _text_unet(side, 3, widths, text_width, norm_groups=16)
+
+
+def _text_unet(
+    side: int, channels: int, widths: Sequence[int], text_width: int, norm_groups: int = 32
+) -> UNet2DConditionModel:
+    """A small U-Net that hears the text twice, and begins as nearly the identity."""
     network = UNet2DConditionModel(
         sample_size=side,
-        in_channels=3,
-        out_channels=3,
+        in_channels=channels,
+        out_channels=channels,
         block_out_channels=tuple(widths),
         layers_per_block=1,
-        norm_num_groups=16,
+        norm_num_groups=norm_groups,
         cross_attention_dim=text_width,
         attention_head_dim=8,
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
