@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 from treg_exp.configuration.places import errors_at
 from treg_exp.engine.heartbeat import Heartbeat
 from treg_exp.engine.launcher import Place, check_launch, launched
+from treg_exp.engine.means import mean_of
 from treg_exp.engine.outcome import recorded
 from treg_exp.engine.stored_rows import StoredRows
 from treg_exp.errors import ConfigError, PrunedError, RunFailedError
@@ -101,11 +102,7 @@ def _run(cfg: DictConfig) -> float | None:
         folder.close()
     if failed:
         raise RunFailedError(lost)
-    total, count = 0.0, 0
-    for row in rows:
-        if row.get("psnr") is not None:
-            total, count = total + row["psnr"], count + 1
-    return total / count if count else None
+    return mean_of(rows, "psnr")
 
 
 def _last_failure(experiment: Experiment) -> str:

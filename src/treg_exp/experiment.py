@@ -14,14 +14,8 @@ from treg_exp.configuration.building import build
 from treg_exp.configuration.identity import identity, run_dir
 from treg_exp.configuration.names import check_name, check_names, check_sample_ids
 from treg_exp.configuration.places import errors_at
-from treg_exp.configuration.settings import (
-    DataSettings,
-    RunSettings,
-    TrajectorySettings,
-    check_count,
-    prepared,
-    settings,
-)
+from treg_exp.configuration.settings import DataSettings, RunSettings, check_count, prepared, settings
+from treg_exp.configuration.trajectory import TrajectorySettings
 from treg_exp.data.base import Source, left_out, subset
 from treg_exp.data.sample import Sample
 from treg_exp.engine.costs import COSTS, OF_BATCH, cost_columns

@@ -13,16 +13,14 @@ from tests.conftest import ROOT
 from tests.e2e.test_all_tasks import TASKS, fits
 from tests.operators.tasks import NONLINEAR, load_task
 from tests.parity.projdiff import GaussianDenoiser
-from tests.solvers.test_contract import shortened
+from tests.solvers.test_contract import refusal, shortened
 from tests.test_config import composed
-from treg_exp.errors import FieldError
 from treg_exp.noise import KeyedNoise, StreamKey
 from treg_exp.operators.linear.masking import Masking
 from treg_exp.operators.linear.separable import SeparableOperator
 from treg_exp.operators.linear.tight import TightOperator
 from treg_exp.priors.codecs.identity import IdentityCodec
 from treg_exp.priors.prior import Prior
-from treg_exp.solvers.base import Solver
 from treg_exp.solvers.best_of import BestOf
 from treg_exp.solvers.flow_space import FlowSolver
 from treg_exp.solvers.projdiff import ProjDiff
@@ -41,14 +39,6 @@ def posed(name: str) -> InverseProblem:
     return load_task(name).measure(x, ["a"])
 
 
-def refusal(solver: Solver, problem: InverseProblem, prior: Prior) -> str | None:
-    try:
-        solver.check(problem, prior.info)
-    except FieldError as error:
-        return error.field
-    return None
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SOLVERS)
 def test_a_solver_restores_or_refuses(name: str, tiny_prior: Prior) -> None:
@@ -59,7 +49,7 @@ def test_a_solver_restores_or_refuses(name: str, tiny_prior: Prior) -> None:
     text = policy.start(tiny_prior, [{"prompt": "a cat"}])
     for task in TASKS:
         problem = posed(task)
-        if refusal(solver, problem, tiny_prior):
+        if refusal(solver, tiny_prior, problem):
             refused.add(task)
             continue
         found = solver.solve(problem, text, tiny_prior, policy, KeyedNoise([StreamKey(0, "a")]))
@@ -87,7 +77,7 @@ def test_projdiff_on_signals_restores_or_refuses(tiny_prior: Prior) -> None:
         prior = Prior(info, IdentityCodec(), denoiser)
         solver = ProjDiff(steps=3)
         known = isinstance(problem.operator, Masking | SeparableOperator | TightOperator)
-        assert (refusal(solver, problem, prior) is None) == (known or problem.sigma == 0), task
+        assert (refusal(solver, prior, problem) is None) == (known or problem.sigma == 0), task
         if known or problem.sigma == 0:
             policy = TextPolicy()
             text = policy.start(prior, [{"prompt": ""}])

@@ -12,16 +12,11 @@ import torch
 from safetensors.torch import save_file
 
 from tests.engine.test_app import BASE, composed, go
+from tests.metrics.test_independence import CONFIG
 from treg_exp.app import run
 from treg_exp.errors import ConfigError
 from treg_exp.metrics.fidelity import PSNR
 from treg_exp.run_layout import read_rows
-
-CONFIG = {
-    "embed_dim": 32,
-    "vision_cfg": {"image_size": 32, "layers": 1, "width": 64, "patch_size": 8},
-    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1},
-}
 
 
 def summary_of(folder: Path) -> dict[str, Any]:

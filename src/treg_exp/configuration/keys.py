@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from treg_exp.configuration.trajectory import TrajectorySettings
 from treg_exp.errors import ConfigError, FieldError, nearest
 
 PIECES = ("prior", "data", "task", "solver", "prompt", "guidance", "null_text", "prompt_rule", "text_match")
@@ -26,7 +28,7 @@ UNREAD_BY_FIT = {
     "text_weight": 1.0,
     "texts": {},
     "variants": {},
-    "trajectory": {"samples": 2, "points": 25},
+    "trajectory": asdict(TrajectorySettings()),
 }
 
 

@@ -67,25 +67,6 @@ class DataSettings:
             raise FieldError("batch_size", self.batch_size, "must be >= 1")
 
 
-@dataclass(frozen=True)
-class TrajectorySettings:
-    """Values of ``trajectory``: which restorations are recorded step by step. They change no result.
-
-    Attributes:
-        samples: of so many images, the first ones, draw 0 of every variant; 0 for none.
-        points: steps that are recorded, at most; spread evenly from the first to the last.
-    """
-
-    samples: int = 2
-    points: int = 25
-
-    def __post_init__(self) -> None:
-        if self.samples < 0:
-            raise FieldError("samples", self.samples, "must be >= 0; 0: none")
-        if self.points < 1:
-            raise FieldError("points", self.points, "must be >= 1; trajectory.samples=0 records nothing")
-
-
 def settings(kind: type[T], node: DictConfig, section: str = "", partly: bool = True) -> T:
     """The values of ``node`` that belong to a schema dataclass, with types and ranges checked.
 

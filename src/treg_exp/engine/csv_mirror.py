@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,11 @@ from lightning.pytorch.callbacks import Callback
 from treg_exp.engine.means import Means
 from treg_exp.engine.mirror import never_fatal
 from treg_exp.engine.told import final_means, recorded_samples
-from treg_exp.files import write_text
-from treg_exp.reports.trajectory import read_trajectories
+from treg_exp.reports.rows import write_table
+from treg_exp.reports.trajectory import POINT, read_trajectories
 from treg_exp.run_layout import Key, iterate_rows
 
 METRICS, TRAJECTORIES, SUMMARY = "metrics.csv", "trajectories.csv", "summary.csv"
-POINT = ("step", "t", "sigma", "residual", "alignment", "guidance", "change")
 
 
 class CsvMirror(Callback):
@@ -76,9 +75,9 @@ class CsvMirror(Callback):
             for point in trajectory.points
         ]
         if points:
-            write_text(self.path / TRAJECTORIES, _table(("sample_id", "variant", *POINT), points))
+            write_table(points, ("sample_id", "variant", *POINT), self.path / TRAJECTORIES)
         means = [{"name": name, "mean": value} for name, value in final_means(summary).items()]
-        write_text(self.path / SUMMARY, _table(("name", "mean"), means))
+        write_table(means, ("name", "mean"), self.path / SUMMARY)
 
     def close(self, exit_code: int) -> None:
         """See ``RunMirror``: every line is written already."""
@@ -86,7 +85,7 @@ class CsvMirror(Callback):
 
     def _write_metrics(self, lines: list[dict[str, str]]) -> None:
         self.columns = list(dict.fromkeys(["restorations", *(name for line in lines for name in line)]))
-        write_text(self.path / METRICS, _table(self.columns, lines))
+        write_table(lines, self.columns, self.path / METRICS)
 
 
 def _lines(file: Path) -> list[dict[str, str]]:
@@ -100,11 +99,3 @@ def _lines(file: Path) -> list[dict[str, str]]:
     return [
         {name: cell for name, cell in line.items() if cell} for line in found if str(line["restorations"]).isdigit()
     ]
-
-
-def _table(columns: Iterable[str], lines: Iterable[Mapping[str, Any]]) -> str:
-    stream = io.StringIO(newline="")
-    writer = csv.DictWriter(stream, list(columns), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
-    return stream.getvalue()

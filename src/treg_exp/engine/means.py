@@ -30,3 +30,12 @@ class Means:
                     self._counts[name] = count = self._counts.get(name, 0) + 1
                     mean = self.values.get(name, 0.0)
                     self.values[name] = mean + (value - mean) / count
+
+
+def mean_of(rows: Iterable[Mapping[str, Any]], column: str) -> float | None:
+    """The mean of a column over the rows that have a value; None where none has."""
+    total, count = 0.0, 0
+    for row in rows:
+        if (value := row.get(column)) is not None:
+            total, count = total + value, count + 1
+    return total / count if count else None

@@ -14,7 +14,7 @@ from lightning import LightningModule
 from torch import Tensor
 from tqdm import tqdm
 
-from treg_exp.configuration.settings import TrajectorySettings
+from treg_exp.configuration.trajectory import TrajectorySettings
 from treg_exp.data.sample import Sample
 from treg_exp.engine.costs import COSTS, OF_BATCH, PEAK_MEMORY
 from treg_exp.engine.judging import Judges

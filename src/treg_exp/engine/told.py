@@ -10,7 +10,8 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from treg_exp.configuration.settings import TrajectorySettings, settings
+from treg_exp.configuration.settings import settings
+from treg_exp.configuration.trajectory import TrajectorySettings
 from treg_exp.engine.environment import environment, read_noted
 from treg_exp.files import write_json
 from treg_exp.reports.trajectory import CURVES, Trajectory

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from treg_exp.configuration.settings import TrajectorySettings
+from treg_exp.configuration.trajectory import TrajectorySettings
 from treg_exp.engine.work import WorkItem
 from treg_exp.metrics.base import Metric, MetricInput, prompt_scores
 from treg_exp.metrics.residual import residual

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
+
+from treg_exp.reports.markdown import line, number
 
 ROWS = {"own": "own text", "other": "another member's", "wrong": "unrelated text", "no_text": "no text"}
 PICKED = {"own": "pick_own", "other": "pick_other", "wrong": "wrong_picked"}
@@ -65,7 +67,7 @@ def markdown_table(scores: Mapping[str, Mapping[str, Any]]) -> str:
         "other picked %", "own picked without text %", "residual own / other / unrelated",
         "variance with own text / without", "unrelated picked %", "PSNR gain of own text, dB",
     )  # fmt: skip
-    lines = [_line(heads), "|---" * len(heads) + "|"]
+    lines = [line(heads), "|---" * len(heads) + "|"]
     for name, s in scores.items():
         residuals = " / ".join(_short(s["residual"][variant]) for variant in ("own", "other", "wrong"))
         cells = [
@@ -75,7 +77,7 @@ def markdown_table(scores: Mapping[str, Mapping[str, Any]]) -> str:
             _percent(s["own_without_text"]), residuals, _told(s["variance_ratio"]["own"], 2),
             _percent(s["wrong_picked"]), _told(s["psnr_gain"], 2),
         ]  # fmt: skip
-        lines.append(_line(cells))
+        lines.append(line(cells))
     return "\n".join(lines) + "\n"
 
 
@@ -93,19 +95,9 @@ def _percent(stats: Mapping[str, Any] | None) -> str:
 def _told(stats: Mapping[str, Any] | None, digits: int) -> str:
     if not stats:
         return "-"
-    mean, low, high = (None if stats[k] is None else _number(stats[k], digits) for k in ("mean", "low", "high"))
+    mean, low, high = (None if stats[k] is None else number(stats[k], digits) for k in ("mean", "low", "high"))
     return str(mean) if low is None or high is None else f"{mean} [{low}, {high}]"
-
-
-def _number(value: float, digits: int) -> str:
-    """Without the sign of a zero that rounding made."""
-    text = f"{value:.{digits}f}"
-    return text if float(text) else text.lstrip("-")
 
 
 def _short(stats: Mapping[str, Any] | None, digits: int = 2) -> str:
     return f"{stats['mean']:.{digits}f}" if stats else "-"
-
-
-def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"

@@ -27,7 +27,7 @@ def draws_table(summary: Mapping[str, Any], columns: Columns) -> Table | None:
     names = [n for n in columns.of_rows if any(f"{n}{OF_MEAN}" in e["metrics"] for e in variants.values())]
     if max(counts) < 2 or not names:
         return None
-    table = _table(
+    table = framed(
         f"draws: {counts[0] if same else 'several'} of each {columns.medium.noun}",
         "one draw: the mean over draws, as above. of mean: of the mean of the draws.\n"
         f"{ORACLE} the draw nearest to the target by that number: the choice of an oracle that sees the target.",
@@ -58,7 +58,7 @@ def spread_table(summary: Mapping[str, Any], columns: Columns, names: Sequence[s
     if not names:
         return None
     noted = dict.fromkeys(columns[name].note for name in names if columns[name].note)
-    table = _table("spread of the draws", "\n".join(noted))
+    table = framed("spread of the draws", "\n".join(noted))
     table.add_column("variant\n", no_wrap=True)
     for name in names:
         lines = columns[name].label.split("\n")
@@ -69,9 +69,10 @@ def spread_table(summary: Mapping[str, Any], columns: Columns, names: Sequence[s
     return table
 
 
-def _table(title: str, caption: str) -> Table:
+def framed(title: str, caption: str) -> Table:
+    """An empty table in the style of all that a run prints."""
     return Table(
-        title=title, title_justify="left", title_style="bold", caption=caption or None, caption_justify="left",
+        title=title or None, title_justify="left", title_style="bold", caption=caption or None, caption_justify="left",
         caption_style="", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False,
     )  # fmt: skip
 

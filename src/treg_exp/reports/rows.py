@@ -12,15 +12,10 @@ from treg_exp.files import write_parts
 from treg_exp.run_layout import IDENTITY, Row
 
 
-def variants_of(rows: Iterable[Row]) -> list[str]:
-    """Names of the variants in the order of their first row."""
-    return list(dict.fromkeys(row["variant"] for row in rows))
-
-
-def columns_of(rows: Iterable[Row], known: Iterable[str]) -> list[str]:
-    """All columns: what identifies a row, the known ones, whether filled or not, then further ones by name."""
+def columns_of(present: Iterable[str], known: Iterable[str]) -> list[str]:
+    """All columns: what identifies a row, the known ones, whether present or not, then further ones by name."""
     first = list(dict.fromkeys([*IDENTITY, *known]))
-    return first + sorted({name for row in rows for name in row} - set(first))
+    return first + sorted(set(present) - set(first))
 
 
 def write_results(rows: Iterable[Row], known: Iterable[str], out: str | Path) -> Path:
@@ -31,7 +26,7 @@ def write_results(rows: Iterable[Row], known: Iterable[str], out: str | Path) ->
         known: names of the run's columns, in order.
         out: CSV file to write.
     """
-    return write_table(rows, columns_of(rows, known), out)
+    return write_table(rows, columns_of((name for row in rows for name in row), known), out)
 
 
 def write_table(rows: Iterable[Row], columns: Sequence[str], out: str | Path) -> Path:

@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 from treg_exp.files import read_json
 from treg_exp.metrics.column import Columns
 from treg_exp.reports.columns import POSTERIOR, read_columns, variant_label
+from treg_exp.reports.markdown import line, number
 from treg_exp.reports.summary import paired, per_image, statistics
 from treg_exp.run_layout import RECONSTRUCTION, TARGET, Row, RunLayout, key_of, picture, read_rows
 from treg_exp.signals.image import ImageMedium
@@ -202,7 +203,7 @@ def _differences(study: Study, pairs: Sequence[tuple[str, str]]) -> list[str]:
     """A table of pairs (variant, against), in every run that has both."""
     names = [n for n in DIFFERENCES if any(per_image(r, n) for v in study.runs.values() for r in v.values())]
     lines = [
-        _line(["task", "setting", "difference", *(study.columns[name].heading for name in names)]),
+        line(["task", "setting", "difference", *(study.columns[name].heading for name in names)]),
         "|---" * (3 + len(names)) + "|",
     ]
     for (setting, task), variants in study.runs.items():
@@ -214,33 +215,27 @@ def _differences(study: Study, pairs: Sequence[tuple[str, str]]) -> list[str]:
                     _interval(cell, name, study.columns) if cell else ""
                     for cell, name in zip(cells, names, strict=True)
                 ]
-                lines.append(_line([task, setting, label, *shown]))
+                lines.append(line([task, setting, label, *shown]))
     return lines
 
 
 def _table(variants: Mapping[str, Sequence[Row]], columns: Columns) -> list[str]:
     names = [name for name in SHOWN if any(per_image(rows, name) for rows in variants.values())]
-    lines = [_line(["variant", "n", *(columns[name].heading for name in names)]), "|---" * (2 + len(names)) + "|"]
+    lines = [line(["variant", "n", *(columns[name].heading for name in names)]), "|---" * (2 + len(names)) + "|"]
     for variant, rows in variants.items():
         count = str(len({row["sample_id"] for row in rows}))
         values = [per_image(rows, name) for name in names]
         shown = [_interval(statistics(v), name, columns) if v else "" for v, name in zip(values, names, strict=True)]
-        lines.append(_line([variant_label(variant), count, *shown]))
+        lines.append(line([variant_label(variant), count, *shown]))
     return lines
 
 
 def _interval(value: Mapping[str, Any], name: str, columns: Columns) -> str:
     digits = columns[name].digits
-    mean, low, high = (None if value[key] is None else _number(value[key], digits) for key in ("mean", "low", "high"))
+    mean, low, high = (None if value[key] is None else number(value[key], digits) for key in ("mean", "low", "high"))
     if low is None or columns[name].summary != "mean":
         return str(mean)  # of costs
     return f"{mean} [{low}, {high}]"
-
-
-def _number(value: float, digits: int) -> str:
-    """Without the sign of a zero that rounding made."""
-    text = f"{value:.{digits}f}"
-    return text if float(text) else text.lstrip("-")
 
 
 def _machine(file: Path) -> str:
@@ -252,10 +247,6 @@ def _machine(file: Path) -> str:
         ", ".join(told["gpus"]) or f"{told['torch_threads']} thread(s) of {told['cpu_count']} CPU cores, without a GPU"
     )
     return f"revision {str(told['git'])[:7]}, torch {told['packages']['torch']}, {where}."
-
-
-def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
 
 
 def _with_posterior(rows: list[Row], file: Path) -> list[Row]:

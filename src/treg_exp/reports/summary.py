@@ -14,7 +14,7 @@ from treg_exp.metrics.column import Column
 from treg_exp.reports.bootstrap import choices
 from treg_exp.reports.calibration import summarise_calibration
 from treg_exp.reports.columns import POSTERIOR
-from treg_exp.reports.rows import columns_of, variants_of
+from treg_exp.reports.rows import columns_of
 from treg_exp.run_layout import IDENTITY, KEY, Row
 
 MOST_HELD = 2**22  # means of images held at once, 32 MB and their counts; columns beyond that are read afterwards
@@ -42,10 +42,15 @@ def summarise(
     """
     how = {name: column.summary for name, column in (known or {}).items()}
     apart = {*POSTERIOR, *IDENTITY, *(name for name, kind in how.items() if kind == "none")}
-    names = [name for name in columns_of(rows, how) if name not in apart]
+    present, samples, order = set[str](), set[str](), dict[str, None]()
+    for row in rows:
+        present.update(row)
+        samples.add(row["sample_id"])
+        order[row["variant"]] = None
+    names = [name for name in columns_of(present, how) if name not in apart]
     of_draws = [name for name in dict.fromkeys(n for row in posterior for n in row) if name not in NOT_NUMBERS]
-    images = {sample_id: i for i, sample_id in enumerate(sorted({row["sample_id"] for row in rows}))}
-    variants = {variant: i for i, variant in enumerate(variants_of(rows))}
+    images = {sample_id: i for i, sample_id in enumerate(sorted(samples))}
+    variants = {variant: i for i, variant in enumerate(order)}
     counts = np.zeros((len(variants), len(images)), dtype=np.int64)
     for row in rows:
         counts[variants[row["variant"]], images[row["sample_id"]]] += 1

@@ -6,14 +6,13 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from rich import box
 from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 
 from treg_exp.metrics.column import OPTIMISED, Column, Columns
 from treg_exp.reports.columns import BEST, OF_MEAN, variant_label
-from treg_exp.reports.draws_table import counts_of_draws, draws_table, spread_table
+from treg_exp.reports.draws_table import counts_of_draws, draws_table, framed, spread_table
 
 HEADING = "variant"  # of the column of names
 WORD = 14  # characters of a variant's name that stay on one line
@@ -50,17 +49,7 @@ def _names(summary: Mapping[str, Any], columns: Columns, of: Sequence[str]) -> l
 
 def _table(summary: Mapping[str, Any], columns: Columns, names: Sequence[str], title: str, caption: str) -> Table:
     variants: Mapping[str, Any] = summary["variants"]
-    table = Table(
-        title=title or None,
-        title_justify="left",
-        title_style="bold",
-        caption=caption or None,
-        caption_justify="left",
-        caption_style="",
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        show_edge=False,
-    )
+    table = framed(title, caption)
     table.add_column(
         f"{HEADING}\n\n", overflow="fold", min_width=_longest_word(variant_label(v, columns) for v in variants)
     )

@@ -18,6 +18,7 @@ CURVES: Mapping[str, str] = {
     "guidance": "guidance scale",
     "change": "relative change of z_0",
 }
+POINT = ("step", "t", "sigma", *CURVES)  # all columns of a point
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ import os
 from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
@@ -14,6 +13,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from treg_exp.configuration.command_line import end_with
+from treg_exp.engine.means import mean_of
 from treg_exp.engine.status import read_status
 from treg_exp.run_layout import iterate_rows
 from treg_exp.sweeps.manifest import NEEDS_NO_START
@@ -81,6 +81,6 @@ class InProcess(FolderLauncher):
 
 def _returned(folder: Path, overrides: Sequence[str]) -> JobReturn:
     job = JobReturn(overrides=overrides, status=JobStatus.COMPLETED)
-    values: list[Any] = [row["psnr"] for row in iterate_rows(folder) if row.get("psnr") is not None]
-    job.return_value = sum(values) / len(values) if values else float("nan")
+    mean = mean_of(iterate_rows(folder), "psnr")
+    job.return_value = float("nan") if mean is None else mean
     return job
