@@ -1,7 +1,7 @@
 """Stable Diffusion 1, 2 and XL, and what was distilled from them: a U-Net with cross-attention.
 
-It works on latents, or on pictures themselves where the folder has no autoencoder. Such a network takes three channels, or
-three for each pixel of a patch: 12 channels are patches of 2 x 2 pixels, which cost a quarter of the time.
+It works on latents, or on pictures themselves where the folder has no autoencoder. Such a network takes three channels,
+or three for each pixel of a patch: 12 channels are patches of 2 x 2 pixels, which cost a quarter of the time.
 """
 
 from __future__ import annotations
