@@ -89,7 +89,7 @@ def test_wrong_values_are_named(fresh: Callable[..., Miniature], tmp_path: Path)
 
 
 def test_patches_come_back_to_their_places(pixel: Miniature, tmp_path: Path) -> None:
-    """At a low noise the estimate is the picture, also after 60 steps; with patches in another order it would not be."""
+    """At a low noise the estimate is the picture, also after 60 steps; patches in another order would not be it."""
     prior = DiffusersFolder(path=str(export_pixel(pixel.stages, tmp_path / "prior")), precision="fp32").load()
     x = pixel.corpus.as_float(torch.tensor([0]))
     level = prior.info.schedule.level(30)
