@@ -44,7 +44,7 @@ LINEAR = {"adjoint", "pseudo_inverse", "psld", "latino", "latino_compat", "latin
     "treg_compat", "ddrm", "ddnm", "flowdps",
 }  # fmt: skip
 SINGULAR_VALUES = {"ddrm", "ddnm"}
-PROJDIFF = {"projdiff"}
+PROJDIFF = {"projdiff", "projdiff_phase", "projdiff_hdr"}
 DAMPED = {f"paper/{name}_motion_deblur" for name in ("daps", "psld", "resample")}
 UNKNOWN = DAMPED | {"blurred_sr", "deepinv", "sparse_view_ct"}  # no singular values, and noise
 CIRCULAR = {"anisotropic_deblur", "motion_deblur", "mri_x4"}  # those of Fourier modes, which ProjDiff does not take
@@ -100,7 +100,8 @@ def refused(name: str) -> set[str]:
     if name in SINGULAR_VALUES:
         cannot |= UNKNOWN
     if name in PROJDIFF:
-        noisy = {task for task in NONLINEAR if posed(task).sigma > 0}
+        known = {task for task in NONLINEAR if task.endswith(("phase_retrieval", "hdr"))}
+        noisy = {task for task in NONLINEAR if posed(task).sigma > 0} - known
         cannot |= UNKNOWN | CIRCULAR | noisy
     return cannot
 

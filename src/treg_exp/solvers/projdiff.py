@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -12,15 +11,13 @@ from torch import Tensor
 from treg_exp.errors import FieldError
 from treg_exp.field_checks import check_choices, check_integers, check_positive
 from treg_exp.noise import Noise
-from treg_exp.operators.linear.base import LinearOperator
-from treg_exp.operators.linear.masking import Masking
-from treg_exp.operators.linear.tight import TightOperator
-from treg_exp.operators.methods import EXACT, ProxMethod
-from treg_exp.operators.spectrum import has_spectrum, spectrum_of
+from treg_exp.operators.methods import EXACT, Exact, ProxMethod
+from treg_exp.operators.spectrum import has_spectrum
 from treg_exp.priors.info import PriorInfo
 from treg_exp.priors.prior import Prior
 from treg_exp.schedule.levels import Level, Move
 from treg_exp.solvers.base import OnStep, Restoration, Solver, StepInfo, check_steps, ignore
+from treg_exp.solvers.projdiff_companion import Projection, has_projection, is_uniform, spectral, uniform
 from treg_exp.tasks.problems import InverseProblem, Problem
 from treg_exp.text.condition import TextCondition
 from treg_exp.text.policy import TextPolicy
@@ -36,9 +33,9 @@ class ProjDiff(Solver):
     ``exact``, for measurements without noise, has one variable: x_t = alpha x_0 + sigma e with fresh e; v <- beta v +
     (1 - beta) (D(x_t) - x_0); x_0 <- P(x_0 + step v), P the projection onto A x = y. With noise there is a second
     one, a signal x_obs as noisy as the measurement, for which it holds exactly: alpha_bar_obs = 1 / (1 + (sigma / s)^2)
-    with s a singular value of A. ``uniform`` has one such level for all of the signal (masks and averages),
-    ``spectral`` one for each singular direction. Until that level x_t grows out of x_obs; below it, x_0 descends as
-    above.
+    with s a singular value of A. ``uniform`` has one such level for all of the signal (masks, averages, phase retrieval
+    and high dynamic range), ``spectral`` one for each singular direction. Until that level x_t grows out of x_obs;
+    below it, x_0 descends as above.
 
     The paper works on signals. On a prior of latents this is an extension of ours: one variable, E(P(D(z_0 + step v))),
     with the proximal step of the measurement for P, which is the projection where there is no noise.
@@ -51,7 +48,9 @@ class ProjDiff(Solver):
         momentum: beta of the exact form, in [0, 1); the noisy ones have none.
         latent: allow a prior of latents, with the extension.
         lam: ridge of its proximal step; None takes the measurement's.
-        prox: how projections of other than two-variable forms are computed.
+        projection: how signals are moved to measurements of phase retrieval and high dynamic range.
+        prox: how projections of other than two-variable forms are computed. ``Exact()`` is ``projection`` where that
+            knows the operator, on a prior of signals.
     """
 
     steps: int = 100
@@ -61,6 +60,7 @@ class ProjDiff(Solver):
     momentum: float = 0.0
     latent: bool = False
     lam: float | None = None
+    projection: Projection = field(default_factory=Projection)
     prox: ProxMethod = EXACT
     needs_gradient = True
 
@@ -95,16 +95,18 @@ class ProjDiff(Solver):
             FieldError: the operator has not the singular values that it takes.
         """
         operator = problem.operator
-        one_value = isinstance(operator, TightOperator | Masking)
-        known = {"exact": True, "uniform": one_value, "spectral": has_spectrum(operator)}
+        known = {"exact": True, "uniform": is_uniform(operator), "spectral": has_spectrum(operator)}
         form = self.form
         if form == "auto":
             noisy = problem.sigma > 0 and problem.measured
             form = "exact" if not noisy else "spectral" if known["spectral"] else "uniform"
         if not known[form]:
+            why = "needs its singular values, which are not known"
+            if not operator.linear:
+                why = "takes no non-linear operators but PhaseRetrieval and HighDynamicRange (uniform)"
             raise FieldError(
-                "operator", type(operator).__name__, f"ProjDiff's form {form} needs its singular values, which are not "
-                "known; form=exact projects as if there were no noise"
+                "operator", type(operator).__name__, f"ProjDiff's form {form} {why}; form=exact projects as if there "
+                "were no noise"
             )  # fmt: skip
         return form
 
@@ -122,43 +124,6 @@ class ProjDiff(Solver):
         if prior.info.factor != 1 or self.form_for(problem) == "exact":
             return Restoration(prior.decode(run.one_variable(z_0, text)))
         return Restoration(run.two_variables(z_0, text, self.form_for(problem)))
-
-
-@dataclass(frozen=True)
-class _Aim:
-    """The noisy companion x_obs of the signal, for which the measurement holds exactly.
-
-    Attributes:
-        share: alpha_bar of x_obs, broadcasts to (B, *signal_shape).
-        turn: signals to the coordinates in which that is so.
-        turn_back: the other way.
-        project: coordinates of x_obs to the nearest that explain the measurement.
-    """
-
-    share: Tensor
-    turn: Callable[[Tensor], Tensor]
-    turn_back: Callable[[Tensor], Tensor]
-    project: Callable[[Tensor], Tensor]
-
-
-def _uniform(problem: InverseProblem) -> _Aim:
-    operator = problem.operator
-    assert isinstance(operator, LinearOperator), "check() refuses others"
-    share = torch.tensor(1 / (1 + problem.sigma**2 / operator.norm_sq), device=problem.y.device)
-    y = share.sqrt() * problem.y
-    return _Aim(share, _same, _same, lambda x: x + operator.pinv(operator.residual(y, x)))
-
-
-def _spectral(problem: InverseProblem) -> _Aim:
-    spectrum = spectrum_of(problem.operator)
-    s = spectrum.values
-    share = torch.where(s > 0, 1 / (1 + (problem.sigma / torch.where(s > 0, s, 1.0)) ** 2), 1.0)
-    told = share.sqrt() * spectrum.seen(problem.y)
-    return _Aim(share, spectrum.turn, spectrum.turn_back, lambda v: torch.where(s > 0, told, v))
-
-
-def _same(x: Tensor) -> Tensor:
-    return x
 
 
 def _shares(level: Level) -> tuple[float, float]:
@@ -200,11 +165,13 @@ class _Run:
         lam = 0.0
         if self.prior.info.factor != 1:
             lam = self.problem.lam if self.solver.lam is None else self.solver.lam
+        elif has_projection(self.problem.operator) and isinstance(self.solver.prox, Exact):
+            return self.solver.projection.onto(self.problem, x)
         return self.problem.operator.prox(self.problem.y, x, lam, self.solver.prox)
 
     def two_variables(self, x_0: Tensor, text: TextCondition, form: str) -> Tensor:
         """The noisy forms; ``v_`` are the coordinates of a signal along the singular directions."""
-        aim = _spectral(self.problem) if form == "spectral" else _uniform(self.problem)
+        aim = spectral(self.problem) if form == "spectral" else uniform(self.problem, self.solver.projection)
         a_obs, v_0, solver = aim.share, aim.turn(x_0), self.solver
         own = (1 - a_obs).sqrt()
         v_obs = a_obs.sqrt() * v_0 + own * self.noise.normal("start x_obs", like=v_0)
