@@ -44,7 +44,7 @@ ELSEWHERE = (
     "metrics=perceptual", "metrics=sets_inception", "metrics=judge_open_clip",
     "data=stems", "data=hf_dataset", "data=webdataset", "prior=diffusers_dir", "prior=stable_diffusion",
     "solver=projdiff", "solver=dps", "solver=ddrm", "solver=ddnm", "solver=diffpir", "solver=red_diff",
-    "solver=flowdps", "solver=flair",
+    "solver=flowdps", "solver=flair", "solver=projdiff_phase", "solver=projdiff_hdr",
 )  # fmt: skip
 
 

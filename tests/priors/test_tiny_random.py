@@ -151,7 +151,9 @@ def test_signals_keep_their_size_and_text_and_pictures_matter(prior: Prior) -> N
 
 
 SOLVERS = sorted(p.stem for p in (ROOT / "conf" / "solver").glob("*.yaml"))
-OTHER_PRIORS = ("ddnm", "ddrm", "diffpir", "dps", "red_diff", "projdiff", "flair", "flowdps")  # of signals, or flows
+OTHER_PRIORS = (  # of signals, or flows
+    "ddnm", "ddrm", "diffpir", "dps", "red_diff", "projdiff", "projdiff_phase", "projdiff_hdr", "flair", "flowdps",
+)  # fmt: skip
 SHORTER = {  # what makes a solver with inner loops quick, and what one cannot do without
     "resample": ["solver.pixel.iterations=2", "solver.latent.iterations=2"],
     "daps": ["solver.mcmc_steps=2"],

@@ -122,6 +122,11 @@ class Solver(ABC):
                 "prompt_rule", type(rule).__name__, f"follows the latent of the next step, and {type(self).__name__} "
                 "tells none, so nothing would move; take prompt_rule=fixed, or solver=treg, ldps, latino, ..."
             )  # fmt: skip
+        if self.uses_text and getattr(rule, "needs_rounds", False) and not getattr(self, "rounds", 0):
+            raise FieldError(
+                "prompt_rule.moves", "round", f"moves at the end of a run, and {type(self).__name__} has no other "
+                "then; take solver=latino_pro, or prompt_rule.moves=step"
+            )  # fmt: skip
 
     def check_operator(self, operator: Operator) -> None:
         """Refuse an operator that lacks what the solver takes."""

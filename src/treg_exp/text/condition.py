@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from torch import Tensor
+
 from treg_exp.errors import FieldError
 from treg_exp.priors.embedding import TextEmbedding
 
@@ -23,6 +25,8 @@ class TextCondition:
             per sample, all roles with ``prompt`` and ``null``. They stay when an embedding is moved.
         null_at_start: what ``null`` was before it was moved; None where it has not been.
         prompt_at_start: the same of ``prompt``.
+        prompt_slope: (B, L, width) gradient in the tokens of ``prompt`` that a rule gathers over steps before it moves
+            them; None where there is none.
     """
 
     prompt: TextEmbedding
@@ -31,6 +35,7 @@ class TextCondition:
     words: tuple[Texts, ...] = ()
     null_at_start: TextEmbedding | None = None
     prompt_at_start: TextEmbedding | None = None
+    prompt_slope: Tensor | None = None
 
     @property
     def first_null(self) -> TextEmbedding:
