@@ -68,7 +68,7 @@ def test_a_sweep_that_is_deleted_ends_in_one_line(nursery: Nursery, tmp_path: Pa
     child = nursery.start(sweep_of(folder, "seed=range(3)", "data.limit=3", "draws=4"))
     wait_until(lambda: len(found_rows(folder)) > 1)
     while folder.exists():  # a picture that is written meanwhile makes its folder anew
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(folder.rename(tmp_path / "deleted"))  # at once: the sweep must not end between two files
     assert child.wait() == 1, child.text
     assert f"error: {folder} was deleted while the sweep ran" in child.text
     assert "Traceback" not in child.text

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from treg_exp.priors.denoisers.timesteps import timesteps
@@ -25,6 +26,7 @@ class UNetDenoiser:
         device: where it lives.
         embedded_guidance: scale that a consistency model is told with its timestep (it was distilled from guided
             predictions); without effect on other denoisers.
+        patch: side of the patches of places that the network takes as channels of one place.
     """
 
     def __init__(
@@ -35,10 +37,11 @@ class UNetDenoiser:
         precision: Precision,
         device: torch.device,
         embedded_guidance: float = 8.5,
+        patch: int = 1,
     ) -> None:
         # By far the largest network: stored in the format that it computes in.
         self.network = FrozenNetwork(unet, precision, device, stored_in_half=True)
-        self.kind, self.factor, self.embedded_guidance = kind, factor, embedded_guidance
+        self.kind, self.factor, self.embedded_guidance, self.patch = kind, factor, embedded_guidance, patch
 
     def predict(self, z_t: Tensor, level: Level, text: TextEmbedding | None = None) -> Prediction:
         """See ``Denoiser``."""
@@ -46,8 +49,9 @@ class UNetDenoiser:
         # As the weights are stored: autocast on a CPU leaves LayerNorm alone, which refuses to mix formats.
         conditions = self._conditions(text.to(self.network.dtype), z_t)
         with self.network.running():
-            output = self.network.module(self.network.prepared(z_t), timesteps(level.t, z_t), **conditions).sample
-        return level.predict(output.float().contiguous(), z_t, self.kind)
+            seen = self.network.prepared(F.pixel_unshuffle(z_t, self.patch))
+            output = self.network.module(seen, timesteps(level.t, z_t), **conditions).sample
+        return level.predict(F.pixel_shuffle(output.float(), self.patch).contiguous(), z_t, self.kind)
 
     def _conditions(self, text: TextEmbedding, z_t: Tensor) -> dict[str, Any]:
         conditions: dict[str, Any] = {"encoder_hidden_states": text.tokens}

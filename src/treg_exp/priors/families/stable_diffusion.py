@@ -1,7 +1,8 @@
 """Stable Diffusion 1, 2 and XL, and what was distilled from them: a U-Net with cross-attention.
 
-It works on latents, or on pictures themselves where it takes three channels and the folder has no autoencoder. Its
-scheduler says whether it is a diffusion model or was trained as a rectified flow.
+It works on latents, or on pictures themselves where the folder has no autoencoder. Such a network takes three channels, or
+three for each pixel of a patch: 12 channels are patches of 2 x 2 pixels, which cost a quarter of the time. Its scheduler
+says whether it is a diffusion model or was trained as a rectified flow.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ NETWORKS = {
 SECOND = {"text_encoder_2": "transformers.CLIPTextModelWithProjection"}  # of SDXL
 TOKENIZER = "CLIPTokenizer"
 RGB = 3
+PATCHES = (1, 2, 4)  # sides of patches of pixels that are channels of one place
 SIZES = 6  # numbers that SDXL is told of the size of an image: its own, the crop's corner, the size meant
 LCM_GUIDANCE = 8.5  # told to a latent consistency model unless another scale is asked for, as by diffusers' pipeline
 
@@ -62,17 +64,25 @@ def is_xl(folder: Path) -> bool:
 
 def on_pixels(folder: Path) -> bool:
     """Whether the denoiser takes pictures themselves."""
+    return patch_of(folder) is not None
+
+
+def patch_of(folder: Path) -> int | None:
+    """Side of the patches of pixels that a denoiser of pictures takes; None for one of latents."""
     if (folder / "vae").is_dir() or not (folder / "unet" / "config.json").is_file():
-        return False
+        return None
     unet = read_config(folder / "unet")
-    return unet.get("in_channels") == RGB and unet.get("out_channels") == RGB
+    channels = (unet.get("in_channels"), unet.get("out_channels"))
+    return next((side for side in PATCHES if channels == (RGB * side**2,) * 2), None)
 
 
 def read_info(folder: Path, options: Options) -> PriorInfo:
     """See ``Family``."""
     unet = read_config(folder / "unet")
     _check_conditions(folder, unet)
-    factor = 1 if on_pixels(folder) else factor_of(read_autoencoder(folder, unet.whole("in_channels")))
+    patch = patch_of(folder)
+    factor = 1 if patch else factor_of(read_autoencoder(folder, unet.whole("in_channels")))
+    cell = patch or factor  # pixels of a side that the network sees as one place
     encoders = ("text_encoder", "text_encoder_2") if is_xl(folder) else ("text_encoder",)
     widths = [read_config(folder / part).whole("hidden_size") for part in encoders]
     if sum(widths) != unet["cross_attention_dim"]:
@@ -83,10 +93,10 @@ def read_info(folder: Path, options: Options) -> PriorInfo:
     schedule, kind = table_or_flow(folder, options.timestep_spacing)
     return PriorInfo(
         medium="image",
-        signal_shape=(3, *(side * factor for side in unet.sides("sample_size"))),
-        latent_channels=unet["in_channels"],
+        signal_shape=(3, *(side * cell for side in unet.sides("sample_size"))),
+        latent_channels=RGB if patch else unet["in_channels"],
         factor=factor,
-        multiple=factor * 2 ** (len(unet.wholes("block_out_channels")) - 1),
+        multiple=cell * 2 ** (len(unet.wholes("block_out_channels")) - 1),
         schedule=schedule,
         kind=kind,
         text_layout=side_by_side(widths),
@@ -111,14 +121,15 @@ def load(folder: Path, info: PriorInfo, options: Options, device: torch.device) 
     # diffusers' default, which nothing but the pipeline of SDXL heeds.)
     half = autocast_dtype(options.precision, device) == torch.float16
     codec: Codec = IdentityCodec()
-    if not on_pixels(folder):
+    patch = patch_of(folder)
+    if not patch:
         overflows = half and is_xl(folder) and read_config(folder / "vae").get("force_upcast", True)
         codec = load_autoencoder(folder, options, device, "fp32" if overflows else None)
     guidance = LCM_GUIDANCE if options.embedded_guidance is None else options.embedded_guidance
     return Prior(
         info=info,
         codec=codec,
-        denoiser=UNetDenoiser(unet, info.kind, info.factor, options.precision, device, guidance),
+        denoiser=UNetDenoiser(unet, info.kind, info.factor, options.precision, device, guidance, patch or 1),
         text=text,
         image_text=load_image_text(folder, options, encoder, tokenizer, device),
     )

@@ -88,7 +88,7 @@ def train_prior(
     elif stage == "validation-set":
         from treg_exp.recipes.emoji64.testset import write_validation_set
 
-        write_validation_set(corpus, Path(recipe.out) / "validation")
+        write_validation_set(corpus, ASSETS / "emoji_validation")
     else:
         raise ConfigError(f"stage={stage}: no such stage")
 

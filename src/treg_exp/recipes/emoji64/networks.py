@@ -144,7 +144,7 @@ def build_denoiser(widths: Sequence[int] = (64, 128, 256), text_width: int = 128
 
 
 def build_pixel_denoiser(
-    widths: Sequence[int] = (48, 64, 96), text_width: int = 128, side: int = 32
+    widths: Sequence[int] = (48, 64, 96), text_width: int = 128, side: int = 64, patch: int = 2
 ) -> UNet2DConditionModel:
     """For pictures themselves; attention on the two coarser levels, and the text heard as in `build_denoiser`.
 
@@ -152,8 +152,9 @@ def build_pixel_denoiser(
         widths: channels of the three levels, fine to coarse; multiples of 16.
         text_width: of the token embeddings.
         side: pixels of a picture.
+        patch: side of the patches of pixels that are channels of one place of the network.
     """
-    return _text_unet(side, 3, widths, text_width, norm_groups=16)
+    return _text_unet(side // patch, 3 * patch**2, widths, text_width, norm_groups=16)
 
 
 def _text_unet(

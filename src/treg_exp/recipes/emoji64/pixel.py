@@ -10,6 +10,7 @@ from diffusers import UNet2DConditionModel
 from torch import Tensor
 
 from treg_exp.errors import FieldError
+from treg_exp.priors.families.stable_diffusion import PATCHES
 from treg_exp.recipes.emoji64.corpus import Corpus, CorpusFolder
 from treg_exp.recipes.emoji64.latents import LatentBank, picture_versions
 from treg_exp.recipes.emoji64.networks import SIDE, build_pixel_denoiser
@@ -27,6 +28,8 @@ class PixelObjective(DenoiserObjective):
         corpus: where pictures and split are.
         stages: the trained text encoder, or the prior that has one.
         side: pixels of a picture, one of `SIDES`.
+        patch: the network sees patches of this side as one place (patchify; Hoogeboom et al., 2301.11093), which costs
+            the square of it less; one of `PATCHES`.
         widths: channels of the three levels, fine to coarse; multiples of 16.
         prompt_dropout: this and all below: see `DenoiserObjective`.
         prediction: likewise.
@@ -46,7 +49,8 @@ class PixelObjective(DenoiserObjective):
         self,
         corpus: CorpusFolder,
         stages: TrainedStages,
-        side: int = 32,
+        side: int = 64,
+        patch: int = 2,
         widths: Sequence[int] = (48, 64, 96),
         prompt_dropout: float = 0.1,
         prediction: Kind = "v_prediction",
@@ -60,9 +64,11 @@ class PixelObjective(DenoiserObjective):
     ) -> None:
         if side not in SIDES:
             raise FieldError("side", side, f"allowed are {', '.join(map(str, SIDES))}")
+        if patch not in PATCHES:
+            raise FieldError("patch", patch, f"allowed are {', '.join(map(str, PATCHES))}")
         if any(width % 16 for width in widths):
             raise FieldError("widths", list(widths), "must be multiples of 16")
-        self.side = side
+        self.side, self.patch = side, patch
         super().__init__(
             corpus, stages, widths, prompt_dropout, prediction, snr_range, focus, weights, styled_share, versions,
             embed_beforehand=embed_beforehand, compile=compile,
@@ -70,28 +76,30 @@ class PixelObjective(DenoiserObjective):
 
     def build(self, widths: Sequence[int], text_width: int) -> UNet2DConditionModel:
         """See `CaptionedLatents`."""
-        return build_pixel_denoiser(widths, text_width, self.side)
+        return build_pixel_denoiser(widths, text_width, self.side, self.patch)
 
     def begin(self, stages: TrainedStages) -> None:
         """Of a prior to start from only the text encoder is of use."""
 
     def bank(self, device: torch.device) -> LatentBank:
-        """The pictures, without a posterior: half precision, 200 MB for 6 versions of 32 pixels."""
-        return pixel_bank(self.corpus, self.versions, self.side, device)
+        """The pictures, without a posterior: half precision, 200 MB for 6 versions of 32 pixels, 800 MB for 64."""
+        return pixel_bank(self.corpus, self.versions, self.side, self.patch, device)
 
 
 @torch.no_grad()
-def pixel_bank(corpus: Corpus, versions: int, side: int, device: torch.device) -> LatentBank:
-    """All versions of all pictures as (V, N, 3, side, side) in [-1, 1]; what is drawn from it is a picture as it is.
+def pixel_bank(corpus: Corpus, versions: int, side: int, patch: int, device: torch.device) -> LatentBank:
+    """All versions of all pictures in [-1, 1], as the network takes them; what is drawn from it is a picture as it is.
 
     Args:
         corpus: of N pictures.
         versions: V, the plain one included.
         side: pixels; blocks of the drawings are averaged.
+        patch: (V, N, 3 patch^2, side / patch, side / patch) is returned.
         device: where they will be.
     """
     parts: list[Tensor] = [
-        F.avg_pool2d(images, SIDE // side).half() for images in picture_versions(corpus, versions, device)
+        F.pixel_unshuffle(F.avg_pool2d(images, SIDE // side), patch).half()
+        for images in picture_versions(corpus, versions, device)
     ]
-    pictures = torch.cat(parts).view(versions, len(corpus.pictures), 3, side, side)
+    pictures = torch.cat(parts).view(versions, len(corpus.pictures), *parts[0].shape[1:])
     return LatentBank(pictures, torch.zeros_like(pictures[:1, :1, :1, :1, :1]).expand_as(pictures), 1.0)

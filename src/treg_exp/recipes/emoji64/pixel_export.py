@@ -36,7 +36,7 @@ def export_pixel(stages: TrainedStages, target: Path | None) -> Path:
         raise FieldError("out", stages.out, f"{folder.checkpoint} does not exist: train the stage {STAGE} first")
     settings = folder.settings()["objective"]
     encoder = stages.towers().text_encoder
-    network = build_pixel_denoiser(settings["widths"], encoder.config.hidden_size, settings["side"])
+    network = build_pixel_denoiser(settings["widths"], encoder.config.hidden_size, settings["side"], settings["patch"])
     weights = {name: w for name, w in folder.averaged().items() if not name.startswith("alignment.")}
     network.load_state_dict(weights)
     with replacing(target) as partial, torch.no_grad():

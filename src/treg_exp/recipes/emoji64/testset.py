@@ -67,7 +67,7 @@ def write_validation_set(corpus: Corpus, folder: Path) -> None:
 
     Args:
         corpus: the whole corpus.
-        folder: gets ``images/*.png``, in an order drawn once, and ``captions.csv``, a manifest for them.
+        folder: where to write ``images/<sample_id>.png``, in an order drawn once, and ``captions.csv``.
     """
     tested = set(corpus.split.test)
     rest = [i for i in corpus.split.held_out if i not in tested and corpus.pictures[i].category in TEST_CATEGORIES]
@@ -78,6 +78,7 @@ def write_validation_set(corpus: Corpus, folder: Path) -> None:
         caption = styled_caption(picture.name, picture.style)
         rows.append((index, (f"{number:02d}-{picture.sample_id}", caption, picture.name, picture.style)))
     _write(corpus, folder, ("sample_id", "caption", "name", "style"), rows)
+    write_hashes(folder)
 
 
 def _write(corpus: Corpus, folder: Path, fields: Sequence[str], rows: Sequence[tuple[int, Sequence[str]]]) -> None:
