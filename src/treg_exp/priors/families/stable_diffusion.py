@@ -1,8 +1,8 @@
 """Stable Diffusion 1, 2 and XL, and what was distilled from them: a U-Net with cross-attention.
 
-It works on latents, or on pictures themselves where the folder has no autoencoder. Such a network takes three channels, or
-three for each pixel of a patch: 12 channels are patches of 2 x 2 pixels, which cost a quarter of the time. Its scheduler
-says whether it is a diffusion model or was trained as a rectified flow.
+It works on latents, or on pictures themselves where the folder has no autoencoder. Such a network takes three channels,
+or three for each pixel of a patch: 12 channels are patches of 2 x 2 pixels, which cost a quarter of the time. Its
+scheduler says whether it is a diffusion model or was trained as a rectified flow.
 """
 
 from __future__ import annotations
