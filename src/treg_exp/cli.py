@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from treg_exp.ambiguity.arguments import add_ambiguity_commands
+from treg_exp.findings.arguments import add_findings_commands
 from treg_exp.sweeps.arguments import add_sweep_commands
 
 STAGES = ("autoencoder", "clip", "judge", "unet", "export")
@@ -31,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("run", help="run an experiment, as `python run.py` does; `treg-exp run --help` says more")
     add_sweep_commands(commands)
-    _add_report(commands)
+    add_findings_commands(commands)
     _add_train_prior(commands)
     _add_doctor(commands)
     _add_bench(commands)
@@ -42,32 +43,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(arguments.run(arguments))
     except (ValueError, OSError, RuntimeError) as error:
         parser.exit(2, f"treg-exp {arguments.command}: {error}\n")
-
-
-def _add_report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    command = commands.add_parser(
-        "report",
-        help="compare runs: tables, intervals, figures and pictures as one HTML page",
-        description="Compare the runs in DIRs with paired statistics. OUT gets report.html, which needs no network, "
-        "tables as CSV, Markdown and LaTeX, and figures as PNG and PDF.",
-    )
-    command.add_argument("folders", type=Path, nargs="+", metavar="DIR", help="run_dir of runs and sweeps")
-    command.add_argument("--out", type=Path, default=Path("report"), help="folder to write (default: %(default)s)")
-    command.add_argument("--baseline", help="method that others are compared with (default: the first of each task)")
-    command.add_argument(
-        "--pictures", type=int, default=300, help="samples with pictures in the page (default: %(default)s)"
-    )
-    command.set_defaults(run=_report)
-
-
-def _report(arguments: argparse.Namespace) -> int:
-    from treg_exp.findings.report import report
-
-    done = report(arguments.folders, arguments.out, arguments.baseline, arguments.pictures)
-    for reason in done.skipped:
-        print(f"left out: {reason}", file=sys.stderr)
-    print(f"written: {done.page}")
-    return 0
 
 
 def _add_study(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -68,5 +68,5 @@ def test_a_grid_without_m_is_refused(tmp_path: Path) -> None:
     command = [sys.executable, str(ROOT / "run.py"), "experiment=single", "ablation=seeds"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert done.stderr == "error: an ablation is a grid of runs (hydra.sweeper.params): start it with -m\n"
+    assert done.stderr == "error: this experiment is a grid of runs (hydra.sweeper.params): start it with -m\n"
     assert list(tmp_path.iterdir()) == []

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -29,6 +31,14 @@ def planner(folder: Path, conf: Path = ROOT / "conf", *hydra: str) -> Planner:
         loader = ConfigLoaderImpl(create_config_search_path(str(conf)))
         config = loader.load_configuration("config", list(hydra), RunMode.MULTIRUN)
     return Planner(Sweep(folder), loader, config)
+
+
+def test_combinations_that_make_no_sense_are_left_out(tmp_path: Path) -> None:
+    """The other two are what the sweep says that it would do, and what it plans."""
+    command = [sys.executable, "run.py", "-m", *BASE, "seed=0,1", "draws=1,2", "dry_run=true"]
+    out = ["hydra.sweeper.leave_out=['seed=1 draws=2','seed=0 draws=2','seed=7']"]
+    result = subprocess.run([*command, *out], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert result.stdout.count("restorations:") == 2
 
 
 def test_every_job_is_there_before_the_first_one_starts(tmp_path: Path) -> None:

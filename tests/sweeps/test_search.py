@@ -171,6 +171,30 @@ def test_two_objectives_have_a_front(nursery: Nursery, tmp_path: Path) -> None:
     assert f"Pareto front, {len(front)} trials" in said
 
 
+def test_a_trial_may_be_several_runs_and_their_mean(nursery: Nursery, tmp_path: Path) -> None:
+    folder = tmp_path / "s"
+    command = [*SEARCH, "guidance.scale=1,4", "hydra.sweeper.sampler=grid", RESIDUAL, f"run_dir={folder}"]
+    over = ["hydra.sweeper.average_over={seed: '0,1,2'}"]
+    code, said = nursery.run(*command, *over)
+    assert code == 0, said
+    found = trials(folder)
+    assert [trial["guidance.scale"] for trial in found] == ["1", "4"]
+    for trial in found:
+        runs = [folder / name for name in trial["folder"].split()]
+        assert [OmegaConf.load(run / "config.yaml").seed for run in runs] == [0, 1, 2]
+        expected = sum(mean(run, "residual") for run in runs) / 3
+        assert float(trial["own/residual"]) == pytest.approx(expected, rel=1e-9)
+    (best,) = OmegaConf.load(folder / "best.yaml").best
+    assert best.command.endswith("seed=0,1,2")
+    assert " -m " in best.command
+    code, said = nursery.run(*command, "hydra.sweeper.average_over={seed: '0,1'}")  # another search
+    assert code == 2, said
+    assert "holds a search with space seed: mean over 0, 1, 2, this one has seed: mean over 0, 1" in said
+    code, said = nursery.run(*command, *over, "seed=0,1")
+    assert code == 2, said
+    assert "seed=0,1: hydra.sweeper.average_over.seed says which ones" in said
+
+
 def test_a_trial_that_fails_ends_no_search_and_is_tried_again(nursery: Nursery, tmp_path: Path) -> None:
     folder = tmp_path / "s"
     command = [*SEARCH, "solver.steps=2,0,1", RESIDUAL, "hydra.sweeper.sampler=grid", f"run_dir={folder}"]

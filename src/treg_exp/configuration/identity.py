@@ -106,4 +106,4 @@ def check_single(cfg: DictConfig) -> None:
     hydra = HydraConfig.get() if HydraConfig.initialized() else None
     grid = hydra is not None and hydra.mode == RunMode.RUN and hydra.sweeper.get("params")
     if grid and not (cfg.get("run_dir") and RunLayout(Path(cfg.run_dir)).job.is_file()):
-        raise ConfigError("an ablation is a grid of runs (hydra.sweeper.params): start it with -m")
+        raise ConfigError("this experiment is a grid of runs (hydra.sweeper.params): start it with -m")

@@ -14,10 +14,10 @@ from treg_exp.errors import ConfigError, FieldError, nearest
 
 PIECES = ("prior", "data", "task", "solver", "prompt", "guidance", "null_text", "prompt_rule", "text_match")
 COLLECTIONS = ("texts", "variants", "metrics", "logger", "trainer", "trajectory")  # may be empty, and so left out
-SETTINGS = ("seed", "draws", "text_weight", "run_dir", "dry_run", "mode")
+SETTINGS = ("seed", "draws", "text_weight", "run_dir", "dry_run", "mode", "method")
 FIT = ("recipe", "run_dir", "dry_run", "mode")
 MODES = ("predict", "fit")
-GLOBAL = ("experiment", "debug")  # groups whose options set values of others
+GLOBAL = ("experiment", "method", "debug")  # groups whose options set values of others
 RECIPE_PIECES = ("objective", "data", "budget", "optimizer", "schedule", "sharing", "checkpoint", "trainer", "seed")
 RECIPE_COLLECTIONS = ("callbacks", "loggers")
 RECIPE_SETTINGS = ("begin_from", "folder")

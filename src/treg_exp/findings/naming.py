@@ -9,6 +9,7 @@ from typing import Any
 
 from treg_exp.findings.collection import SEED, Run
 
+METHOD = "method"  # key that a method of conf/method calls itself by
 MOST_KEYS = 3  # in a name; a run that differs in more from the others is called by the first ones
 
 Group = Sequence[Run]  # repetitions of one setting, one run per seed
@@ -55,15 +56,19 @@ def folder_names(runs: Sequence[Run]) -> dict[Path, str]:
 
 
 def _names_of(runs: Sequence[Run]) -> dict[Path, str]:
-    keys = differing(runs, ignored=(SEED,))
+    keys = sorted(differing(runs, ignored=(SEED,)), key=lambda key: key != METHOD)
     told = [key for i, key in enumerate(keys) if not any(_follows(key, other, runs) for other in keys[:i])][:MOST_KEYS]
     found = {}
     for run in runs:
-        parts = (f"{short(key)}={readable(run.settings[key])}" for key in told if key in run.settings)
+        parts = (_told(key, readable(run.settings[key])) for key in told if key in run.settings)
         found[run.path] = " ".join(parts)
     times = Counter(found.values())
     folders = folder_names(runs)
     return {path: name if times[name] == 1 else f"{name} {folders[path]}".strip() for path, name in found.items()}
+
+
+def _told(key: str, value: str) -> str:
+    return value if key == METHOD else f"{short(key)}={value}"
 
 
 def _follows(key: str, other: str, runs: Sequence[Run]) -> bool:

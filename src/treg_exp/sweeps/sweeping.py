@@ -65,10 +65,11 @@ class GridSweeper(JobSweeper):
 
     Args:
         params: further overrides with lists of values, by key; those of the command line come after them.
+        leave_out: combinations that make no sense, each as the overrides that tell it: ``method=psld task=hdr``.
     """
 
-    def __init__(self, params: dict[str, str] | None = None) -> None:
-        self.params = dict(params or {})
+    def __init__(self, params: dict[str, str] | None = None, leave_out: Sequence[str] = ()) -> None:
+        self.params, self.leave_out = dict(params or {}), [set(each.split()) for each in leave_out]
 
     def sweep(self, arguments: list[str]) -> None:
         """See `JobSweeper`."""
@@ -81,6 +82,7 @@ class GridSweeper(JobSweeper):
                 "hydra/sweeper=optuna_search searches an interval"
             )
         (combinations,) = BasicSweeper.split_arguments(parsed, max_batch_size=None)
+        combinations = [each for each in combinations if not any(out <= set(each) for out in self.leave_out)]
         check_folders(combinations)
         if self.config.dry_run:
             dry_run(combinations, no_sweep(self.hydra_context, self.config))

@@ -56,8 +56,7 @@ def conclude_search(sweep: Sweep, study: SharedStudy) -> list[Job]:
         for trial in best[:SHOWN]:
             print(f"  {trial.number}: {_values(study, trial)}  {_shown(study.space, trial)}", flush=True)
         print(f"see {sweep.path / BEST}, {sweep.path / TRIALS}", flush=True)
-    over = [str(trial.user_attrs.get(JOB)) for trial in trials if trial.state.is_finished()]
-    return [sweep.jobs[job] for job in dict.fromkeys(over) if job in sweep.jobs]
+    return list(dict.fromkeys(job for trial in trials if trial.state.is_finished() for job in _jobs(sweep, trial)))
 
 
 def write_results(sweep: Sweep, study: SharedStudy) -> list[FrozenTrial]:
@@ -112,13 +111,18 @@ def _best(study: SharedStudy, best: Sequence[FrozenTrial]) -> str:
     """The best trials, and the commands that make their runs anew, also with other data."""
     found = []
     for trial in best:
-        job = str(trial.user_attrs.get(JOB))
         mine = [part for part in study.space.overrides(values_of(study.space, trial)) if not _is_of_the_search(part)]
         values = dict(zip(study.objectives, trial.values, strict=True))
-        command = shlex.join(["python", "run.py", *mine])
-        entry: dict[str, Any] = {"trial": trial.number, "values": values, "folder": job}
+        over = [f"{key}={','.join(listed)}" for key, listed in study.space.averaged.items()]
+        command = shlex.join(["python", "run.py", *(["-m"] if over else []), *mine, *over])
+        entry: dict[str, Any] = {"trial": trial.number, "values": values, "folder": trial.user_attrs.get(JOB)}
         found.append({**entry, "overrides": mine, "command": command})
     return OmegaConf.to_yaml(OmegaConf.create({"best": found}))
+
+
+def _jobs(sweep: Sweep, trial: FrozenTrial) -> list[Job]:
+    """The jobs of a trial that were planned."""
+    return [sweep.jobs[job] for job in str(trial.user_attrs.get(JOB, "")).split() if job in sweep.jobs]
 
 
 def _is_of_the_search(override: str) -> bool:
@@ -131,14 +135,16 @@ def _table(sweep: Sweep, study: SharedStudy, trials: Sequence[FrozenTrial]) -> s
     more = ("folder", "restorations", "seconds", "host", "error")
     table.writerow(["trial", "state", *study.objectives, *study.space.dimensions, *more])
     for trial in trials:
-        job = sweep.jobs.get(str(trial.user_attrs.get(JOB)))
+        jobs = _jobs(sweep, trial)
         values = list(trial.values or ()) if trial.state == TrialState.COMPLETE else []
         values += [""] * (len(study.objectives) - len(values))
         given = [trial.params.get(key, "") for key in study.space.dimensions]
         about: list[Any] = ["", "", "", ""]
-        if job is not None:
-            status = sweep.status(job)
-            about = [job.id, status.finished, round(status.seconds), status.host]
+        if jobs:
+            all_of = [sweep.status(job) for job in jobs]
+            hosts = " ".join(dict.fromkeys(str(status.host) for status in all_of))
+            done, seconds = sum(status.finished for status in all_of), round(sum(status.seconds for status in all_of))
+            about = [" ".join(job.id for job in jobs), done, seconds, hosts]
         table.writerow([trial.number, _word(trial), *values, *given, *about, trial.user_attrs.get(ERROR, "")])
     return text.getvalue()
 

@@ -32,6 +32,8 @@ class SearchSettings:
         seed: of the sampler.
         startup_trials: random trials before ``tpe`` learns.
         population: trials of one generation of ``nsga2``.
+        average_over: overrides with lists of values, by key: a trial is one run for each combination of them, and its
+            value the mean over these runs.
         pruner: see `PrunerSettings`, as all that begins with ``pruner``.
         pruner_after_trials: see there.
         pruner_after_samples: see there.
@@ -46,6 +48,7 @@ class SearchSettings:
     seed: int = 0
     startup_trials: int = 10
     population: int = 20
+    average_over: dict[str, str] | None = None
     pruner: str = "none"
     pruner_after_trials: int = 5
     pruner_after_samples: int = 8
@@ -81,6 +84,10 @@ class SearchSettings:
         self.pruner_settings()
         if self.pruner != "none" and len(self.goals) > 1:
             raise ConfigError(f"{PLACE}.pruner={self.pruner}: must be none with several objectives; keep one of them")
+        if self.pruner != "none" and self.average_over:
+            raise ConfigError(
+                f"{PLACE}.pruner={self.pruner}: must be none with average_over, whose runs are of unlike scale"
+            )
 
     def pruner_settings(self) -> PrunerSettings:
         """When runs end early.

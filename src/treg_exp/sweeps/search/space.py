@@ -80,14 +80,21 @@ class Space:
     Attributes:
         dimensions: overrides with several values, by key.
         fixed: the others.
+        averaged: overrides with several values, each of which every trial has a run with.
     """
 
     dimensions: Mapping[str, Dimension]
     fixed: Sequence[str] = field(default=())
+    averaged: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def overrides(self, values: Mapping[str, Value]) -> list[str]:
-        """The overrides of a job with these values."""
+        """The overrides that all runs of a trial with these values share."""
         return [*self.fixed, *(f"{key}={values[key]}" for key in self.dimensions)]
+
+    def runs(self, values: Mapping[str, Value]) -> list[list[str]]:
+        """The overrides of each run of a trial with these values: one, or one for each that is averaged over."""
+        over = product(*([f"{key}={value}" for value in listed] for key, listed in self.averaged.items()))
+        return [[*self.overrides(values), *more] for more in over]
 
     def middle(self) -> dict[str, Value]:
         """A point from the middle."""
@@ -108,15 +115,19 @@ class Space:
 
     def described(self) -> dict[str, str]:
         """The same in words, by key: two searches with one study must agree in it."""
-        return {key: str(dimension) for key, dimension in self.dimensions.items()}
+        searched = {key: str(dimension) for key, dimension in self.dimensions.items()}
+        return searched | {key: f"mean over {', '.join(listed)}" for key, listed in self.averaged.items()}
 
 
-def read_space(arguments: Sequence[str], loader: ConfigLoader | None = None) -> Space:
+def read_space(
+    arguments: Sequence[str], loader: ConfigLoader | None = None, average_over: Mapping[str, str] | None = None
+) -> Space:
     """The space of these overrides; of two with the same key the later one counts.
 
     Args:
         arguments: overrides of Hydra.
         loader: Hydra's, for ``glob(*)``.
+        average_over: further overrides with lists of values, by key, which are averaged over instead of searched.
 
     Raises:
         ConfigError: none of them has several values, or one cannot be searched.
@@ -132,7 +143,27 @@ def read_space(arguments: Sequence[str], loader: ConfigLoader | None = None) -> 
     if "run_dir" in found:
         raise ConfigError("run_dir: with -m it is one folder, in which every job gets its own; give a single one")
     fixed = [str(each.input_line) for key, each in given.items() if key not in found]
-    return Space(found, fixed)
+    return Space(found, fixed, _averaged(average_over or {}, given, loader))
+
+
+def _averaged(
+    wanted: Mapping[str, str], given: Mapping[str, Override], loader: ConfigLoader | None
+) -> dict[str, Sequence[str]]:
+    """The values of each override that is averaged over.
+
+    Raises:
+        ConfigError: it is given elsewhere as well, or has no list of single values.
+    """
+    place = "hydra.sweeper.average_over"
+    found: dict[str, Sequence[str]] = {}
+    for key, value in wanted.items():
+        (each,) = OverridesParser.create(config_loader=loader).parse_overrides([f"{key}={value}"])
+        if key in given:
+            raise ConfigError(f"{given[key].input_line}: {place}.{key} says which ones; change it there")
+        if each.is_sweep_override() and not each.is_discrete_sweep():
+            raise ConfigError(f"{place}.{key}={value}: must be single values, as a,b,c")
+        found[key] = list(each.sweep_string_iterator()) if each.is_sweep_override() else [str(value)]
+    return found
 
 
 def dimension(override: Override) -> Dimension:

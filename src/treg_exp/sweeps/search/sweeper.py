@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from hydra.errors import HydraException
@@ -18,6 +19,7 @@ from treg_exp.configuration.command_line import end_with
 from treg_exp.configuration.places import one_line
 from treg_exp.engine.journal import JOURNAL, require_optuna
 from treg_exp.engine.objective import Objective
+from treg_exp.engine.status import Status
 from treg_exp.errors import ConfigError
 from treg_exp.run_layout import iterate_rows
 from treg_exp.sweeps.launching import FolderLauncher
@@ -50,7 +52,7 @@ class SearchSweeper(SearchSettings, JobSweeper):
         from treg_exp.sweeps.search.study import WORKERS, SharedStudy
 
         given = [f"{key}={value}" for key, value in self.params.items()] + list(arguments)
-        space = read_space(given, self.hydra_context.config_loader)
+        space = read_space(given, self.hydra_context.config_loader, self.average_over)
         sampler = make_sampler(self.sampler, self.seed, self.startup_trials, self.population, space)
         n_trials = self._wanted(space)
         path = Path(self.config.run_dir) if self.config.run_dir else self._folder(space)
@@ -68,7 +70,7 @@ class SearchSweeper(SearchSettings, JobSweeper):
         if objectives is None and not study.exists():  # the process that wanted to begin it was killed
             objectives = self._objectives(trial_planner, space)
         with presence.shown():
-            middle = space.overrides(space.middle())
+            middle = space.runs(space.middle())[0]
             study.open(self.goals, objectives, trial_planner.files, partial(trial_planner.hash_of, middle))
             study.try_again()
             announce(sweep, study, n_trials, self.sampler)
@@ -82,15 +84,15 @@ class SearchSweeper(SearchSettings, JobSweeper):
 
     def _run(self, trials: Sequence[FrozenTrial], study: SharedStudy, sweep: Sweep, planner: Planner) -> None:
         """Run some trials at once, and tell the study what became of them."""
-        jobs = {trial.number: job for trial in trials if (job := self._plan(trial, study, planner))}
-        missing = {job.id: job for job in jobs.values() if sweep.status(job).state not in NEEDS_NO_START}
-        if missing:
-            start_jobs(sweep, list(missing.values()), self.launcher)
-        for number, job in jobs.items():
-            _tell(number, job, study, sweep)
+        jobs = {trial.number: own for trial in trials if (own := self._plan(trial, study, planner))}
+        every = {job.id: job for own in jobs.values() for job in own}
+        if missing := [job for job in every.values() if sweep.status(job).state not in NEEDS_NO_START]:
+            start_jobs(sweep, missing, self.launcher)
+        for number, own in jobs.items():
+            _tell(number, own, study, sweep)
 
-    def _plan(self, trial: FrozenTrial, study: SharedStudy, planner: Planner) -> Job | None:
-        """The job of a trial; None where its configuration cannot be composed, which the study is told."""
+    def _plan(self, trial: FrozenTrial, study: SharedStudy, planner: Planner) -> list[Job]:
+        """The jobs of a trial; none where a configuration cannot be composed, which the study is told."""
         from optuna.trial import TrialState
 
         from treg_exp.engine.trial import Trial
@@ -99,20 +101,21 @@ class SearchSweeper(SearchSettings, JobSweeper):
         values = values_of(study.space, trial)
         shown = " ".join(f"{key}={value}" for key, value in values.items())
         try:
-            (job,) = planner.plan([study.space.overrides(values)])
+            jobs = planner.plan(study.space.runs(values))
         except (ConfigError, HydraException, OmegaConfBaseException) as error:
             print(f"error: trial {trial.number}: {shown}: {one_line(error)}", file=sys.stderr, flush=True)
             study.note(trial.number, **{ERROR: one_line(error)})
             study.tell(trial.number, TrialState.FAIL)
             end_with(2)
-            return None
-        folder = planner.sweep.folder(job)
-        print(f"trial {trial.number}: {shown}  ({folder})", flush=True)
-        study.note(trial.number, **{JOB: job.id})
-        if planner.sweep.status(job).state not in NEEDS_NO_START:
-            objective = next(iter(study.objectives))
-            Trial(trial.number, objective, self.pruner_settings()).write(folder)
-        return job
+            return []
+        folders = [planner.sweep.folder(job) for job in jobs]
+        print(f"trial {trial.number}: {shown}  ({', '.join(map(str, folders))})", flush=True)
+        study.note(trial.number, **{JOB: " ".join(job.id for job in jobs)})
+        for job, folder in zip(jobs, folders, strict=True):
+            if planner.sweep.status(job).state not in NEEDS_NO_START:
+                objective = next(iter(study.objectives))
+                Trial(trial.number, objective, self.pruner_settings()).write(folder)
+        return jobs
 
     def _objectives(self, planner: Planner, space: Space) -> dict[str, str]:
         """Objectives by ``variant/column``, as a run from the middle of the space would have them.
@@ -124,7 +127,7 @@ class SearchSweeper(SearchSettings, JobSweeper):
         from treg_exp.silence import silence_libraries
 
         silence_libraries()
-        cfg = planner.compose(space.overrides(space.middle()))
+        cfg = planner.compose(space.runs(space.middle())[0])
         if cfg.get("mode") == "fit":
             raise ConfigError("hydra/sweeper=optuna_search: searches settings of runs, not with mode=fit")
         experiment = Experiment.from_config(cfg)
@@ -151,35 +154,45 @@ class SearchSweeper(SearchSettings, JobSweeper):
     def show_cost(self, space: Space) -> None:
         """What a trial from the middle of the space would cost."""
         print("one of them, from the middle:", flush=True)
-        dry_run([space.overrides(space.middle())], no_sweep(self.hydra_context, self.config))
+        dry_run(space.runs(space.middle()), no_sweep(self.hydra_context, self.config))
 
 
-def _tell(number: int, job: Job, study: SharedStudy, sweep: Sweep) -> None:
-    """Tell the study what the run folder of a trial says."""
+def _tell(number: int, jobs: Sequence[Job], study: SharedStudy, sweep: Sweep) -> None:
+    """Tell the study what the run folders of a trial say; its value is the mean over them."""
     from optuna.trial import TrialState
 
     from treg_exp.sweeps.search.results import told
     from treg_exp.sweeps.search.study import ERROR
 
-    while (status := sweep.status(job)).state == "running":  # in another process
-        time.sleep(POLL_SECONDS)
-    if status.state == "pruned":
-        study.tell(number, TrialState.PRUNED)
-    elif status.state == "finished":
-        folder = sweep.folder(job)
-        values = {name: Objective.named(name).mean(iterate_rows(folder)) for name in study.objectives}
-        found = [value for value in values.values() if value is not None]
-        if len(found) < len(values):
-            study.note(number, **{ERROR: f"no value of {', '.join(n for n, v in values.items() if v is None)}"})
+    statuses = {job.id: _ended(job, sweep) for job in jobs}
+    folders = [sweep.folder(job) for job in jobs]
+    states = {status.state for status in statuses.values()}
+    if states == {"finished"}:
+        values = {
+            name: [Objective.named(name).mean(iterate_rows(each)) for each in folders] for name in study.objectives
+        }
+        if lacking := [name for name, own in values.items() if None in own]:
+            study.note(number, **{ERROR: f"no value of {', '.join(lacking)}"})
             study.tell(number, TrialState.FAIL)
             end_with(1)
         else:
-            study.tell(number, TrialState.COMPLETE, found)
-    elif status.state == "failed":
-        study.note(number, **{ERROR: status.error or f"see {sweep.folder(job)}"})
+            study.tell(number, TrialState.COMPLETE, [fmean(v for v in own if v is not None) for own in values.values()])
+    elif "failed" in states:
+        told_by = next(job for job in jobs if statuses[job.id].state == "failed")
+        study.note(number, **{ERROR: statuses[told_by.id].error or f"see {sweep.folder(told_by)}"})
         study.tell(number, TrialState.FAIL)
+    elif states == {"pruned"}:
+        study.tell(number, TrialState.PRUNED)
     else:  # nobody has run it to its end: the same command does
-        print(f"error: trial {number}: {status.state}: {sweep.folder(job)}", file=sys.stderr, flush=True)
+        for job in (job for job in jobs if statuses[job.id].state != "finished"):
+            print(f"error: trial {number}: {statuses[job.id].state}: {sweep.folder(job)}", file=sys.stderr, flush=True)
         end_with(1)
         return
     print(told(study, number), flush=True)
+
+
+def _ended(job: Job, sweep: Sweep) -> Status:
+    """The status of a job that no other process runs any more."""
+    while (status := sweep.status(job)).state == "running":
+        time.sleep(POLL_SECONDS)
+    return status

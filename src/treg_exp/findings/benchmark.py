@@ -1,0 +1,109 @@
+"""The table of ``experiment=benchmark/solvers`` as Markdown: what each method reaches on each task, at what cost.
+
+Unlike a report of any runs, it refuses runs whose measurements are not the same: a benchmark must not pass over them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from treg_exp.errors import ConfigError
+from treg_exp.findings.collection import collect
+from treg_exp.findings.effects import Effect, effects
+from treg_exp.findings.methods import Method, all_columns, methods
+from treg_exp.findings.pairing import Pairing, baseline_of, pairings
+from treg_exp.findings.provenance import said
+from treg_exp.findings.tables import verdict
+from treg_exp.metrics.column import Columns
+from treg_exp.reports.markdown import line, number
+
+COMPARED = ("psnr", "ssim", "lpips", "judge_own")  # what a method is better or worse in
+SHOWN = (*COMPARED, "residual", "nfe", "nfe_backward", "encodes", "decodes", "seconds", "peak_memory")
+VERDICTS = ("better", "open", "worse")
+
+
+def benchmark(folders: Sequence[Path], baseline: str) -> str:
+    """Tables of a benchmark, and by how much its methods differ from one of them.
+
+    Args:
+        folders: runs and sweeps.
+        baseline: the method that the others are compared with.
+
+    Raises:
+        ConfigError: no such method, a folder without runs, or two methods had other measurements of an image.
+    """
+    collected = collect(folders)
+    compared, columns = methods(collected.runs), all_columns(collected.runs)
+    pairs = pairings(compared, baseline_of(compared, baseline))
+    for pair in pairs:
+        _check_same(pair)
+    found = effects(pairs, [name for name in COMPARED if name in columns.known], columns)
+    shares = [f"- {sentence}" for sentence in (*said(collected.runs, pairs), *collected.skipped)]
+    parts = ["## In all tasks", "", *_overview(found, columns), "", *shares]
+    for task in dict.fromkeys(method.task for method in compared):
+        own = [effect for effect in found if effect.method.task == task]
+        rows = [method for method in compared if method.task == task]
+        parts += ["", f"## {task}", "", *_means(rows, columns), "", *_differences(own, columns)]
+    return "\n".join(parts) + "\n"
+
+
+def _check_same(pair: Pairing) -> None:
+    told = f"{pair.method.task}: {pair.method.name} and {pair.baseline.name}"
+    if not pair.measured or pair.unknown:
+        raise ConfigError(f"{told}: rows without a hash of their measurement; make these runs anew")
+    if pair.other:
+        raise ConfigError(
+            f"{told} had other measurements of {pair.other} images; give runs with the same task, task.seed and data"
+        )
+    if not pair.images:
+        raise ConfigError(f"{told} have no image in common; give runs with the same data")
+
+
+def _overview(found: Sequence[Effect], columns: Columns) -> list[str]:
+    """In how many tasks each method is better than the baseline, by the corrected p."""
+    metrics = list(dict.fromkeys(effect.metric for effect in found))
+    head = [f"{columns[name].line}: {' / '.join(VERDICTS)}" for name in metrics]
+    lines = [line(["method", "tasks", *head]), "|---" * (2 + len(metrics)) + "|"]
+    for name in dict.fromkeys(effect.method.name for effect in found):
+        own = [effect for effect in found if effect.method.name == name]
+        cells = []
+        for metric in metrics:
+            verdicts = [verdict(effect, columns) for effect in own if effect.metric == metric]
+            cells.append(" / ".join(str(verdicts.count(each)) for each in VERDICTS))
+        lines.append(line([name, str(len({effect.method.task for effect in own})), *cells]))
+    return lines
+
+
+def _means(compared: Sequence[Method], columns: Columns) -> list[str]:
+    shown = [name for name in SHOWN if any(method.statistics(name) for method in compared)]
+    lines = [line(["method", "n", *(columns[name].heading for name in shown)]), "|---" * (2 + len(shown)) + "|"]
+    for method in compared:
+        cells = []
+        for name in shown:
+            value = method.statistics(name)
+            cells.append(number(value["mean"], columns[name].digits) if value else "")
+        lines.append(line([method.name, str(len(method.images)), *cells]))
+    return lines
+
+
+def _differences(found: Sequence[Effect], columns: Columns) -> list[str]:
+    """Differences from the baseline with intervals and win rates; bold where the corrected p is low."""
+    if not found:
+        return []
+    metrics = list(dict.fromkeys(effect.metric for effect in found))
+    head = [f"{columns[name].heading} (images won)" for name in metrics]
+    lines = [line([f"less {found[0].baseline.name}", *head]), "|---" * (1 + len(metrics)) + "|"]
+    for method in dict.fromkeys(effect.method for effect in found):
+        by_metric = {effect.metric: effect for effect in found if effect.method is method}
+        cells = [_cell(by_metric[name], columns) if name in by_metric else "" for name in metrics]
+        lines.append(line([method.name, *cells]))
+    return lines
+
+
+def _cell(effect: Effect, columns: Columns) -> str:
+    digits = columns[effect.metric].digits
+    ends = "" if effect.low is None else f" [{effect.low:+.{digits}f}, {effect.high:+.{digits}f}]"
+    told = f"{effect.mean:+.{digits}f}{ends}"
+    wins = "" if effect.wins is None else f" ({100 * effect.wins:.0f} %)"
+    return (f"**{told}**" if verdict(effect, columns) in ("better", "worse") else told) + wins

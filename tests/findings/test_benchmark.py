@@ -1,0 +1,81 @@
+"""The tables of a benchmark, from run folders with made-up numbers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.findings.folders import run
+from treg_exp.cli import main
+from treg_exp.errors import ConfigError
+from treg_exp.findings.benchmark import benchmark
+
+
+def contest(folder: Path, rival: float, measured: str = "m", images: int = 12) -> None:
+    """On sr_x8 a rival is better in PSNR by ``rival`` dB, give or take a quarter, and alike in LPIPS."""
+    run(folder / "ours", lambda i: {"psnr": 20.0 + i, "lpips": 0.2, "seconds": 1.5}, method="TReg")
+    gain = lambda i: rival + (0.25 if i % 2 else -0.25)  # noqa: E731
+    run(
+        folder / "theirs", lambda i: {"psnr": 20.0 + i + gain(i), "lpips": 0.2, "seconds": 3.0},
+        method="DAPS", measured=measured, images=images,
+    )  # fmt: skip
+
+
+def cells(page: str, first: str, heading: str) -> list[list[str]]:
+    """The lines of tables below a heading that begin with a cell."""
+    part = page.split(f"## {heading}\n")[1].split("\n## ")[0]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in part.splitlines() if line[:1] == "|"]
+    return [row for row in rows if row[0] == first]
+
+
+def test_means_differences_and_wins(tmp_path: Path) -> None:
+    contest(tmp_path, rival=1.0)
+    page = benchmark([tmp_path], "TReg")
+    assert cells(page, "TReg", "sr_x8") == [["TReg", "12", "25.50", "0.200", "1.50"]]
+    means, differences = cells(page, "DAPS", "sr_x8")
+    assert means == ["DAPS", "12", "26.50", "0.200", "3.00"]
+    assert differences[1].startswith("**+1.00 [+0.")
+    assert differences[1].endswith("** (100 %)")
+    assert differences[2] == "+0.000 [+0.000, +0.000] (0 %)"
+    assert cells(page, "DAPS", "In all tasks") == [["DAPS", "1", "1 / 0 / 0", "0 / 0 / 0"]]
+    assert "sr_x8: all runs restored the same measurements (" in page
+
+
+def test_who_loses_is_said(tmp_path: Path) -> None:
+    contest(tmp_path, rival=-2.0)
+    page = benchmark([tmp_path], "TReg")
+    assert cells(page, "DAPS", "In all tasks") == [["DAPS", "1", "0 / 0 / 1", "0 / 0 / 0"]]
+    assert cells(page, "DAPS", "sr_x8")[1][1].endswith("** (0 %)")
+
+
+def test_fewer_images_are_compared_and_told(tmp_path: Path) -> None:
+    contest(tmp_path, rival=1.0, images=5)
+    page = benchmark([tmp_path], "TReg")
+    assert cells(page, "DAPS", "sr_x8")[0][1] == "5"
+    assert "not as many; compared are images with the same one, at least 5." in page
+
+
+def test_other_measurements_are_refused(tmp_path: Path) -> None:
+    contest(tmp_path, rival=1.0, measured="another")
+    with pytest.raises(ConfigError, match=r"sr_x8: DAPS and TReg had other measurements of 12 images; give runs"):
+        benchmark([tmp_path], "TReg")
+
+
+def test_rows_without_a_hash_are_refused(tmp_path: Path) -> None:
+    contest(tmp_path, rival=1.0)
+    file = tmp_path / "theirs" / "rows" / "rank-0.jsonl"
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    file.write_text("".join(json.dumps({k: v for k, v in row.items() if k != "measurement"}) + "\n" for row in rows))
+    with pytest.raises(ConfigError, match=r"sr_x8: DAPS and TReg: rows without a hash"):
+        benchmark([tmp_path], "TReg")
+
+
+def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    contest(tmp_path, rival=1.0)
+    assert main(["benchmark", str(tmp_path), "--baseline", "DAPS"]) == 0
+    assert cells(capsys.readouterr().out, "TReg", "In all tasks") == [["TReg", "1", "0 / 0 / 1", "0 / 0 / 0"]]
+    with pytest.raises(SystemExit):
+        main(["benchmark", str(tmp_path), "--baseline", "PSLD"])
+    assert "no such method; there are" in capsys.readouterr().err

@@ -1,0 +1,91 @@
+"""The methods of conf/method: every one is tuned alike, costs as much, and runs on the tasks of the benchmark."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
+
+from tests.conftest import ROOT
+from tests.test_config import composed
+from treg_exp.cli import main
+from treg_exp.errors import ConfigError
+from treg_exp.experiment import Experiment
+from treg_exp.run_layout import read_rows
+
+CONF = ROOT / "conf"
+BENCHMARK = OmegaConf.load(CONF / "experiment/benchmark/solvers.yaml").hydra.sweeper
+METHODS = sorted(path.stem for path in (CONF / "method").glob("*.yaml"))
+SHARED = CONF / "experiment/tuning/shared.yaml"
+EVALUATIONS = 50
+
+
+def listed(key: str) -> list[str]:
+    return str(BENCHMARK.params[key]).split(",")
+
+
+def test_the_benchmark_has_every_method() -> None:
+    assert sorted(listed("method")) == METHODS
+
+
+@pytest.mark.parametrize("task", ["sr_x8", "phase_retrieval"])
+@pytest.mark.parametrize("method", METHODS)
+def test_what_a_method_cannot_solve_is_left_out_and_nothing_else(method: str, task: str) -> None:
+    out = f"task={task} method={method}" in BENCHMARK.leave_out
+    cfg = composed("experiment=benchmark/solvers", f"method={method}", f"task={task}", "data.limit=1")
+    if out:
+        with pytest.raises(ConfigError, match="linear"):
+            Experiment.from_config(cfg)
+    else:
+        Experiment.from_config(cfg)
+
+
+@pytest.mark.parametrize("method", [name for name in METHODS if name != "pseudo_inverse"])
+def test_every_method_is_tuned_with_the_same_trials_pictures_and_tasks(method: str) -> None:
+    file = CONF / "experiment/tuning" / f"{method}.yaml"
+    own = OmegaConf.load(file)
+    assert own.defaults == ["tuning/shared", {"override /method": method}]
+    assert list(own.hydra.sweeper) == ["params"]  # nothing else may differ
+    parsed = OverridesParser.create().parse_overrides(
+        [f"{key}={value}" for key, value in own.hydra.sweeper.params.items()]
+    )
+    assert all(each.is_sweep_override() for each in parsed)
+    cfg = composed(f"experiment=tuning/{method}")
+    for each in parsed:  # a key that no configuration has would be searched in vain
+        key = each.get_key_element()
+        assert OmegaConf.select(cfg, key, default="missing") != "missing", key
+
+
+def test_settings_are_chosen_on_other_pictures_than_they_are_reported_on() -> None:
+    cfg = composed("experiment=tuning/treg")
+    tuned = Experiment.from_config(cfg)
+    reported = Experiment.from_config(composed("experiment=benchmark/solvers", "method=treg", "task=sr_x8"))
+    assert (len(tuned.source), len(reported.source)) == (cfg.data.limit, 100)
+    assert not {one.split("-", 1)[1] for one in tuned.source.ids} & set(reported.source.ids)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", [name for name in METHODS if name != "pseudo_inverse"])
+def test_a_method_takes_as_many_evaluations_as_the_others(method: str, tmp_path: Path) -> None:
+    """On super-resolution; within two of the budget."""
+    command = [sys.executable, "run.py", "-m", "experiment=benchmark/solvers", f"method={method}", "task=sr_x8"]
+    subprocess.run([*command, "data.limit=1", f"run_dir={tmp_path}"], cwd=ROOT, check=True, capture_output=True)
+    (run,) = (path.parent for path in tmp_path.glob("*/results.csv"))
+    (row,) = read_rows(run)
+    assert abs(row["nfe"] - EVALUATIONS) <= 2
+
+
+def test_a_small_benchmark_from_the_command_to_the_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = [sys.executable, "run.py", "-m", "experiment=benchmark/solvers", "data.limit=2", f"run_dir={tmp_path}"]
+    subprocess.run([*command, "task=colourisation", "method=pseudo_inverse,latino,treg"], cwd=ROOT, check=True)
+    assert main(["benchmark", str(tmp_path)]) == 0
+    page = capsys.readouterr().out
+    rows = [
+        line.split(" | ")[0].strip("| ") for line in page.split("## colourisation")[1].splitlines() if line[:2] == "| "
+    ]
+    assert rows == ["method", "A^+ y", "LATINO", "TReg", "less TReg", "A^+ y", "LATINO"]
+    assert "colourisation: all runs restored the same measurements (" in page
