@@ -66,6 +66,12 @@ def test_flowdps_steps_are_as_long_as_they_say() -> None:
     torch.testing.assert_close(operator.null_space(after), torch.zeros(2, *SHAPE), rtol=0, atol=1e-6)
 
 
+def test_flowdps_with_nothing_measured_samples_the_prior() -> None:
+    problem = InverseProblem(torch.zeros(2, 0), Nothing(SHAPE), 0.0, 0.0)
+    plain = solved(FlowDPS(8, inner_steps=0), problem, Flow())
+    np.testing.assert_array_equal(solved(FlowDPS(8), problem, Flow()), plain)
+
+
 def test_flowdps_without_gradient_steps_samples_the_prior() -> None:
     """Deterministic, 4,000 samples have mean and variance of the prior; fresh noise costs 30 % of the variance.
 

@@ -19,6 +19,7 @@ from treg_exp.operators.linear.average import AveragePooling
 from treg_exp.operators.linear.bicubic import BicubicDownsampling
 from treg_exp.operators.linear.compressed import CompressedSensing
 from treg_exp.operators.linear.masking import RandomInpainting
+from treg_exp.operators.linear.nothing import Nothing
 from treg_exp.operators.linear.radon import SparseViewCT
 from treg_exp.operators.methods import CG, Descent, Exact
 from treg_exp.operators.nonlinear.intensity import HighDynamicRange
@@ -77,6 +78,14 @@ def test_a_batch_of_8_gives_each_what_it_gets_alone(name: str, tiny_prior: Prior
         alone, _ = solved(RIVALS[name], tiny_prior, posed().of_sample(i), first=i)
         allowed = 1e-4 * max(1.0, float(together[i].abs().max()))
         torch.testing.assert_close(alone[0], together[i], rtol=0, atol=allowed)
+
+
+@pytest.mark.parametrize("name", RIVALS)
+def test_with_nothing_measured_it_is_generation(name: str, tiny_prior: Prior) -> None:
+    problem = InverseProblem(torch.zeros(2, 0), Nothing((3, 64, 64)), 0.0, 0.0)
+    generated, _ = solved(RIVALS[name], tiny_prior, problem)
+    assert generated.isfinite().all()
+    assert (generated[0] - generated[1]).abs().max() > 1e-2
 
 
 @pytest.mark.parametrize(

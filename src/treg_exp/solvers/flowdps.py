@@ -88,7 +88,7 @@ class FlowDPS(FlowSolver):
         def misfit(z: Tensor) -> tuple[Tensor, None]:
             return norms(pulled_back(problem, network.decode(z), self.pullback)), None
 
-        for _ in range(self.inner_steps):
+        for _ in range(self.inner_steps if problem.measured else 0):
             gradient, _, _ = leaf_gradient(misfit, z_0)
             z_0 = z_0 - self.step_size * gradient
         return z_0

@@ -113,7 +113,7 @@ class ReSample(Solver):
 
             gradient, _, at = leaf_gradient(loss, z_t)
             z = ddim(move, at, self.eta, noise) - self.dps_scale * move.now.signal_share * gradient
-            if self.is_consistent(left):
+            if self.is_consistent(left) and problem.measured:
                 ahead = self.travelled(moves[move.index : move.index + 1 + self.travel], z, prior, policy, text, noise)
                 start = self.estimated(move.now, at) if ahead is None else ahead
                 z_y, x_y = self.optimised(problem, network, start, left, policy.moves_text)
@@ -124,7 +124,7 @@ class ReSample(Solver):
                     text = policy.update(prior, text, state)
             z_t = z
             on_step(StepInfo(move, self.steps, at.z_0, z_t))
-        return Restoration(prior.decode(self.latent_optimised(problem, network, z_t)))
+        return Restoration(prior.decode(self.latent_optimised(problem, network, z_t) if problem.measured else z_t))
 
     def is_consistent(self, left: int) -> bool:
         """Whether step i = ``left`` optimises; the first part of the run and the last step do not."""

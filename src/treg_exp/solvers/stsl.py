@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -99,5 +100,15 @@ class STSL(Solver):
                 value = value + self.correction * slope
             return value, (at.detach(), x.detach())
 
-        gradient, _, (at, x) = leaf_gradient(loss, z_t)
+        gradient, _, (at, x) = leaf_gradient(loss, z_t, self.scale(problem, z_t, level))
         return gradient, at, x
+
+    def scale(self, problem: InverseProblem, z_t: Tensor, level: Level) -> float:
+        """What brings the gradient that enters the networks to about 1, where half precision holds it best.
+
+        Per number it is weight (of a norm: over the root of their count) from the measurement and correction / (d
+        sigma) from the other term. A power of 2, which changes no digit in float32.
+        """
+        told = self.weight / (1.0 if self.squared else max(1, problem.y[0].numel()) ** 0.5)
+        largest = max(told, self.correction / (z_t[0].numel() * float(level.sigma)))
+        return 2.0 ** -round(math.log2(largest)) if largest > 0 else 1.0

@@ -81,8 +81,8 @@ class GridSweeper(JobSweeper):
                 f"{each.input_line}: a grid needs single values, as {each.get_key_element()}=1,2,5; "
                 "hydra/sweeper=optuna_search searches an interval"
             )
-        (combinations,) = BasicSweeper.split_arguments(parsed, max_batch_size=None)
-        combinations = [each for each in combinations if not any(out <= set(each) for out in self.leave_out)]
+        (every,) = BasicSweeper.split_arguments(parsed, max_batch_size=None)
+        combinations = self._sensible(every)
         check_folders(combinations)
         if self.config.dry_run:
             dry_run(combinations, no_sweep(self.hydra_context, self.config))
@@ -90,6 +90,21 @@ class GridSweeper(JobSweeper):
         sweep, planner = open_sweep(self.hydra_context, self.config, given)
         jobs = planner.plan(combinations)
         conclude(sweep, jobs, self.launcher, started=run_jobs(sweep, jobs, self.launcher))
+
+    def _sensible(self, combinations: Sequence[Sequence[str]]) -> list[Sequence[str]]:
+        """Those that are not to be left out.
+
+        Raises:
+            ConfigError: what is to be left out names a key that the grid has not, or it is all that there is.
+        """
+        keys = dict.fromkeys(part.partition("=")[0] for each in combinations for part in each)
+        for part in (part for out in self.leave_out for part in out):
+            if part.partition("=")[0] not in keys:
+                raise ConfigError(f"hydra.sweeper.leave_out: {part}: this grid has no such key, only {', '.join(keys)}")
+        kept = [each for each in combinations if not any(out <= set(each) for out in self.leave_out)]
+        if not kept:
+            raise ConfigError("hydra.sweeper.leave_out: leaves nothing to do; it names what makes no sense")
+        return kept
 
 
 class ResumeSweeper(JobSweeper):

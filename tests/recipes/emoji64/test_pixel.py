@@ -78,7 +78,8 @@ def test_the_shipped_size() -> None:
 
 def test_wrong_values_are_named(fresh: Callable[..., Miniature], tmp_path: Path) -> None:
     miniature = fresh(start_from="emoji64")
-    for name, value in (("side", 48), ("patch", 3), ("widths", [20, 32, 32]), ("prediction", "flow")):
+    wrong = (("side", 48), ("patch", 3), ("widths", [20, 32, 32]), ("prediction", "flow"))
+    for name, value in wrong:
         with pytest.raises((ConfigError, FieldError), match=name):
             miniature.objective("pixel", **{**NARROW, f"objective.{name}": value})
     with pytest.raises(FieldError, match=r"export_dir=null: say where"):
@@ -88,7 +89,7 @@ def test_wrong_values_are_named(fresh: Callable[..., Miniature], tmp_path: Path)
 
 
 def test_patches_come_back_to_their_places(pixel: Miniature, tmp_path: Path) -> None:
-    """At a low noise the estimate is the picture, also after 60 steps; patches in another order would be another one."""
+    """At a low noise the estimate is the picture, also after 60 steps; patches in another order would not be it."""
     prior = DiffusersFolder(path=str(export_pixel(pixel.stages, tmp_path / "prior")), precision="fp32").load()
     x = pixel.corpus.as_float(torch.tensor([0]))
     level = prior.info.schedule.level(30)
