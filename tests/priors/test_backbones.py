@@ -11,6 +11,7 @@ import pytest
 import torch
 from diffusers import (
     DDIMScheduler,
+    FlowMatchEulerDiscreteScheduler,
     LatentConsistencyModelPipeline,
     LCMScheduler,
     StableDiffusionPipeline,
@@ -25,6 +26,7 @@ from treg_exp.operators.linear.bicubic import BicubicDownsampling
 from treg_exp.priors.denoisers.unet import guidance_embedding
 from treg_exp.priors.diffusers_folder import DiffusersFolder
 from treg_exp.priors.prior import Prior
+from treg_exp.schedule.flow import Flow
 from treg_exp.schedule.levels import Level
 from treg_exp.solvers.treg import TReg
 from treg_exp.text.null_text.negation import AdaptiveNegation
@@ -180,3 +182,25 @@ def test_the_empty_text_of_sdxl_is_what_its_folder_says(folders, tmp_path: Path)
     assert encoded.embed([""]).tokens.abs().max() > 0.1
     torch.testing.assert_close(cat.tokens, encoded.embed(["a cat"]).tokens)
     torch.testing.assert_close(cat.pooled, encoded.embed(["a cat"]).pooled)
+
+
+def test_a_unet_with_the_scheduler_of_a_flow_is_one(tmp_path: Path) -> None:
+    """Its samples are those of diffusers' Euler steps with the network's output as the velocity."""
+    folder = write_backbone("sd15", tmp_path / "flow")
+    (folder / "scheduler" / "scheduler_config.json").unlink()
+    scheduler = FlowMatchEulerDiscreteScheduler(shift=2.0)
+    scheduler.save_pretrained(folder / "scheduler")
+    spec = DiffusersFolder(path=str(folder), precision="fp32")
+    spec.check()
+    assert (spec.info.schedule, spec.info.kind) == (Flow(shift=2.0), "flow")
+    prior = spec.load()
+    text = prior.text.embed(["a dog"])
+    z = expected = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    scheduler.set_timesteps(4)
+    for t in scheduler.timesteps:
+        with torch.no_grad():
+            velocity = prior.denoiser.network.module(expected, t[None], text.tokens).sample
+        expected = scheduler.step(velocity, t, expected).prev_sample
+    for move in spec.info.schedule.moves(4):
+        z = move(prior.predict(z, move.now, text))
+    torch.testing.assert_close(z, expected, rtol=0, atol=1e-5)

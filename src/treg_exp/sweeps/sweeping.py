@@ -81,8 +81,8 @@ class GridSweeper(JobSweeper):
                 f"{each.input_line}: a grid needs single values, as {each.get_key_element()}=1,2,5; "
                 "hydra/sweeper=optuna_search searches an interval"
             )
-        (combinations,) = BasicSweeper.split_arguments(parsed, max_batch_size=None)
-        combinations = self._sensible(combinations)
+        (every,) = BasicSweeper.split_arguments(parsed, max_batch_size=None)
+        combinations = self._sensible(every)
         check_folders(combinations)
         if self.config.dry_run:
             dry_run(combinations, no_sweep(self.hydra_context, self.config))

@@ -23,10 +23,15 @@ def read_scheduler(folder: Path) -> Section:
 
 def any_schedule(folder: Path, spacing: Spacing | None = None) -> tuple[Schedule, Kind]:
     """The schedule of a denoiser that may have been trained on any of the families, see the functions below."""
-    name = str(read_scheduler(folder).get("_class_name"))
-    if name.startswith("EDM"):
+    if str(read_scheduler(folder).get("_class_name")).startswith("EDM"):
         return karras(folder, spacing)
-    return flow(folder, spacing) if name.startswith("FlowMatch") else variance_preserving(folder, spacing)
+    return table_or_flow(folder, spacing)
+
+
+def table_or_flow(folder: Path, spacing: Spacing | None = None) -> tuple[Schedule, Kind]:
+    """The schedule of a denoiser that may have been trained on a table of betas or as a flow, see below."""
+    is_flow = str(read_scheduler(folder).get("_class_name")).startswith("FlowMatch")
+    return flow(folder, spacing) if is_flow else variance_preserving(folder, spacing)
 
 
 def variance_preserving(folder: Path, spacing: Spacing | None = None) -> tuple[VariancePreserving, Kind]:

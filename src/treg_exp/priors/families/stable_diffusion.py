@@ -1,7 +1,8 @@
 """Stable Diffusion 1, 2 and XL, and what was distilled from them: a U-Net with cross-attention.
 
 It works on latents, or on pictures themselves where the folder has no autoencoder. Such a network takes three channels,
-or three for each pixel of a patch: 12 channels are patches of 2 x 2 pixels, which cost a quarter of the time.
+or three for each pixel of a patch: 12 channels are patches of 2 x 2 pixels, which cost a quarter of the time. Its
+scheduler says whether it is a diffusion model or was trained as a rectified flow.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from treg_exp.priors.denoisers.unet import UNetDenoiser
 from treg_exp.priors.families.autoencoder import AUTOENCODER, factor_of, load_autoencoder, read_autoencoder
 from treg_exp.priors.families.base import Options
 from treg_exp.priors.families.image_tower import feature_width_of, load_image_text
-from treg_exp.priors.families.schedules import variance_preserving
+from treg_exp.priors.families.schedules import table_or_flow
 from treg_exp.priors.folder_files import INDEX, load_network, read_config
 from treg_exp.priors.info import PriorInfo
 from treg_exp.priors.precision import autocast_dtype
@@ -89,7 +90,7 @@ def read_info(folder: Path, options: Options) -> PriorInfo:
             "path", folder, f"the text encoders give {' + '.join(map(str, widths))} numbers per token, and "
             f"unet/config.json wants cross_attention_dim={unet['cross_attention_dim']}: these parts are of two models"
         )  # fmt: skip
-    schedule, kind = variance_preserving(folder, options.timestep_spacing)
+    schedule, kind = table_or_flow(folder, options.timestep_spacing)
     return PriorInfo(
         medium="image",
         signal_shape=(3, *(side * cell for side in unet.sides("sample_size"))),

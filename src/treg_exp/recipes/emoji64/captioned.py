@@ -51,7 +51,7 @@ class CaptionedLatents(PictureObjective):
         stages: the trained autoencoder and text encoder.
         widths: channels of the three levels, fine to coarse.
         prompt_dropout: share of pictures that are trained with the empty prompt.
-        prediction: what the network predicts, one of `TRAINABLE`.
+        prediction: what the network predicts, one of ``trainable``.
         styled_share: share of captions that name the style, see `with_styled_share`; None for the weights of the
             templates, by which 47 % do. A caption without style leaves open what the picture looks like.
         versions: slightly moved variants of each picture, the plain one included.
@@ -63,6 +63,8 @@ class CaptionedLatents(PictureObjective):
     """
 
     draws_on_device = True
+    #: What a network of this training may predict.
+    trainable: tuple[str, ...] = TRAINABLE
 
     def __init__(
         self,
@@ -76,8 +78,8 @@ class CaptionedLatents(PictureObjective):
         embed_beforehand: bool,
         compile: bool,
     ) -> None:
-        if prediction not in TRAINABLE:
-            raise FieldError("prediction", prediction, f"allowed are {', '.join(TRAINABLE)}")
+        if prediction not in self.trainable:
+            raise FieldError("prediction", prediction, f"allowed are {', '.join(self.trainable)}")
         if styled_share is not None and not 0.0 <= styled_share <= 1.0:
             raise FieldError("styled_share", styled_share, "must be >= 0 and <= 1, or null")
         if versions < 1:

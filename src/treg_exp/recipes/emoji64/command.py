@@ -29,8 +29,8 @@ KEYS = {
     "device": "trainer.accelerator",
 }
 STAGES = ("autoencoder", "clip", "judge", "unet")
-#: Other trainings of a denoiser: in the background, its annealing, on a GPU, a student of few steps, and one of pixels.
-VARIANTS = ("unet_long", "unet_anneal", "unet_gpu", "student", "pixel")
+#: Other trainings of a denoiser: in the background, its annealing, on a GPU, a student of few steps, of pixels, a flow.
+VARIANTS = ("unet_long", "unet_anneal", "unet_gpu", "student", "pixel", "flow")
 
 
 def train_prior(
@@ -44,8 +44,8 @@ def train_prior(
     """Do one step of the recipe.
 
     Args:
-        stage: one of `STAGES` or of their `VARIANTS`, ``export``, ``export-pixel``, ``figures``, ``pack``,
-            ``test-set``, ``validation-set``, or ``all``: the stages and export.
+        stage: one of `STAGES` or of their `VARIANTS`, ``export``, ``export-pixel``, ``export-flow``, ``figures``,
+            ``pack``, ``test-set``, ``validation-set``, or ``all``: the stages and export.
         export_dir: where export writes and figures reads; None for the package's own assets.
         pack_file: where pack writes.
         denoiser: folder in ``out`` of the denoiser that is exported.
@@ -70,6 +70,10 @@ def train_prior(
         from treg_exp.recipes.emoji64.pixel_export import export_pixel
 
         export_pixel(stages, export_dir)
+    elif stage == "export-flow":
+        from treg_exp.recipes.emoji64.flow_export import export_flow
+
+        export_flow(corpus, stages, export_dir)
     elif stage == "figures":
         from treg_exp.recipes.emoji64.export import measure
 

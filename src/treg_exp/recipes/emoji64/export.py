@@ -20,6 +20,7 @@ from treg_exp.recipes.emoji64.corpus import Corpus
 from treg_exp.recipes.emoji64.evaluate import evaluate
 from treg_exp.recipes.emoji64.judgecard import judge_card
 from treg_exp.recipes.emoji64.modelcard import model_card, sampling_of, training_record
+from treg_exp.recipes.emoji64.networks import TwoTowers
 from treg_exp.recipes.emoji64.retrieval import held_out_hits
 from treg_exp.recipes.emoji64.samples import PAIRS, SHEET_PROMPTS, contact_sheet, draw_samples, sheet_of_pairs
 from treg_exp.recipes.emoji64.trained import TrainedStages
@@ -144,8 +145,13 @@ def _write_weights(corpus: Corpus, stages: TrainedStages, folder: Path, shard_mb
     )
     divided = {} if shard_mb is None else {"max_shard_size": f"{shard_mb}MB"}
     pipe.save_pretrained(folder, safe_serialization=True, **divided)
-    half(towers.image_encoder).save_pretrained(folder / "image_encoder")
-    for part in ("text_encoder", "image_encoder"):
+    write_towers(towers, folder)
+
+
+def write_towers(towers: TwoTowers, folder: Path) -> None:
+    """Write both encoders of an exported prior, in half precision: ``text_encoder/`` and ``image_encoder/``."""
+    for part, tower in (("text_encoder", towers.text_encoder), ("image_encoder", towers.image_encoder)):
+        half(tower).save_pretrained(folder / part)
         # Half precision is how the weights are stored, not how they are to be used.
         config = json.loads((folder / part / "config.json").read_text())
         write_json(folder / part / "config.json", {**config, "dtype": "float32"})
