@@ -57,9 +57,8 @@ def test_every_method_is_tuned_with_the_same_trials_pictures_and_tasks(method: s
     assert all(each.is_sweep_override() for each in parsed)
     space = read_space([str(each.input_line) for each in parsed])
     for at in (0, -1):  # all of its values are of the kind that the method takes
-        ends = {
-            key: values[at] if (values := each.values()) else each.middle() for key, each in space.dimensions.items()
-        }
+        listed = {key: each.values() or [each.middle()] for key, each in space.dimensions.items()}
+        ends = {key: values[at] for key, values in listed.items()}
         Experiment.from_config(composed(f"experiment=tuning/{method}", *space.overrides(ends)))
 
 
