@@ -16,6 +16,7 @@ from treg_exp.cli import main
 from treg_exp.errors import ConfigError
 from treg_exp.experiment import Experiment
 from treg_exp.run_layout import read_rows
+from treg_exp.sweeps.search.space import read_space
 
 CONF = ROOT / "conf"
 BENCHMARK = OmegaConf.load(CONF / "experiment/benchmark/solvers.yaml").hydra.sweeper
@@ -54,10 +55,11 @@ def test_every_method_is_tuned_with_the_same_trials_pictures_and_tasks(method: s
         [f"{key}={value}" for key, value in own.hydra.sweeper.params.items()]
     )
     assert all(each.is_sweep_override() for each in parsed)
-    cfg = composed(f"experiment=tuning/{method}")
-    for each in parsed:  # a key that no configuration has would be searched in vain
-        key = each.get_key_element()
-        assert OmegaConf.select(cfg, key, default="missing") != "missing", key
+    space = read_space([str(each.input_line) for each in parsed])
+    for at in (0, -1):  # all of its values are of the kind that the method takes
+        listed = {key: each.values() or [each.middle()] for key, each in space.dimensions.items()}
+        ends = {key: values[at] for key, values in listed.items()}
+        Experiment.from_config(composed(f"experiment=tuning/{method}", *space.overrides(ends)))
 
 
 def test_settings_are_chosen_on_other_pictures_than_they_are_reported_on() -> None:
