@@ -49,7 +49,7 @@ def test_what_a_method_cannot_solve_is_left_out_and_nothing_else(method: str, ta
 def test_every_method_is_tuned_with_the_same_trials_pictures_and_tasks(method: str) -> None:
     file = CONF / "experiment/tuning" / f"{method}.yaml"
     own = OmegaConf.load(file)
-    assert own.defaults == ["tuning/shared", {"override /method": method}]
+    assert own.defaults == ["tuning/shared", {"/method@_global_": method}]
     assert list(own.hydra.sweeper) == ["params"]  # nothing else may differ
     parsed = OverridesParser.create().parse_overrides(
         [f"{key}={value}" for key, value in own.hydra.sweeper.params.items()]
@@ -60,6 +60,25 @@ def test_every_method_is_tuned_with_the_same_trials_pictures_and_tasks(method: s
         listed = {key: each.values() or [each.middle()] for key, each in space.dimensions.items()}
         ends = {key: values[at] for key, values in listed.items()}
         Experiment.from_config(composed(f"experiment=tuning/{method}", *space.overrides(ends)))
+
+
+@pytest.mark.parametrize("experiment", ["quickstart", "best/treg", "released/treg"])
+def test_a_method_and_an_experiment_of_another_one_are_refused(experiment: str) -> None:
+    command = [sys.executable, "run.py", f"experiment={experiment}", "method=daps", "dry_run=true"]
+    told = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
+    assert told.returncode == 2
+    assert told.stderr == (
+        f"error: method=daps: experiment={experiment} has settings of its own, which are of another method; "
+        "take experiment=single\n"
+    )
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_method_counts_more_than_the_experiment(method: str) -> None:
+    """A study of text changes nothing of it, whatever defaults it has."""
+    alone, study = (composed(f"experiment={name}", f"method={method}") for name in ("single", "study/treg"))
+    for key in ("method", "solver", "prior", "guidance", "null_text", "prompt_rule", "text_match"):
+        assert alone[key] == study[key], key
 
 
 def test_settings_are_chosen_on_other_pictures_than_they_are_reported_on() -> None:

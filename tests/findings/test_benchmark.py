@@ -38,15 +38,15 @@ def test_means_differences_and_wins(tmp_path: Path) -> None:
     assert means == ["DAPS", "12", "26.50", "0.200", "3.00"]
     assert differences[1].startswith("**+1.00 [+0.")
     assert differences[1].endswith("** (100 %)")
-    assert differences[2] == "+0.000 [+0.000, +0.000] (0 %)"
-    assert cells(page, "DAPS", "In all tasks") == [["DAPS", "1", "1 / 0 / 0", "0 / 0 / 0"]]
+    assert differences[2] == "+0.000 [+0.000, +0.000]"
+    assert cells(page, "DAPS", "In all tasks") == [["DAPS", "1", "1 / 0 / 0", "0 / 1 / 0"]]
     assert "sr_x8: all runs restored the same measurements (" in page
 
 
 def test_who_loses_is_said(tmp_path: Path) -> None:
     contest(tmp_path, rival=-2.0)
     page = benchmark([tmp_path], "TReg")
-    assert cells(page, "DAPS", "In all tasks") == [["DAPS", "1", "0 / 0 / 1", "0 / 0 / 0"]]
+    assert cells(page, "DAPS", "In all tasks") == [["DAPS", "1", "0 / 0 / 1", "0 / 1 / 0"]]
     assert cells(page, "DAPS", "sr_x8")[1][1].endswith("** (0 %)")
 
 
@@ -59,7 +59,15 @@ def test_fewer_images_are_compared_and_told(tmp_path: Path) -> None:
 
 def test_other_measurements_are_refused(tmp_path: Path) -> None:
     contest(tmp_path, rival=1.0, measured="another")
-    with pytest.raises(ConfigError, match=r"sr_x8: DAPS and TReg had other measurements of 12 images; give runs"):
+    with pytest.raises(ConfigError, match=r"sr_x8: DAPS and TReg had other measurements of image_00; give runs"):
+        benchmark([tmp_path], "TReg")
+
+
+def test_rivals_without_the_baseline_had_the_same_measurements_too(tmp_path: Path) -> None:
+    contest(tmp_path, rival=1.0)
+    for name in ("p", "q"):
+        run(tmp_path / name, lambda i: {"psnr": 1.0}, method=name, measured=name, task__name="sr_x16")
+    with pytest.raises(ConfigError, match=r"sr_x16: q and p had other measurements of image_00"):
         benchmark([tmp_path], "TReg")
 
 
@@ -68,14 +76,14 @@ def test_rows_without_a_hash_are_refused(tmp_path: Path) -> None:
     file = tmp_path / "theirs" / "rows" / "rank-0.jsonl"
     rows = [json.loads(line) for line in file.read_text().splitlines()]
     file.write_text("".join(json.dumps({k: v for k, v in row.items() if k != "measurement"}) + "\n" for row in rows))
-    with pytest.raises(ConfigError, match=r"sr_x8: DAPS and TReg: rows without a hash"):
+    with pytest.raises(ConfigError, match=r"sr_x8: DAPS has rows without a hash"):
         benchmark([tmp_path], "TReg")
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     contest(tmp_path, rival=1.0)
     assert main(["benchmark", str(tmp_path), "--baseline", "DAPS"]) == 0
-    assert cells(capsys.readouterr().out, "TReg", "In all tasks") == [["TReg", "1", "0 / 0 / 1", "0 / 0 / 0"]]
+    assert cells(capsys.readouterr().out, "TReg", "In all tasks") == [["TReg", "1", "0 / 0 / 1", "0 / 1 / 0"]]
     with pytest.raises(SystemExit):
         main(["benchmark", str(tmp_path), "--baseline", "PSLD"])
     assert "no such method; there are" in capsys.readouterr().err

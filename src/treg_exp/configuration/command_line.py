@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from treg_exp.configuration.identity import check_planned, check_single
+from treg_exp.configuration.identity import check_method, check_planned, check_single
 from treg_exp.configuration.output import output_that_stops_nothing
 from treg_exp.errors import ConfigError, PrunedError, RunFailedError
 from treg_exp.files import WriteError
@@ -30,6 +30,7 @@ def run_job(run: Callable[[Any], float | None], cfg: Any) -> float | None:
 
     def run_as_planned(cfg: Any) -> float | None:
         check_single(cfg)
+        check_method(cfg)
         check_planned(cfg)
         return run(cfg)
 

@@ -12,7 +12,7 @@ from treg_exp.errors import ConfigError
 from treg_exp.findings.collection import collect
 from treg_exp.findings.effects import Effect, effects
 from treg_exp.findings.methods import Method, all_columns, methods
-from treg_exp.findings.pairing import Pairing, baseline_of, pairings
+from treg_exp.findings.pairing import baseline_of, pairings
 from treg_exp.findings.provenance import said
 from treg_exp.findings.tables import verdict
 from treg_exp.metrics.column import Columns
@@ -21,6 +21,11 @@ from treg_exp.reports.markdown import line, number
 COMPARED = ("psnr", "ssim", "lpips", "judge_own")  # what a method is better or worse in
 SHOWN = (*COMPARED, "residual", "nfe", "nfe_backward", "encodes", "decodes", "seconds", "peak_memory")
 VERDICTS = ("better", "open", "worse")
+LEGEND = """\
+Counts are tasks in which a method is better or worse than the baseline with a corrected p of at most 0.05, or
+neither. Differences are means over images, paired, with 95 % bootstrap intervals, and the share of images on which the
+method is better. Bold: p of a paired permutation test is at most 0.05 after Benjamini and Hochberg's correction for all
+differences on this page."""
 
 
 def benchmark(folders: Sequence[Path], baseline: str) -> str:
@@ -36,11 +41,11 @@ def benchmark(folders: Sequence[Path], baseline: str) -> str:
     collected = collect(folders)
     compared, columns = methods(collected.runs), all_columns(collected.runs)
     pairs = pairings(compared, baseline_of(compared, baseline))
-    for pair in pairs:
-        _check_same(pair)
+    for task in dict.fromkeys(method.task for method in compared):
+        _check_same([method for method in compared if method.task == task])
     found = effects(pairs, [name for name in COMPARED if name in columns.known], columns)
     shares = [f"- {sentence}" for sentence in (*said(collected.runs, pairs), *collected.skipped)]
-    parts = ["## In all tasks", "", *_overview(found, columns), "", *shares]
+    parts = ["## In all tasks", "", *_overview(found, columns), "", LEGEND, "", *shares]
     for task in dict.fromkeys(method.task for method in compared):
         own = [effect for effect in found if effect.method.task == task]
         rows = [method for method in compared if method.task == task]
@@ -48,16 +53,20 @@ def benchmark(folders: Sequence[Path], baseline: str) -> str:
     return "\n".join(parts) + "\n"
 
 
-def _check_same(pair: Pairing) -> None:
-    told = f"{pair.method.task}: {pair.method.name} and {pair.baseline.name}"
-    if not pair.measured or pair.unknown:
-        raise ConfigError(f"{told}: rows without a hash of their measurement; make these runs anew")
-    if pair.other:
-        raise ConfigError(
-            f"{told} had other measurements of {pair.other} images; give runs with the same task, task.seed and data"
-        )
-    if not pair.images:
-        raise ConfigError(f"{told} have no image in common; give runs with the same data")
+def _check_same(compared: Sequence[Method]) -> None:
+    """Raise ConfigError unless all methods of a task have restored an image from one and the same measurement."""
+    task = compared[0].task
+    first: dict[str, tuple[str, set[str]]] = {}
+    for method in compared:
+        for image, hashes in method.measurements.items():
+            if "" in hashes:
+                raise ConfigError(f"{task}: {method.name} has rows without a hash of their measurement; make it anew")
+            name, known = first.setdefault(image, (method.name, hashes))
+            if len(known | hashes) > 1:
+                raise ConfigError(
+                    f"{task}: {method.name} and {name} had other measurements of {image}; give runs with the same "
+                    "task, task.seed and data"
+                )
 
 
 def _overview(found: Sequence[Effect], columns: Columns) -> list[str]:
@@ -70,7 +79,9 @@ def _overview(found: Sequence[Effect], columns: Columns) -> list[str]:
         cells = []
         for metric in metrics:
             verdicts = [verdict(effect, columns) for effect in own if effect.metric == metric]
-            cells.append(" / ".join(str(verdicts.count(each)) for each in VERDICTS))
+            counts = {each: verdicts.count(each) for each in VERDICTS}
+            counts["open"] += verdicts.count("same")
+            cells.append(" / ".join(map(str, counts.values())))
         lines.append(line([name, str(len({effect.method.task for effect in own})), *cells]))
     return lines
 
@@ -92,7 +103,7 @@ def _differences(found: Sequence[Effect], columns: Columns) -> list[str]:
     if not found:
         return []
     metrics = list(dict.fromkeys(effect.metric for effect in found))
-    head = [f"{columns[name].heading} (images won)" for name in metrics]
+    head = [f"{columns[name].heading} (better on)" for name in metrics]
     lines = [line([f"less {found[0].baseline.name}", *head]), "|---" * (1 + len(metrics)) + "|"]
     for method in dict.fromkeys(effect.method for effect in found):
         by_metric = {effect.metric: effect for effect in found if effect.method is method}
@@ -105,5 +116,6 @@ def _cell(effect: Effect, columns: Columns) -> str:
     digits = columns[effect.metric].digits
     ends = "" if effect.low is None else f" [{effect.low:+.{digits}f}, {effect.high:+.{digits}f}]"
     told = f"{effect.mean:+.{digits}f}{ends}"
-    wins = "" if effect.wins is None else f" ({100 * effect.wins:.0f} %)"
+    same = effect.wins is None or effect.low == effect.high == 0
+    wins = "" if same or effect.wins is None else f" ({100 * effect.wins:.0f} %)"
     return (f"**{told}**" if verdict(effect, columns) in ("better", "worse") else told) + wins

@@ -102,6 +102,8 @@ class GridSweeper(JobSweeper):
             if part.partition("=")[0] not in keys:
                 raise ConfigError(f"hydra.sweeper.leave_out: {part}: this grid has no such key, only {', '.join(keys)}")
         kept = [each for each in combinations if not any(out <= set(each) for out in self.leave_out)]
+        if out_of_them := len(combinations) - len(kept):
+            print(f"left out: {out_of_them} of {len(combinations)} combinations (hydra.sweeper.leave_out)", flush=True)
         if not kept:
             raise ConfigError("hydra.sweeper.leave_out: leaves nothing to do; it names what makes no sense")
         return kept

@@ -30,8 +30,14 @@ def any_schedule(folder: Path, spacing: Spacing | None = None) -> tuple[Schedule
 
 def table_or_flow(folder: Path, spacing: Spacing | None = None) -> tuple[Schedule, Kind]:
     """The schedule of a denoiser that may have been trained on a table of betas or as a flow, see below."""
-    is_flow = str(read_scheduler(folder).get("_class_name")).startswith("FlowMatch")
-    return flow(folder, spacing) if is_flow else variance_preserving(folder, spacing)
+    scheduler = read_scheduler(folder)
+    if not str(scheduler.get("_class_name")).startswith("FlowMatch"):
+        return variance_preserving(folder, spacing)
+    if scheduler.get("use_dynamic_shifting"):
+        raise FieldError(
+            FILE, scheduler.get("_class_name"), "has use_dynamic_shifting, which counts tokens; a U-Net has none"
+        )
+    return flow(folder, spacing)
 
 
 def variance_preserving(folder: Path, spacing: Spacing | None = None) -> tuple[VariancePreserving, Kind]:

@@ -38,6 +38,7 @@ NETWORKS = {
 SECOND = {"text_encoder_2": "transformers.CLIPTextModelWithProjection"}  # of SDXL
 TOKENIZER = "CLIPTokenizer"
 RGB = 3
+PATCH = "patch"  # in model_index.json: side of the patches, where it is not 1
 PATCHES = (1, 2, 4)  # sides of patches of pixels that are channels of one place
 SIZES = 6  # numbers that SDXL is told of the size of an image: its own, the crop's corner, the size meant
 LCM_GUIDANCE = 8.5  # told to a latent consistency model unless another scale is asked for, as by diffusers' pipeline
@@ -68,12 +69,19 @@ def on_pixels(folder: Path) -> bool:
 
 
 def patch_of(folder: Path) -> int | None:
-    """Side of the patches of pixels that a denoiser of pictures takes; None for one of latents."""
+    """Side of the patches of pixels that a denoiser of pictures takes; None for one of latents.
+
+    A network of 12 channels may as well be one of latents whose autoencoder is missing, so the folder has to say it.
+    """
     if (folder / "vae").is_dir() or not (folder / "unet" / "config.json").is_file():
         return None
-    unet = read_config(folder / "unet")
+    unet, side = read_config(folder / "unet"), _index(folder).get(PATCH, 1)
+    if side not in PATCHES:
+        raise FieldError(
+            "path", folder, f"{INDEX} says {PATCH}={side}; it must be one of {', '.join(map(str, PATCHES))}"
+        )
     channels = (unet.get("in_channels"), unet.get("out_channels"))
-    return next((side for side in PATCHES if channels == (RGB * side**2,) * 2), None)
+    return int(side) if channels == (RGB * side**2,) * 2 else None
 
 
 def read_info(folder: Path, options: Options) -> PriorInfo:

@@ -59,7 +59,8 @@ def train_prior(
     if stage in (*STAGES, *VARIANTS):
         fit(recipe_config(stage, **wishes))
         return
-    recipe = recipe_config("unet", **wishes).recipe
+    trained = stage.removeprefix("export-")  # pixel and flow begin with the shipped prior, the others with nothing
+    recipe = recipe_config(trained if trained in VARIANTS else "unet", **wishes).recipe
     corpus = CorpusFolder(recipe.data_dir, recipe.corpus.held_out, recipe.corpus.test).load()
     stages = TrainedStages(recipe.out, recipe.start_from, denoiser)
     if stage == "export":

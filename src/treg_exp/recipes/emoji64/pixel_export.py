@@ -8,6 +8,7 @@ import torch
 
 from treg_exp.errors import FieldError
 from treg_exp.files import read_json, write_json
+from treg_exp.priors.families.stable_diffusion import PATCH
 from treg_exp.priors.small import training_scheduler
 from treg_exp.recipes.emoji64.export import half, replacing
 from treg_exp.recipes.emoji64.networks import build_pixel_denoiser
@@ -52,5 +53,6 @@ def export_pixel(stages: TrainedStages, target: Path | None) -> Path:
             "unet": ["diffusers", "UNet2DConditionModel"], "text_encoder": ["transformers", "CLIPTextModel"],
             "tokenizer": ["transformers", "CLIPTokenizer"], "scheduler": ["diffusers", "DDIMScheduler"],
         }  # fmt: skip
-        write_json(partial / "model_index.json", {"_class_name": "DiffusionPipeline", **parts})
+        told = {PATCH: settings["patch"]} if settings["patch"] > 1 else {}
+        write_json(partial / "model_index.json", {"_class_name": "DiffusionPipeline", **parts, **told})
     return target

@@ -113,10 +113,13 @@ def _best(study: SharedStudy, best: Sequence[FrozenTrial]) -> str:
     for trial in best:
         mine = [part for part in study.space.overrides(values_of(study.space, trial)) if not _is_of_the_search(part)]
         values = dict(zip(study.objectives, trial.values, strict=True))
-        over = [f"{key}={','.join(listed)}" for key, listed in study.space.averaged.items()]
-        command = shlex.join(["python", "run.py", *(["-m"] if over else []), *mine, *over])
-        entry: dict[str, Any] = {"trial": trial.number, "values": values, "folder": trial.user_attrs.get(JOB)}
-        found.append({**entry, "overrides": mine, "command": command})
+        entry: dict[str, Any] = {"trial": trial.number, "values": values, "overrides": mine}
+        if study.space.averaged:  # several runs, which are there: what to set says it all
+            found.append({**entry, "folders": str(trial.user_attrs.get(JOB)).split()})
+        else:
+            found.append(
+                {**entry, "folder": trial.user_attrs.get(JOB), "command": shlex.join(["python", "run.py", *mine])}
+            )
     return OmegaConf.to_yaml(OmegaConf.create({"best": found}))
 
 

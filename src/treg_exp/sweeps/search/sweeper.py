@@ -7,7 +7,6 @@ import json
 import sys
 import time
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
@@ -70,8 +69,10 @@ class SearchSweeper(SearchSettings, JobSweeper):
         if objectives is None and not study.exists():  # the process that wanted to begin it was killed
             objectives = self._objectives(trial_planner, space)
         with presence.shown():
-            middle = space.runs(space.middle())[0]
-            study.open(self.goals, objectives, trial_planner.files, partial(trial_planner.hash_of, middle))
+            middle = space.runs(space.middle())
+            study.open(
+                self.goals, objectives, trial_planner.files, lambda: "+".join(map(trial_planner.hash_of, middle))
+            )
             study.try_again()
             announce(sweep, study, n_trials, self.sampler)
             started = 0
@@ -127,10 +128,11 @@ class SearchSweeper(SearchSettings, JobSweeper):
         from treg_exp.silence import silence_libraries
 
         silence_libraries()
-        cfg = planner.compose(space.runs(space.middle())[0])
-        if cfg.get("mode") == "fit":
-            raise ConfigError("hydra/sweeper=optuna_search: searches settings of runs, not with mode=fit")
-        experiment = Experiment.from_config(cfg)
+        for overrides in space.runs(space.middle()):
+            cfg = planner.compose(overrides)
+            if cfg.get("mode") == "fit":
+                raise ConfigError("hydra/sweeper=optuna_search: searches settings of runs, not with mode=fit")
+            experiment = Experiment.from_config(cfg)
         found = resolved(self.goals, experiment.variants, experiment.columns.known)
         for note in cautions(found, experiment.columns.known):
             print(f"note: {note}", file=sys.stderr, flush=True)
@@ -153,7 +155,10 @@ class SearchSweeper(SearchSettings, JobSweeper):
 
     def show_cost(self, space: Space) -> None:
         """What a trial from the middle of the space would cost."""
-        print("one of them, from the middle:", flush=True)
+        print(
+            "the runs of one of them, from the middle:" if space.averaged else "one of them, from the middle:",
+            flush=True,
+        )
         dry_run(space.runs(space.middle()), no_sweep(self.hydra_context, self.config))
 
 
