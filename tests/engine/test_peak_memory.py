@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from treg_exp.engine import peak_memory
-from treg_exp.engine.peak_memory import PeakMemory
+from treg_exp.engine.peak_memory import PeakMemory, begin_peak
 
 CPU = torch.device("cpu")
 
@@ -26,6 +26,19 @@ def test_a_new_peak_of_the_process_is_told_and_nothing_else() -> None:
     again = PeakMemory(CPU)
     torch.ones(1000)
     assert again.gigabytes is None, "the peak is that of earlier work"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not tell")
+def test_a_run_begins_a_peak_of_its_own() -> None:
+    big = torch.ones(100_000_000)
+    del big
+    begin_peak()
+    memory = PeakMemory(CPU)
+    smaller = torch.ones(50_000_000)
+    found, now = memory.gigabytes, peak_memory._resident_peak()
+    assert smaller.numel() == 50_000_000
+    assert found == now is not None
+    assert 0.19 < found - memory._before < 0.3  # of it alone, though the earlier one was larger
 
 
 def test_where_the_system_does_not_tell(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:

@@ -32,7 +32,7 @@ def cells(page: str, first: str, heading: str) -> list[list[str]]:
 
 def test_means_differences_and_wins(tmp_path: Path) -> None:
     contest(tmp_path, rival=1.0)
-    page = benchmark([tmp_path], "TReg")
+    page, _ = benchmark([tmp_path], "TReg")
     assert cells(page, "TReg", "sr_x8") == [["TReg", "12", "25.50", "0.200", "1.50"]]
     means, differences = cells(page, "DAPS", "sr_x8")
     assert means == ["DAPS", "12", "26.50", "0.200", "3.00"]
@@ -45,14 +45,14 @@ def test_means_differences_and_wins(tmp_path: Path) -> None:
 
 def test_who_loses_is_said(tmp_path: Path) -> None:
     contest(tmp_path, rival=-2.0)
-    page = benchmark([tmp_path], "TReg")
+    page, _ = benchmark([tmp_path], "TReg")
     assert cells(page, "DAPS", "In all tasks") == [["DAPS", "1", "0 / 0 / 1", "0 / 1 / 0"]]
     assert cells(page, "DAPS", "sr_x8")[1][1].endswith("** (0 %)")
 
 
 def test_fewer_images_are_compared_and_told(tmp_path: Path) -> None:
     contest(tmp_path, rival=1.0, images=5)
-    page = benchmark([tmp_path], "TReg")
+    page, _ = benchmark([tmp_path], "TReg")
     assert cells(page, "DAPS", "sr_x8")[0][1] == "5"
     assert "not as many; compared are images with the same one, at least 5." in page
 

@@ -18,7 +18,7 @@ from treg_exp.configuration.trajectory import TrajectorySettings
 from treg_exp.data.sample import Sample
 from treg_exp.engine.costs import COSTS, OF_BATCH, PEAK_MEMORY
 from treg_exp.engine.judging import Judges
-from treg_exp.engine.peak_memory import PeakMemory
+from treg_exp.engine.peak_memory import PeakMemory, begin_peak
 from treg_exp.engine.recovery import FirstNonFinite, MicroBatches, is_out_of_memory
 from treg_exp.engine.shared_prior import SHARED_PRIOR, Loan
 from treg_exp.engine.trajectories import Recording
@@ -130,6 +130,7 @@ class RestorationModule(LightningModule):
 
     def on_predict_start(self) -> None:
         """Get the prior onto this process's device: loaded, or that of the last job where it is the same."""
+        begin_peak()
         if self.prior is None:
             self.loan = SHARED_PRIOR.borrow(self.prior_spec, self.device)
             self.prior = self.loan.prior

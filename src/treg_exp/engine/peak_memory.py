@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import torch
 
 GIGABYTE = 1e9
 _STATUS = Path("/proc/self/status")  # of Linux, see proc(5)
-_PEAK = "VmHWM:"  # of resident memory since the process began, in kB
+_PEAK = "VmHWM:"  # of resident memory since the process began, or since it was begun anew, in kB
+_BEGIN_ANEW = Path("/proc/self/clear_refs"), "5"
 
 
 class PeakMemory:
     """Counts from when it is made. Weights and what torch keeps for later use are part of it, other processes are not.
 
     On a GPU it is what torch has allocated. On a CPU it is the resident memory of the process, and known only where the
-    work has set a new peak: the system keeps one peak, and beginning it anew would take it from whoever else reads it.
+    work has set a new peak: the system keeps one, which `begin_peak` begins anew with each run.
 
     Args:
         device: where the work is done.
@@ -34,6 +36,13 @@ class PeakMemory:
             return torch.cuda.max_memory_allocated(self.device) / GIGABYTE
         now = _resident_peak() if self.device.type == "cpu" else None
         return None if now is None or self._before is None or now <= self._before else now
+
+
+def begin_peak() -> None:
+    """Let the system forget the peak of this process, which is that of an earlier run in it; Linux only."""
+    file, word = _BEGIN_ANEW
+    with suppress(OSError):
+        file.write_text(word)
 
 
 def _resident_peak() -> float | None:

@@ -48,5 +48,8 @@ def _report(arguments: argparse.Namespace) -> int:
 def _benchmark(arguments: argparse.Namespace) -> int:
     from treg_exp.findings.benchmark import benchmark
 
-    print(benchmark(arguments.folders, arguments.baseline), end="")
+    page, skipped = benchmark(arguments.folders, arguments.baseline)
+    for reason in skipped:
+        print(f"left out: {reason}", file=sys.stderr)
+    print(page, end="")
     return 0

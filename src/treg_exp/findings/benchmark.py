@@ -28,8 +28,8 @@ method is better. Bold: p of a paired permutation test is at most 0.05 after Ben
 differences on this page."""
 
 
-def benchmark(folders: Sequence[Path], baseline: str) -> str:
-    """Tables of a benchmark, and by how much its methods differ from one of them.
+def benchmark(folders: Sequence[Path], baseline: str) -> tuple[str, Sequence[str]]:
+    """Tables of a benchmark, by how much its methods differ from one of them, and which folders were left out, and why.
 
     Args:
         folders: runs and sweeps.
@@ -44,13 +44,13 @@ def benchmark(folders: Sequence[Path], baseline: str) -> str:
     for task in dict.fromkeys(method.task for method in compared):
         _check_same([method for method in compared if method.task == task])
     found = effects(pairs, [name for name in COMPARED if name in columns.known], columns)
-    shares = [f"- {sentence}" for sentence in (*said(collected.runs, pairs), *collected.skipped)]
+    shares = [f"- {sentence}" for sentence in said(collected.runs, pairs)]
     parts = ["## In all tasks", "", *_overview(found, columns), "", LEGEND, "", *shares]
     for task in dict.fromkeys(method.task for method in compared):
         own = [effect for effect in found if effect.method.task == task]
         rows = [method for method in compared if method.task == task]
         parts += ["", f"## {task}", "", *_means(rows, columns), "", *_differences(own, columns)]
-    return "\n".join(parts) + "\n"
+    return "\n".join(parts) + "\n", collected.skipped
 
 
 def _check_same(compared: Sequence[Method]) -> None:
