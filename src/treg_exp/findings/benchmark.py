@@ -14,7 +14,7 @@ from treg_exp.findings.effects import Effect, effects
 from treg_exp.findings.methods import Method, all_columns, methods
 from treg_exp.findings.pairing import baseline_of, pairings
 from treg_exp.findings.provenance import said
-from treg_exp.findings.tables import verdict
+from treg_exp.findings.tables import signed, verdict
 from treg_exp.metrics.column import Columns
 from treg_exp.reports.markdown import line, number
 
@@ -113,9 +113,9 @@ def _differences(found: Sequence[Effect], columns: Columns) -> list[str]:
 
 
 def _cell(effect: Effect, columns: Columns) -> str:
-    digits = columns[effect.metric].digits
-    ends = "" if effect.low is None else f" [{effect.low:+.{digits}f}, {effect.high:+.{digits}f}]"
-    told = f"{effect.mean:+.{digits}f}{ends}"
-    same = effect.wins is None or effect.low == effect.high == 0
-    wins = "" if same or effect.wins is None else f" ({100 * effect.wins:.0f} %)"
-    return (f"**{told}**" if verdict(effect, columns) in ("better", "worse") else told) + wins
+    told = signed(effect.mean, effect.low, effect.high, columns[effect.metric].digits)
+    if verdict(effect, columns) in ("better", "worse"):
+        told = f"**{told}**"
+    if effect.wins is None or effect.low == effect.high == 0:  # nothing to win
+        return told
+    return f"{told} ({100 * effect.wins:.0f} %)"

@@ -119,6 +119,13 @@ def together(by_task: Mapping[str, DataFrame]) -> DataFrame:
     return found[["task", *(heading for heading in found if heading != "task")]]
 
 
+def signed(mean: float, low: float | None, high: float | None, digits: int) -> str:
+    """A difference for readers, with its interval where it has one."""
+    from pandas import isna
+
+    return f"{mean:+.{digits}f}" + ("" if isna(low) else f" [{low:+.{digits}f}, {high:+.{digits}f}]")
+
+
 def shown_differences(found: DataFrame, columns: Columns) -> DataFrame:
     """The differences for readers, with the digits of each column."""
     from pandas import DataFrame, isna
@@ -127,11 +134,10 @@ def shown_differences(found: DataFrame, columns: Columns) -> DataFrame:
     for line in found.itertuples():
         column = columns[line.metric]
         digits = column.digits
-        ends = "" if isna(line.low) else f" [{line.low:+.{digits}f}, {line.high:+.{digits}f}]"
         size = "" if isna(line.g) else f"{line.g:+.2f} [{line.g_low:+.2f}, {line.g_high:+.2f}]"
         lines.append({
             "task": line.task, "method": line.method, "metric": f"{column.line} {column.sign}".strip(),
-            "difference": f"{line.difference:+.{digits}f}{ends}", "g": size,
+            "difference": signed(line.difference, line.low, line.high, digits), "g": size,
             "wins": "" if isna(line.wins) else f"{100 * line.wins:.0f} %", "n": line.images,
             "q": "" if isna(line.q) else f"{line.q:.2g}",
             "verdict": line.verdict + (MARK if column.optimised and line.verdict else ""),

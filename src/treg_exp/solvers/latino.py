@@ -100,8 +100,7 @@ class Latino(Solver):
         check_choices(self, start=Start)
         if self.spacing is not None and self.spacing not in get_args(Spacing):
             raise FieldError("spacing", self.spacing, f"allowed are {', '.join(get_args(Spacing))}, or null")
-        check_at_least(self, 0, "timestep_scaling", "residual_noise")
-        check_at_least(self, 0, "rounds")
+        check_at_least(self, 0, "timestep_scaling", "residual_noise", "rounds")
         check_at_least(self, 1, "round_steps")
         check_positive(self, "sigma_data")
         object.__setattr__(self, "needs_linear", self.start == "adjoint")

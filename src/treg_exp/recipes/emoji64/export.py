@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from treg_exp.files import write_json, write_text
+from treg_exp.errors import FieldError
+from treg_exp.files import read_json, write_json, write_text
 from treg_exp.metrics.networks.judge import load_judge
 from treg_exp.priors.image_text.folder_clip import FolderClip
 from treg_exp.priors.small import PREPROCESSOR, training_scheduler
@@ -26,6 +27,7 @@ from treg_exp.recipes.emoji64.samples import PAIRS, SHEET_PROMPTS, contact_sheet
 from treg_exp.recipes.emoji64.trained import TrainedStages
 from treg_exp.shipped import ASSETS, write_hashes
 from treg_exp.signals.image import save_png
+from treg_exp.training.folder import TrainingFolder
 
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
@@ -150,12 +152,30 @@ def _write_weights(corpus: Corpus, stages: TrainedStages, folder: Path, shard_mb
 
 def write_towers(towers: TwoTowers, folder: Path) -> None:
     """Write both encoders of an exported prior, in half precision: ``text_encoder/`` and ``image_encoder/``."""
-    for part, tower in (("text_encoder", towers.text_encoder), ("image_encoder", towers.image_encoder)):
-        half(tower).save_pretrained(folder / part)
-        # Half precision is how the weights are stored, not how they are to be used.
-        config = json.loads((folder / part / "config.json").read_text())
-        write_json(folder / part / "config.json", {**config, "dtype": "float32"})
+    write_encoder(towers.text_encoder, folder / "text_encoder")
+    write_encoder(towers.image_encoder, folder / "image_encoder")
     write_json(folder / "image_encoder" / "preprocessor_config.json", PREPROCESSOR)
+
+
+def write_encoder(encoder: Any, folder: Path) -> None:
+    """Write an encoder in half precision, which is how the weights are stored, not how they are to be used."""
+    half(encoder).save_pretrained(folder)
+    config = folder / "config.json"
+    write_json(config, {**read_json(config), "dtype": "float32"})
+
+
+def to_export(stages: TrainedStages, stage: str, what: str, target: Path | None) -> tuple[TrainingFolder, Path]:
+    """The folder of a training that is exported, and the target.
+
+    Raises:
+        FieldError: no folder to write to, or nothing that was trained.
+    """
+    if target is None:
+        raise FieldError("export_dir", target, f"say where {what} is exported to")
+    folder = stages.folder(stage)
+    if not folder.checkpoint.is_file():
+        raise FieldError("out", stages.out, f"{folder.checkpoint} does not exist: train the stage {stage} first")
+    return folder, target
 
 
 def half(network: Any) -> Any:

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import torch
 
-from treg_exp.errors import FieldError
 from treg_exp.files import write_json
 from treg_exp.recipes.emoji64.corpus import Corpus
-from treg_exp.recipes.emoji64.export import half, replacing, write_towers
+from treg_exp.recipes.emoji64.export import half, replacing, to_export, write_towers
 from treg_exp.recipes.emoji64.networks import build_denoiser
 from treg_exp.recipes.emoji64.trained import TrainedStages
 
@@ -33,11 +32,7 @@ def export_flow(corpus: Corpus, stages: TrainedStages, target: Path | None) -> P
     """
     from diffusers import FlowMatchEulerDiscreteScheduler
 
-    if target is None:
-        raise FieldError("export_dir", target, "say where a flow is exported to")
-    folder = stages.folder(STAGE)
-    if not folder.checkpoint.is_file():
-        raise FieldError("out", stages.out, f"{folder.checkpoint} does not exist: train the stage {STAGE} first")
+    folder, target = to_export(stages, STAGE, "a flow", target)
     settings = folder.settings()["objective"]
     towers, autoencoder = stages.towers(), stages.autoencoder()
     network = build_denoiser(settings["widths"], towers.text_encoder.config.hidden_size)

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import torch
 
-from treg_exp.errors import FieldError
-from treg_exp.files import read_json, write_json
+from treg_exp.files import write_json
 from treg_exp.priors.families.stable_diffusion import PATCH
 from treg_exp.priors.small import training_scheduler
-from treg_exp.recipes.emoji64.export import half, replacing
+from treg_exp.recipes.emoji64.export import half, replacing, to_export, write_encoder
 from treg_exp.recipes.emoji64.networks import build_pixel_denoiser
 from treg_exp.recipes.emoji64.trained import TrainedStages
 
@@ -30,11 +29,7 @@ def export_pixel(stages: TrainedStages, target: Path | None) -> Path:
     Raises:
         FieldError: no folder to write to, or nothing that was trained.
     """
-    if target is None:
-        raise FieldError("export_dir", target, "say where a prior of pixels is exported to")
-    folder = stages.folder(STAGE)
-    if not folder.checkpoint.is_file():
-        raise FieldError("out", stages.out, f"{folder.checkpoint} does not exist: train the stage {STAGE} first")
+    folder, target = to_export(stages, STAGE, "a prior of pixels", target)
     settings = folder.settings()["objective"]
     encoder = stages.towers().text_encoder
     network = build_pixel_denoiser(settings["widths"], encoder.config.hidden_size, settings["side"], settings["patch"])
@@ -42,9 +37,7 @@ def export_pixel(stages: TrainedStages, target: Path | None) -> Path:
     network.load_state_dict(weights)
     with replacing(target) as partial, torch.no_grad():
         half(network).save_pretrained(partial / "unet", safe_serialization=True)
-        half(encoder).save_pretrained(partial / "text_encoder")
-        config = partial / "text_encoder" / "config.json"
-        write_json(config, {**read_json(config), "dtype": "float32"})  # half precision is how weights are stored only
+        write_encoder(encoder, partial / "text_encoder")
         stages.tokenizer().save_pretrained(partial / "tokenizer")
         scheduler = training_scheduler(settings["prediction"])
         scheduler.register_to_config(set_alpha_to_one=True)  # a sampler of pictures ends without noise
