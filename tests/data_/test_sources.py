@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from treg_exp.data.base import TextTable, subset
-from treg_exp.data.emoji_test import PACKAGED, EmojiTest
+from treg_exp.data.emoji_test import EmojiTest
 from treg_exp.data.gallery import Gallery
 from treg_exp.data.measurements import MeasurementFolder
 from treg_exp.errors import FieldError, FileError
@@ -72,7 +72,6 @@ def test_emoji_with_a_broken_image_or_none_is_refused(small: Path) -> None:
         EmojiTest(path=small / "nowhere")
 
 
-@pytest.mark.skipif(not (PACKAGED / "captions.csv").exists(), reason="the packaged test set is not there yet")
 def test_packaged_set() -> None:
     data = EmojiTest()
     assert len(data) == 200
@@ -84,7 +83,7 @@ def test_packaged_set() -> None:
     target = data[0].target
     assert target is not None
     assert target.shape == (3, 64, 64)
-    assert Image.open(PACKAGED / "images" / f"{data.ids[0]}.png").size == (64, 64)
+    assert Image.open(EmojiTest.packaged / "images" / f"{data.ids[0]}.png").size == (64, 64)
 
 
 def test_subset(small: Path) -> None:

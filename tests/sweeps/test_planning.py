@@ -39,7 +39,11 @@ def test_combinations_that_make_no_sense_are_left_out(tmp_path: Path) -> None:
     out = ["hydra.sweeper.leave_out=['seed=1 draws=2','seed=0 draws=2','seed=7']"]
     result = subprocess.run([*command, *out], capture_output=True, text=True, cwd=ROOT, check=True)
     assert result.stdout.count("restorations:") == 2
-    for wrong, told in (("sed=1", "sed=1: this grid has no such key"), ("draws=1','draws=2", "leaves nothing to do")):
+    for wrong, told in (
+        ("sed=1", "sed=1: this grid has no such key"),
+        ("seed=1 prior=tiny_randon", "prior=tiny_randon: no such option, only "),
+        ("draws=1','draws=2", "leaves nothing to do"),
+    ):
         result = subprocess.run(
             [*command, f"hydra.sweeper.leave_out=['{wrong}']"], capture_output=True, text=True, cwd=ROOT, check=False
         )

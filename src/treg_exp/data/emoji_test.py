@@ -8,7 +8,6 @@ from treg_exp.data.packaged import PackagedImages
 from treg_exp.errors import FieldError
 from treg_exp.shipped import ASSETS
 
-PACKAGED = ASSETS / "emoji_test"
 #: What a caption consists of is a text as well: the judge compares with bare names, controls use style or category.
 ROLES = ("caption", "counterfactual", "name", "counterfactual_name", "style", "category")
 
@@ -26,8 +25,10 @@ class EmojiTest(PackagedImages):
         FileError: the folder has no table, or the table names images that are not there.
     """
 
+    packaged = ASSETS / "emoji_test"
+
     def __init__(self, image_size: int = 64, only: str | None = None, path: str | Path | None = None) -> None:
-        super().__init__(PACKAGED if path is None else path, image_size)
+        super().__init__(image_size, path)
         # The other columns (figures) are no texts to restore or to compare with.
         self._texts = {
             sample_id: {role: texts[role] for role in ROLES if role in texts}

@@ -95,18 +95,28 @@ class GridSweeper(JobSweeper):
         """Those that are not to be left out.
 
         Raises:
-            ConfigError: what is to be left out names a key that the grid has not, or it is all that there is.
+            ConfigError: what is to be left out names a key that the grid has not, or an option that its group has not,
+                or it is all that there is.
         """
         keys = dict.fromkeys(part.partition("=")[0] for each in combinations for part in each)
         for part in (part for out in self.leave_out for part in out):
-            if part.partition("=")[0] not in keys:
+            key, _, value = part.partition("=")
+            if key not in keys:
                 raise ConfigError(f"hydra.sweeper.leave_out: {part}: this grid has no such key, only {', '.join(keys)}")
+            if (options := self._options(key, value)) and value.rpartition("/")[2] not in options:
+                raise ConfigError(f"hydra.sweeper.leave_out: {part}: no such option, only {', '.join(options)}")
         kept = [each for each in combinations if not any(out <= set(each) for out in self.leave_out)]
         if out_of_them := len(combinations) - len(kept):
             print(f"left out: {out_of_them} of {len(combinations)} combinations (hydra.sweeper.leave_out)", flush=True)
         if not kept:
             raise ConfigError("hydra.sweeper.leave_out: leaves nothing to do; it names what makes no sense")
         return kept
+
+    def _options(self, group: str, option: str) -> list[str]:
+        """The options of a group in the folder of ``option``; none where ``group`` is no group."""
+        folder = option.rpartition("/")[0]
+        found: list[str] = self.hydra_context.config_loader.get_group_options(f"{group}/{folder}".rstrip("/"))
+        return found
 
 
 class ResumeSweeper(JobSweeper):
