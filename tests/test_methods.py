@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from tests.conftest import ROOT
 from tests.test_config import composed
@@ -20,9 +20,21 @@ from treg_exp.sweeps.search.space import read_space
 
 CONF = ROOT / "conf"
 BENCHMARK = OmegaConf.load(CONF / "experiment/benchmark/solvers.yaml").hydra.sweeper
+AT_EQUAL_SECONDS = OmegaConf.load(CONF / "experiment/benchmark/solvers_timed.yaml").hydra.sweeper
 METHODS = sorted(path.stem for path in (CONF / "method").glob("*.yaml"))
+TIMED = sorted(path.stem for path in (CONF / "method/timed").glob("*.yaml"))
+FEWER = ("steps", "every", "data_steps", "mcmc_steps", "iterations")  # what takes less time
 SHARED = CONF / "experiment/tuning/shared.yaml"
 EVALUATIONS = 50
+
+
+def flat(cfg: DictConfig) -> dict[str, object]:
+    """Values by dotted key."""
+    found: dict[str, object] = {}
+    for key, value in OmegaConf.to_container(cfg).items():
+        inner = flat(cfg[key]) if isinstance(cfg.get(key), DictConfig) else {"": value}
+        found |= {f"{key}.{name}".rstrip("."): each for name, each in inner.items()}
+    return found
 
 
 def listed(key: str) -> list[str]:
@@ -60,6 +72,25 @@ def test_every_method_is_tuned_with_the_same_trials_pictures_and_tasks(method: s
         listed = {key: each.values() or [each.middle()] for key, each in space.dimensions.items()}
         ends = {key: values[at] for key, values in listed.items()}
         Experiment.from_config(composed(f"experiment=tuning/{method}", *space.overrides(ends)))
+
+
+def test_at_equal_seconds_every_method_is_compared() -> None:
+    assert sorted([*TIMED, "treg", "pseudo_inverse"]) == METHODS
+    in_both = [name for name in str(AT_EQUAL_SECONDS.params.method).replace("timed/", "").split(",")]
+    assert in_both == listed("method")
+    assert [out.replace("timed/", "") for out in AT_EQUAL_SECONDS.leave_out] == list(BENCHMARK.leave_out)
+
+
+@pytest.mark.parametrize("method", TIMED)
+def test_a_timed_method_has_fewer_steps_and_settings_of_its_own_search(method: str) -> None:
+    """The keys that its tuning searches, and nothing else."""
+    full, timed = (flat(composed("experiment=single", f"method={name}")) for name in (method, f"timed/{method}"))
+    searched = OmegaConf.load(CONF / "experiment/tuning" / f"{method}.yaml").hydra.sweeper.params
+    for key in full.keys() | timed.keys():
+        if full.get(key) != timed.get(key) and key not in searched:
+            assert key == "method" or key.split(".")[-1] in FEWER, key
+            assert key == "method" or timed[key] < full[key]
+    assert timed["method"] == f"{full['method']} (timed)"
 
 
 @pytest.mark.parametrize("experiment", ["quickstart", "best/treg", "released/treg"])

@@ -6,6 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from treg_exp.errors import ConfigError
+
 
 def add_findings_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add ``report`` and ``benchmark``."""
@@ -32,6 +34,10 @@ def add_findings_commands(commands: argparse._SubParsersAction[argparse.Argument
     command.add_argument(
         "--baseline", default="TReg", help="method that others are compared with (default: %(default)s)"
     )
+    command.add_argument("--sheets", type=Path, metavar="OUT", help="folder for a picture of every task, TASK.png")
+    command.add_argument(
+        "--images", type=int, default=4, help="images in such a picture, the first ones (default: %(default)s)"
+    )
     command.set_defaults(run=_benchmark)
 
 
@@ -46,10 +52,16 @@ def _report(arguments: argparse.Namespace) -> int:
 
 
 def _benchmark(arguments: argparse.Namespace) -> int:
-    from treg_exp.findings.benchmark import benchmark
+    from treg_exp.findings.benchmark import page, read_contest
+    from treg_exp.findings.contact_sheet import write_sheets
 
-    page, skipped = benchmark(arguments.folders, arguments.baseline)
-    for reason in skipped:
+    if arguments.images < 1:
+        raise ConfigError(f"--images {arguments.images}: at least 1")
+    contest = read_contest(arguments.folders, arguments.baseline)
+    for reason in contest.skipped:
         print(f"left out: {reason}", file=sys.stderr)
-    print(page, end="")
+    print(page(contest), end="")
+    if arguments.sheets:
+        for file in write_sheets(contest.compared, contest.columns, arguments.sheets, arguments.images):
+            print(f"written: {file}", file=sys.stderr)
     return 0

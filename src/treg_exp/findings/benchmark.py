@@ -6,13 +6,14 @@ Unlike a report of any runs, it refuses runs whose measurements are not the same
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from treg_exp.errors import ConfigError
-from treg_exp.findings.collection import collect
+from treg_exp.findings.collection import Run, collect
 from treg_exp.findings.effects import Effect, effects
 from treg_exp.findings.methods import Method, all_columns, methods
-from treg_exp.findings.pairing import baseline_of, pairings
+from treg_exp.findings.pairing import Pairing, baseline_of, pairings
 from treg_exp.findings.provenance import said
 from treg_exp.findings.tables import signed, verdict
 from treg_exp.metrics.column import Columns
@@ -28,8 +29,27 @@ method is better. Bold: p of a paired permutation test is at most 0.05 after Ben
 differences on this page."""
 
 
-def benchmark(folders: Sequence[Path], baseline: str) -> tuple[str, Sequence[str]]:
-    """Tables of a benchmark, by how much its methods differ from one of them, and which folders were left out, and why.
+@dataclass(frozen=True)
+class Contest:
+    """Methods that restored the same measurements.
+
+    Attributes:
+        compared: all of them, by task.
+        pairs: each with the baseline of its task.
+        columns: what their numbers mean.
+        runs: where they come from.
+        skipped: folders that were left out, and why.
+    """
+
+    compared: Sequence[Method]
+    pairs: Sequence[Pairing]
+    columns: Columns
+    runs: Sequence[Run]
+    skipped: Sequence[str]
+
+
+def read_contest(folders: Sequence[Path], baseline: str) -> Contest:
+    """What these folders hold.
 
     Args:
         folders: runs and sweeps.
@@ -39,18 +59,24 @@ def benchmark(folders: Sequence[Path], baseline: str) -> tuple[str, Sequence[str
         ConfigError: no such method, a folder without runs, or two methods had other measurements of an image.
     """
     collected = collect(folders)
-    compared, columns = methods(collected.runs), all_columns(collected.runs)
+    compared = methods(collected.runs)
     pairs = pairings(compared, baseline_of(compared, baseline))
     for task in dict.fromkeys(method.task for method in compared):
         _check_same([method for method in compared if method.task == task])
-    found = effects(pairs, [name for name in COMPARED if name in columns.known], columns)
-    shares = [f"- {sentence}" for sentence in said(collected.runs, pairs)]
+    return Contest(compared, pairs, all_columns(collected.runs), collected.runs, collected.skipped)
+
+
+def page(contest: Contest) -> str:
+    """Its tables: in how many tasks each method is better than the baseline, then every task by itself."""
+    columns = contest.columns
+    found = effects(contest.pairs, [name for name in COMPARED if name in columns.known], columns)
+    shares = [f"- {sentence}" for sentence in said(contest.runs, contest.pairs)]
     parts = ["## In all tasks", "", *_overview(found, columns), "", LEGEND, "", *shares]
-    for task in dict.fromkeys(method.task for method in compared):
+    for task in dict.fromkeys(method.task for method in contest.compared):
         own = [effect for effect in found if effect.method.task == task]
-        rows = [method for method in compared if method.task == task]
+        rows = [method for method in contest.compared if method.task == task]
         parts += ["", f"## {task}", "", *_means(rows, columns), "", *_differences(own, columns)]
-    return "\n".join(parts) + "\n", collected.skipped
+    return "\n".join(parts) + "\n"
 
 
 def _check_same(compared: Sequence[Method]) -> None:
