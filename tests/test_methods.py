@@ -76,7 +76,7 @@ def test_every_method_is_tuned_with_the_same_trials_pictures_and_tasks(method: s
 
 def test_at_equal_seconds_every_method_is_compared() -> None:
     assert sorted([*TIMED, "treg", "pseudo_inverse"]) == METHODS
-    in_both = [name for name in str(AT_EQUAL_SECONDS.params.method).replace("timed/", "").split(",")]
+    in_both = str(AT_EQUAL_SECONDS.params.method).replace("timed/", "").split(",")
     assert in_both == listed("method")
     assert [out.replace("timed/", "") for out in AT_EQUAL_SECONDS.leave_out] == list(BENCHMARK.leave_out)
 
