@@ -13,6 +13,7 @@ from tests.e2e.test_audio import command, hidden, inputs  # noqa: F401 - a fixtu
 from tests.engine.test_app import go
 from tests.test_config import composed, experiment
 from treg_exp.app import run
+from treg_exp.engine.costs import NOT_REPEATED
 from treg_exp.engine.trajectories import TrajectoryRecorder, chosen_steps
 from treg_exp.errors import ConfigError
 from treg_exp.reports.trajectory import Trajectory, read_trajectories, read_trajectory
@@ -35,9 +36,7 @@ def files(folder: Path, pattern: str) -> dict[str, bytes]:
 
 
 def without_costs(rows: dict) -> dict:
-    """Rows without what depends on the machine: the time, and the peak memory of this whole process."""
-    left_out = {"seconds", "peak_memory"}
-    return {key: {name: value for name, value in row.items() if name not in left_out} for key, row in rows.items()}
+    return {key: {name: value for name, value in row.items() if name not in NOT_REPEATED} for key, row in rows.items()}
 
 
 @pytest.fixture(scope="module")
