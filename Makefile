@@ -64,7 +64,7 @@ beyond: $(VENV)/.run
 	$(run) experiment=study/beyond $(TASKS),colourisation run_dir=$(BEYOND)/beyond
 	$(best) $(TASKS),colourisation $(captions) run_dir=$(BEYOND)/treg
 	$(run) experiment=study/rules task=sr_x16,box_inpainting run_dir=$(BEYOND)/rules
-	$(run) experiment=study/knob $(TASKS) run_dir=$(BEYOND)/knob
+	$(run) experiment=study/knob $(TASKS) data.limit=50 run_dir=$(BEYOND)/knob
 	for steps in 8 12 24 50 100 200; do $(run) experiment=best/treg null_text=off metrics=judge task=sr_x16,box_inpainting \
 	  data.offset=100 data.limit=40 solver.steps=$$steps run_dir=$(BEYOND)/steps_$$steps || exit 1; done
 	$(BIN)/python docs/results/scripts/beyond.py $(BEYOND)

@@ -91,15 +91,28 @@ def test_a_timed_method_has_fewer_steps_and_settings_of_its_own_search(method: s
             assert key == "method" or key.split(".")[-1] in FEWER, key
             assert key == "method" or timed[key] < full[key]
     assert timed["method"] == f"{full['method']} (timed)"
+    trial = flat(composed(f"experiment=tuning/{method}", f"method=timed/{method}"))
+    assert {key: trial[key] for key in timed if key.startswith(("method", "solver", "guidance"))} == {
+        key: value for key, value in timed.items() if key.startswith(("method", "solver", "guidance"))
+    }
 
 
-@pytest.mark.parametrize("experiment", ["quickstart", "best/treg", "released/treg"])
-def test_a_method_and_an_experiment_of_another_one_are_refused(experiment: str) -> None:
+@pytest.mark.parametrize(
+    ("experiment", "group"),
+    [
+        ("quickstart", "solver"),
+        ("edit", "solver"),
+        ("best/treg_sr_x16", "solver"),
+        ("released/treg", "guidance"),
+        ("study/rules", "solver"),
+    ],
+)
+def test_a_method_and_an_experiment_of_another_one_are_refused(experiment: str, group: str) -> None:
     command = [sys.executable, "run.py", f"experiment={experiment}", "method=daps", "dry_run=true"]
     told = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
     assert told.returncode == 2
     assert told.stderr == (
-        f"error: method=daps: experiment={experiment} has settings of its own, which are of another method; "
+        f"error: method=daps: experiment={experiment} sets {group} itself, which belongs to the method; "
         "take experiment=single\n"
     )
 

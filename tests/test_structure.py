@@ -13,7 +13,18 @@ PACKAGE = ROOT / "src" / "treg_exp"
 MOST_LINES = 300
 #: Parts of the package from the ground up; a part may import from the parts below it and from itself.
 LAYERS = (
-    ("errors", "field_checks", "noise", "files", "quoting", "run_layout", "shipped", "silence", "stamps"),
+    (
+        "argument_help",
+        "errors",
+        "field_checks",
+        "noise",
+        "files",
+        "quoting",
+        "run_layout",
+        "shipped",
+        "silence",
+        "stamps",
+    ),
     ("numerics", "schedule", "signals"),
     ("operators", "priors"),
     ("data", "text"),

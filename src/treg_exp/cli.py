@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from treg_exp.ambiguity.arguments import add_ambiguity_commands
+from treg_exp.argument_help import DefaultsShown
 from treg_exp.findings.arguments import add_findings_commands
 from treg_exp.sweeps.arguments import add_sweep_commands
 
@@ -50,7 +51,7 @@ def _add_study(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "study",
         help="report whether the claims of TReg's paper hold on a folder of runs",
         description="Tables, paired differences and verdicts of FOLDER/<setting>/<run>/ as Markdown, see `make study`.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=DefaultsShown,
     )
     command.add_argument("folder", type=Path, help="holds one folder per setting, and that one folder per run")
     command.add_argument("--out", type=Path, default=Path("study.md"), help="Markdown file to write")
@@ -74,7 +75,7 @@ def _add_train_prior(commands: argparse._SubParsersAction[argparse.ArgumentParse
         help="train and export the small emoji prior that ships with the package",
         description="Train the emoji prior stage by stage, as `python run.py mode=fit recipe=emoji64/STAGE` does. The "
         "same command continues a training that was cut off.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=DefaultsShown,
     )
     add = command.add_argument
     further = (
@@ -123,10 +124,10 @@ def _add_train_prior(commands: argparse._SubParsersAction[argparse.ArgumentParse
     add(
         "--precision",
         choices=("auto", "fp32", "bf16"),
-        default="auto",
-        help="auto: bf16 where it is faster (CUDA since Ampere, CPUs with AMX)",
+        default=None,
+        help="auto: bf16 where it is faster, on CUDA since Ampere and CPUs with AMX (default: the recipe's)",
     )
-    add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to train")
+    add("--device", choices=("auto", "cpu", "cuda"), default=None, help="where to train (default: the recipe's)")
     command.set_defaults(run=_train_prior)
 
 
@@ -167,7 +168,7 @@ def _add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "bench",
         help="time the operators against deepinv's",
         description="Time A, adjoint and proximal step of our operators and of deepinv's, in one process on the CPU.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=DefaultsShown,
     )
     add = command.add_argument
     add("what", choices=("operators",), help="what to time")

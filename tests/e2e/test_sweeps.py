@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -175,7 +176,10 @@ def test_the_jobs_of_another_sweeper_are_planned_too(tmp_path: Path) -> None:
 def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
     said = program(*TINY, "seed=0,1", "dry_run=true", cwd=tmp_path)
     assert said.count("restorations: 2") == 2
+    folders = set(re.findall(r"run_dir: +(runs/sweep-\w+/\w+)\n", said))
     assert list(tmp_path.iterdir()) == []
+    program(*TINY, "seed=0,1", cwd=tmp_path)
+    assert {str(file.parent.relative_to(tmp_path)) for file in tmp_path.glob("runs/*/*/results.csv")} == folders
 
 
 def test_a_sweep_in_every_process_of_a_launcher_is_refused(tmp_path: Path) -> None:

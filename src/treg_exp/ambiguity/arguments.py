@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from treg_exp.argument_help import DefaultsShown
+
 
 def add_ambiguity_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """``pairs`` finds groups, ``ambiguity`` scores runs."""
@@ -19,7 +21,7 @@ def _add_pairs(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         description="Find groups of different pictures with nearly the same measurement, as in `treg-exp pairs "
         "task=sr_x16 data=folder data.path=photos data.manifest=captions.csv --out groups`. OUT gets a manifest that "
         "data=ambiguity reads, the pictures, and contact sheets; see docs/benchmark.md.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=DefaultsShown,
     )
     add = command.add_argument
     add("overrides", nargs="+", help="task=... data=... prior=..., as run.py takes them")

@@ -11,7 +11,8 @@ import traceback
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from treg_exp.configuration.identity import check_method, check_planned, check_single
+from treg_exp.configuration.identity import check_planned, check_single
+from treg_exp.configuration.method import check_method
 from treg_exp.configuration.output import output_that_stops_nothing
 from treg_exp.errors import ConfigError, PrunedError, RunFailedError
 from treg_exp.files import WriteError

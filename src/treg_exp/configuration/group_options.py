@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+PART = "shared"  # what the options of a folder have in common, none by itself
 ASKING = ("--help", "-h", "--shell-completion", "-sc")
 
 
@@ -41,7 +42,8 @@ def install_nested_options(arguments: Sequence[str]) -> None:
         if results_filter is ObjectType.GROUP:
             return own
         parts = {name: with_nested(self, f"{group_name}/{name}", **asked) for name in folders if name not in own}
-        return found + [f"{name}/{option}" for name, options in parts.items() for option in options]
+        nested = [f"{name}/{option}" for name, options in parts.items() for option in options]
+        return [name for name in found + nested if name.rpartition("/")[2] != PART]
 
     ConfigLoaderImpl.get_group_options = with_nested  # type: ignore[method-assign,assignment]
 

@@ -101,22 +101,6 @@ def check_planned(cfg: DictConfig) -> None:
         )
 
 
-OF_OTHER_METHODS = ("quickstart", "edit", "best/", "released/")  # experiments with settings of one method
-
-
-def check_method(cfg: DictConfig) -> None:
-    """Raise ConfigError for a method whose settings an experiment has changed: it would not be what it is called."""
-    if cfg.get("method") is None or not HydraConfig.initialized():
-        return
-    chosen = HydraConfig.get().runtime.choices
-    for name in str(chosen.get("experiment")).strip("[]").replace("'", "").split(","):
-        if name.strip().startswith(OF_OTHER_METHODS):
-            raise ConfigError(
-                f"method={chosen.get('method')}: experiment={name.strip()} has settings of its own, which are of "
-                "another method; take experiment=single"
-            )
-
-
 def check_single(cfg: DictConfig) -> None:
     """Raise ConfigError for a grid of values that is asked for without -m: it would have no effect."""
     hydra = HydraConfig.get() if HydraConfig.initialized() else None

@@ -17,7 +17,7 @@ from treg_exp.engine.means import mean_of
 from treg_exp.engine.status import read_status
 from treg_exp.run_layout import iterate_rows
 from treg_exp.sweeps.manifest import NEEDS_NO_START
-from treg_exp.sweeps.planning import dry_run, no_sweep, open_sweep
+from treg_exp.sweeps.planning import dry_run, no_sweep, open_sweep, sweep_path
 
 
 class FolderLauncher(Launcher):
@@ -51,7 +51,8 @@ class FolderLauncher(Launcher):
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """For a sweeper that is not ours: plan the jobs, run them, and return the mean PSNR of each."""
         if self.config.dry_run:
-            dry_run(job_overrides, no_sweep(self.hydra_context, self.config))
+            path = sweep_path(self.config, self.config.hydra.overrides.task)
+            dry_run(job_overrides, no_sweep(self.hydra_context, self.config), path)
             return [_returned(Path(os.devnull), overrides) for overrides in job_overrides]
         sweep, planner = open_sweep(self.hydra_context, self.config, self.config.hydra.overrides.task)
         jobs = planner.plan(job_overrides)

@@ -113,7 +113,7 @@ def open_sweep(
     Raises:
         ConfigError: its folder cannot be written, or is damaged.
     """
-    path = Path(config.run_dir) if config.run_dir else default or default_folder(arguments)
+    path = sweep_path(config, arguments, default)
     make_sweep_folder(path)
     sweep = Sweep(path)
     write_text(path / "multirun.yaml", OmegaConf.to_yaml(config))  # what Hydra's users expect to find
@@ -125,13 +125,20 @@ def no_sweep(context: HydraContext, config: DictConfig) -> Planner:
     return Planner(Sweep(Path(os.devnull) / "none"), context.config_loader, config)
 
 
-def dry_run(combinations: Sequence[Sequence[str]], planner: Planner) -> None:
-    """Say what every job would do; nothing is written."""
+def sweep_path(config: DictConfig, arguments: Sequence[str], default: Path | None = None) -> Path:
+    """The folder of the sweep of a command; the arguments are those of `open_sweep`."""
+    return Path(config.run_dir) if config.run_dir else default or default_folder(arguments)
+
+
+def dry_run(combinations: Sequence[Sequence[str]], planner: Planner, path: Path) -> None:
+    """Say what every job would do, and in which folder below ``path``; nothing is written."""
     from treg_exp.app import run
     from treg_exp.configuration.command_line import run_job
 
     for overrides in combinations:
-        run_job(run, planner.compose(overrides))
+        cfg = planner.compose(overrides)
+        cfg.run_dir = str(path / _name(_with_environment(cfg)))
+        run_job(run, cfg)
 
 
 def check_folders(combinations: Iterable[Sequence[str]]) -> None:
@@ -149,7 +156,7 @@ def default_folder(arguments: Sequence[str]) -> Path:
     """
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
-    parsed = OverridesParser.create().parse_overrides(list(arguments))
+    parsed = [o for o in OverridesParser.create().parse_overrides(list(arguments)) if o.get_key_element() != "dry_run"]
     keys = [each.get_key_element() if each.is_sweep_override() else str(each.input_line) for each in parsed]
     return Path("runs") / f"sweep-{hashlib.sha256(chr(31).join(sorted(keys)).encode()).hexdigest()[:8]}"
 

@@ -27,7 +27,7 @@ from treg_exp.sweeps.comparison import compare
 from treg_exp.sweeps.job import check
 from treg_exp.sweeps.launching import FolderLauncher
 from treg_exp.sweeps.manifest import NEEDS_NO_START, Job, Sweep, find_sweep, varying
-from treg_exp.sweeps.planning import check_folders, dry_run, no_sweep, open_sweep
+from treg_exp.sweeps.planning import check_folders, dry_run, no_sweep, open_sweep, sweep_path
 
 _SAYS = {"queued": "it has not begun", "stale": "its process has ended without a word; the same command continues it"}
 
@@ -85,7 +85,8 @@ class GridSweeper(JobSweeper):
         combinations = self._sensible(every)
         check_folders(combinations)
         if self.config.dry_run:
-            dry_run(combinations, no_sweep(self.hydra_context, self.config))
+            planner = no_sweep(self.hydra_context, self.config)
+            dry_run(combinations, planner, sweep_path(self.config, given))
             return
         sweep, planner = open_sweep(self.hydra_context, self.config, given)
         jobs = planner.plan(combinations)

@@ -64,13 +64,13 @@ thing by two artists, or of related things in one style, remain on both sides.
 
 {training}
 
-Each row is the last sitting of a stage; `docs/training.md` tells what came before it (about nine and a half hours on
-two CPU cores in all, with the judge), and the expected curves.
+Each row is the last sitting of a stage; `docs/results/prior.md` tells what came before it (about nine and a half hours
+on two CPU cores in all, with the judge), and the expected curves.
 
 ## Figures
 
 On held-out pictures, all made by `{command}`; in brackets 95 % bootstrap bounds of the
-mean. Why a goal was missed, and the curves, are in `docs/training.md`:
+mean. Why a goal was missed, and the curves, are in `docs/results/prior.md`:
 
 {figures}
 

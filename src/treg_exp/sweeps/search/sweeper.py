@@ -61,7 +61,7 @@ class SearchSweeper(SearchSettings, JobSweeper):
         if self.config.dry_run:
             assert objectives is not None
             preview(path, space, sampler, objectives, n_trials, self)
-            self.show_cost(space)
+            self.show_cost(space, path)
             return
         sweep, planner = open_sweep(self.hydra_context, self.config, given, path)
         presence = Presence(sweep.path / WORKERS)
@@ -153,13 +153,13 @@ class SearchSweeper(SearchSettings, JobSweeper):
         about = [space.described(), identity_of(space.fixed), self.goals, self.sampler, self.seed]
         return Path("runs") / f"search-{hashlib.sha256(json.dumps(about).encode()).hexdigest()[:8]}"
 
-    def show_cost(self, space: Space) -> None:
+    def show_cost(self, space: Space, path: Path) -> None:
         """What a trial from the middle of the space would cost."""
         print(
             "the runs of one of them, from the middle:" if space.averaged else "one of them, from the middle:",
             flush=True,
         )
-        dry_run(space.runs(space.middle()), no_sweep(self.hydra_context, self.config))
+        dry_run(space.runs(space.middle()), no_sweep(self.hydra_context, self.config), path)
 
 
 def _tell(number: int, jobs: Sequence[Job], study: SharedStudy, sweep: Sweep) -> None:
