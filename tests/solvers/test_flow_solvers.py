@@ -24,6 +24,7 @@ from treg_exp.operators.linear.average import AveragePooling
 from treg_exp.operators.linear.bicubic import BicubicDownsampling
 from treg_exp.operators.linear.nothing import Nothing
 from treg_exp.operators.nonlinear.intensity import HighDynamicRange
+from treg_exp.priors.counting import counted
 from treg_exp.schedule.flow import Flow
 from treg_exp.solvers.flair import FLAIR
 from treg_exp.solvers.flowdps import FlowDPS
@@ -113,6 +114,18 @@ def test_flair_is_its_algorithm(weights: tuple[float, ...]) -> None:
             mu = mu + np.where(going, 0.1 / operator.norm_sq * w * 2 * r @ A, 0)
         e = z + (1 - t) * v
     np.testing.assert_allclose(solved(solver, problem, FLOW), mu, rtol=0, atol=1e-4)
+
+
+def test_flair_looks_at_nothing_where_its_weight_is_zero() -> None:
+    """The last of the paper's times moves nothing, and costs no decoding."""
+    problem, mu = measured(AveragePooling(2, SHAPE), 0.0), torch.ones(2, *SHAPE)
+    solver = FLAIR(9, weights=(0.5, 0.0), stop=0.0)
+    prior, calls = counted(gaussian_prior(FLOW))
+    assert solver.weight(8) == 0
+    assert torch.equal(solver.fitted(problem, prior, mu, solver.weight(8)), mu)
+    assert calls.decodes == 0
+    assert not torch.equal(solver.fitted(problem, prior, mu, solver.weight(7)), mu)
+    assert calls.decodes == 2 * 15
 
 
 def test_flair_fits_as_hard_as_it_says() -> None:

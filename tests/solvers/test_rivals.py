@@ -18,7 +18,7 @@ from treg_exp.numerics.adamw import AdamW
 from treg_exp.operators.linear.average import AveragePooling
 from treg_exp.operators.linear.bicubic import BicubicDownsampling
 from treg_exp.operators.linear.compressed import CompressedSensing
-from treg_exp.operators.linear.masking import RandomInpainting
+from treg_exp.operators.linear.masking import BoxInpainting, RandomInpainting
 from treg_exp.operators.linear.nothing import Nothing
 from treg_exp.operators.linear.radon import SparseViewCT
 from treg_exp.operators.methods import CG, Descent, Exact
@@ -37,6 +37,7 @@ from treg_exp.solvers.resample import ReSample
 from treg_exp.solvers.stsl import STSL
 from treg_exp.tasks.problems import InverseProblem
 from treg_exp.text.guidance.constant import ConstantGuidance
+from treg_exp.text.null_text.negation import AdaptiveNegation
 from treg_exp.text.policy import TextPolicy
 from treg_exp.text.prompt_ascent import PromptAscent
 
@@ -237,6 +238,8 @@ def test_the_form_of_projdiff_follows_the_problem() -> None:
     shape = (3, 64, 64)
     pooled = AveragePooling(factor=4, signal_shape=shape)
     assert ProjDiff().form_for(posed(1)) == "spectral"
+    masked = BoxInpainting((0.25, 0.25, 0.5, 0.5), shape)  # has singular values, but one level will do (official)
+    assert ProjDiff().form_for(InverseProblem(torch.zeros(1, *shape), masked, 0.1, 0.0)) == "uniform"
     assert ProjDiff().form_for(posed(1, sigma=0.0)) == "exact"
     assert ProjDiff().form_for(InverseProblem(torch.zeros(1, 3, 16, 16), pooled, 0.1, 0.0)) == "uniform"
     saturated = InverseProblem(torch.zeros(1, *shape), HighDynamicRange(2.0, shape), 0.1, 0.0)
@@ -254,6 +257,16 @@ def test_lmap_samples_again_from_its_descent(tiny_prior: Prior) -> None:
     assert {info.total for info in seen} == {5}
 
 
+def test_lmap_with_a_moving_text_and_samples_that_stop_apart_is_refused() -> None:
+    """The text that samples again would have moved on while other samples went on."""
+    moving = replace(CONDITIONAL, null_text=AdaptiveNegation(), guidance=ConstantGuidance(2.0))
+    stopping = replace(RIVALS["lmap"].adam, stop=0.1)
+    for policy, refine in ((moving, None), (CONDITIONAL, LatentDPS(steps=5))):
+        replace(RIVALS["lmap"], adam=stopping, refine=refine).check_policy(policy)
+    with pytest.raises(FieldError, match=r"adam\.stop=0\.1: must be null where a text moves and refine follows"):
+        replace(RIVALS["lmap"], adam=stopping, refine=LatentDPS(steps=5)).check_policy(moving)
+
+
 def test_delta_rules() -> None:
     residual = torch.tensor([2.0, 4.0])
     assert Delta(0.02, 0.002, 300).at(301, residual, 0.5).tolist() == pytest.approx([0.08, 0.16])
@@ -265,7 +278,8 @@ def test_delta_rules() -> None:
     ("solver", "field", "value"),
     [(LatentDPS, "gluing", "glue"), (LatentDPS, "omega", -1.0), (LatentDPS, "eta", 2.0), (LatentDPS, "text_every", 0),
      (LatentDAPS, "algorithm", "mala"), (LatentDAPS, "sigma_min", 20.0), (LatentDAPS, "momentum", 1.0),
-     (LatentDAPS, "mcmc_steps", 0), (Latino, "start", "y"), (Latino, "spacing", "even"), (Latino, "rounds", -1),
+     (LatentDAPS, "mcmc_steps", 0),
+     (LatentDAPS, "ode_sigma_min", 0.2), (Latino, "start", "y"), (Latino, "spacing", "even"), (Latino, "rounds", -1),
      (ReSample, "variance", "both"), (ReSample, "every", 0), (ReSample, "free", 1.5), (ProjDiff, "form", "svd"),
      (ProjDiff, "repeats", 0), (LatentMAP, "noise_ratio", 0.0), (STSL, "inner", 0), (PromptAscent, "step", -1.0)],
 )  # fmt: skip

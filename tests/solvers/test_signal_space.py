@@ -7,12 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from tests.solvers.gaussian import (
     COVARIANCE,
     MEAN,
     SHAPE,
     SIZE,
+    CorrelatedGaussian,
     NoNoise,
     OneLevel,
     dense,
@@ -21,6 +23,7 @@ from tests.solvers.gaussian import (
     estimate,
     gain,
     gaussian_prior,
+    keyed,
     measured,
     rows,
     solved,
@@ -31,7 +34,8 @@ from treg_exp.operators.linear.average import AveragePooling
 from treg_exp.operators.linear.base import LinearOperator
 from treg_exp.operators.linear.bicubic import BicubicDownsampling
 from treg_exp.operators.linear.masking import BoxInpainting
-from treg_exp.schedule.levels import Level, Move
+from treg_exp.priors.embedding import TextEmbedding
+from treg_exp.schedule.levels import Level, Move, Prediction
 from treg_exp.solvers.base import Solver, StepInfo
 from treg_exp.solvers.ddnm import DDNM
 from treg_exp.solvers.ddrm import DDRM
@@ -40,6 +44,7 @@ from treg_exp.solvers.dps import DPS
 from treg_exp.solvers.latent_dps import LatentDPS
 from treg_exp.solvers.red_diff import REDDiff
 from treg_exp.solvers.signal_space import renoised_up
+from treg_exp.text.policy import TextPolicy
 
 OPERATORS = {
     "bicubic": lambda: BicubicDownsampling(factor=2, signal_shape=SHAPE),
@@ -151,6 +156,14 @@ def test_ddnm_plus_is_its_closed_form(operator: LinearOperator, noise_estimate: 
     np.testing.assert_allclose(found, x, rtol=0, atol=1e-4)
 
 
+def test_ddnm_plus_without_noise_of_its_own_is_refused() -> None:
+    operator = OPERATORS["box"]()
+    with pytest.raises(FieldError, match=r"eta=0\.0: without noise of its own DDNM\+ has no room for that of y"):
+        DDNM(20, eta=0.0).check(measured(operator, 0.1), gaussian_prior().info)
+    DDNM(20, eta=0.0).check(measured(operator, 0.0), gaussian_prior().info)
+    DDNM(20, eta=0.0, plus="never").check(measured(operator, 0.1), gaussian_prior().info)
+
+
 def test_time_travel_repeats_parts_of_the_run() -> None:
     """Levels 0 to 3, back to 0 by fresh noise, 0 to 3 again; then the rest likewise."""
     operator = BoxInpainting((0.25, 0.25, 0.5, 0.5), SHAPE)
@@ -234,6 +247,31 @@ def test_dps_descends_along_the_analytic_gradient(operator: LinearOperator, like
         x = after.alpha * z_0 + kept * e + fresh * draw("ddim", move.index) - zeta * slope
     found = solved(DPS(30, zeta, likelihood), problem)
     np.testing.assert_allclose(found, x, rtol=0, atol=1e-4)
+
+
+class Clipped(CorrelatedGaussian):
+    """A network whose scheduler clips the estimate, and leaves the noise as it was."""
+
+    def predict(self, z_t: Tensor, level: Level, text: TextEmbedding | None = None) -> Prediction:
+        """See ``Denoiser``."""
+        at = super().predict(z_t, level, text)
+        return Prediction(at.z_0.clamp(-0.2, 0.2), at.eps)
+
+
+def test_dps_takes_the_step_of_ddpm_from_a_clipped_estimate() -> None:
+    """The mean of q(x_{t-1} | x_t, x_0) knows x_t and the clipped x_0 alone."""
+    prior = replace(gaussian_prior(), denoiser=Clipped())
+    problem, x = measured(OPERATORS["box"](), 0.05), draw("start")
+    for move in moves(30):
+        now, after = move.now, move.next
+        z_0 = estimate(x, now.alpha, now.sigma).clip(-0.2, 0.2)
+        ratio = now.alpha / after.alpha
+        beta = 1 - ratio**2
+        mean = (after.alpha * beta * z_0 + ratio * after.sigma**2 * x) / now.sigma**2
+        x = mean + np.sqrt(beta) * after.sigma / now.sigma * draw("ddim", move.index)
+    policy = TextPolicy()
+    found = DPS(30, zeta=0.0).solve(problem, policy.start(prior, [{"prompt": ""}] * 2), prior, policy, keyed()).signal
+    np.testing.assert_allclose(rows(found), x, rtol=0, atol=1e-4)
 
 
 def test_dps_is_ldps_without_a_decoder(operator: LinearOperator) -> None:

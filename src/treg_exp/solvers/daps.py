@@ -86,6 +86,8 @@ class LatentDAPS(Solver):
         if not 0 < self.sigma_min < self.sigma_max:
             raise FieldError("sigma_min", self.sigma_min, f"must be in (0, sigma_max={self.sigma_max})")
         check_positive(self, "rho", "ode_sigma_min", "lr")
+        if self.ode_sigma_min > self.sigma_min:
+            raise FieldError("ode_sigma_min", self.ode_sigma_min, f"must be at most sigma_min={self.sigma_min}")
         for name in ("tau", "clamp"):
             if getattr(self, name) is not None and not getattr(self, name) > 0:
                 raise FieldError(name, getattr(self, name), "must be > 0, or null")

@@ -74,6 +74,11 @@ class DDNM(SignalSolver):
         assert isinstance(problem, InverseProblem)
         if self.with_noise(problem):
             check_singular_parts(problem.operator, "DDNM+", "plus=never takes y as free of noise")
+            if self.eta == 0:
+                why = (
+                    "without noise of its own DDNM+ has no room for that of y, and would not use y; > 0, or plus=never"
+                )
+                raise FieldError("eta", self.eta, why)
 
     def with_noise(self, problem: InverseProblem) -> bool:
         """Whether it is DDNM+."""

@@ -40,11 +40,11 @@ class DPS(SignalSolver):
         zeta: step size, in units of the signal.
         likelihood: ``norm``, or ``square`` for the gradient of ||y - A x_0||^2 with the fixed step zeta.
         eta: share of fresh noise: 1 is the ancestral step of DDPM (paper), 0 DDIM.
-        text_every: period in steps at which null text and prompt may move, see ``TextPolicy.update``.
+        text_every: period in steps of ``TextPolicy.update``, after which null text and prompt may move.
         checkpoint: compute again instead of keeping what the gradient needs: less memory, a forward pass more.
     """
 
-    steps: int = 1000
+    steps: int = 999
     zeta: float = 0.3
     likelihood: Likelihood = "norm"
     eta: float = 1.0
@@ -80,6 +80,8 @@ class DPS(SignalSolver):
             gradient, _, at = leaf_gradient(loss, x_t)
             if move.index % self.text_every == 0:
                 text = policy.update(prior, text, StepState(x_t, move.now, at, at.z_0, problem.misfit))
+            if prior.text is None:  # DDPM's mean has the noise between x_t and the estimate, which a scheduler may clip
+                at = Prediction(at.z_0, move.now.noise_in(x_t, at.z_0))
             x_t = ddim(move, at, self.eta, noise) - gradient
             on_step(StepInfo(move, self.steps, at.z_0, x_t))
         return Restoration(x_t)

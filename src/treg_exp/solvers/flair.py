@@ -126,6 +126,8 @@ class FLAIR(FlowSolver):
 
     def fitted(self, problem: InverseProblem, prior: Prior, mu: Tensor, w: float) -> Tensor:
         """The latent after the descent on the measurement; samples that fit are left alone."""
+        if w == 0:  # the last of the paper's times: nothing moves
+            return mu
         network = recomputing(prior) if self.checkpoint else prior
         limit = problem.sigma**2 if self.stop is None else self.stop
         step = self.data_lr * w / (problem.operator.norm_sq or 1.0)

@@ -54,7 +54,7 @@ class LatentDPS(Solver):
             D(z_0)||^2) (P2L); the last step is one of them; 0 never.
         lam: ridge of this projection; None takes the measurement's.
         prox: how it is computed.
-        text_every: period in steps at which null text and prompt may move, see ``TextPolicy.update``.
+        text_every: period in steps of ``TextPolicy.update``, after which null text and prompt may move.
         checkpoint: compute again instead of keeping what the gradient needs: less memory, a forward pass more.
     """
 

@@ -47,7 +47,7 @@ class LatentMAP(Solver):
         refine: the solver that samples afterwards; None ends with the descent (released: t0 = 0). The released samplers
             are not quite these, see docs/solvers.md.
         refine_from: where it begins, as a share of its steps (released: t0 = 600 of 1000).
-        text_every: period in iterations at which null text and prompt may move, see ``TextPolicy.update``.
+        text_every: period in iterations of ``TextPolicy.update``, after which null text and prompt may move.
     """
 
     adam: AdamW = field(default_factory=released_adam)
@@ -83,6 +83,10 @@ class LatentMAP(Solver):
     def check_policy(self, policy: TextPolicy) -> None:
         """See :class:`Solver`; a text match must pull where the prior is asked."""
         super().check_policy(policy)
+        if self.refine is not None and policy.moves_text:
+            for name in ("stop", "plateau"):  # one sample's text would move on while others have not stopped
+                if (value := getattr(self.adam, name)) is not None:
+                    raise FieldError(f"adam.{name}", value, "must be null where a text moves and refine follows")
         match, share = policy.text_match, 1 / (1 + self.noise_ratio**2)
         if self.refine is None and isinstance(match, ImageTextMatch) and not match.start <= share <= match.stop:
             field = "stop" if share > match.stop else "start"

@@ -42,7 +42,7 @@ class ProjDiff(Solver):
 
     Attributes:
         steps: noise levels.
-        form: ``auto`` is ``exact`` without noise, else ``spectral`` where singular values are known, else ``uniform``.
+        form: ``auto`` is ``exact`` without noise, else ``uniform`` where one level will do, else ``spectral``.
         repeats: turns per level N.
         step_size: of the descent, > 0; with noise only below the level of x_obs, as in the official code.
         momentum: beta of the exact form, in [0, 1); the noisy ones have none.
@@ -99,7 +99,8 @@ class ProjDiff(Solver):
         form = self.form
         if form == "auto":
             noisy = problem.sigma > 0 and problem.measured
-            form = "exact" if not noisy else "spectral" if known["spectral"] else "uniform"
+            several_levels = known["spectral"] and not known["uniform"]
+            form = "exact" if not noisy else "spectral" if several_levels else "uniform"
         if not known[form]:
             why = "needs its singular values, which are not known"
             if not operator.linear:

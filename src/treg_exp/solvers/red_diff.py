@@ -51,7 +51,7 @@ class REDDiff(SignalSolver):
         optimiser: of mu; its ``iterations`` are the steps.
     """
 
-    steps: int = 1000
+    steps: int = 999
     lam: float = 0.25
     weight: Weight = "noise_to_signal"
     data_weight: float = 1.0
@@ -81,7 +81,7 @@ class REDDiff(SignalSolver):
                 text = policy.prepare(prior, x_t, move.now, text, problem.misfit)
                 at = policy.predict(prior, x_t, move.now, text)
                 text = policy.update(prior, text, StepState(x_t, move.now, at, here, problem.misfit))
-                # lam sigma / alpha (e - n) = lam (mu - z_0): nothing is divided by an alpha that may be 0
+                # lam sigma / alpha (e - n) = lam (mu - z_0) for the e between x_t and z_0; nothing is divided by alpha
                 pull = self.lam * (here - at.z_0 if self.weight == "noise_to_signal" else at.eps - n)
                 on_step(StepInfo(move, self.steps, at.z_0, here))
             fit = squares(problem.operator.residual(problem.y, mu))

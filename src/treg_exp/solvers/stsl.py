@@ -39,7 +39,7 @@ class STSL(Solver):
         weight: of the measurement (paper: about 1 / sigma^2 on the square).
         squared: p = 2 (paper), else 1: the step is then as long whatever the residual.
         correction: eta, of the second-order term (paper: 0.02).
-        text_every: period in steps at which null text and prompt may move, see ``TextPolicy.update``.
+        text_every: period in steps of ``TextPolicy.update``, after which null text and prompt may move.
         checkpoint: compute again instead of keeping what the gradient needs.
     """
 

@@ -30,8 +30,8 @@ class PromptAscent:
 
     Attributes:
         step: length of a token's move, in units of the embedding (released: 0.08).
-        decay: factor of it per turn of the solver after the first ``hold`` (released: 0.9).
-        hold: turns at full length (released: 10).
+        decay: factor of it per turn of the solver after turn ``hold`` (released: 0.9).
+        hold: last turn, from 0, at full length (released: the factor is decay^(turn - 10), see docs/solvers.md).
         floor: least factor (released: 0.001).
         radius: of the ball around the prompt's embedding, all tokens together (released: 15, of each token).
         fixed: number of first tokens that stay (released: 4).
