@@ -37,9 +37,7 @@ def _group_set_by(experiment: str, folders: Sequence[Path]) -> str | None:
     assert isinstance(content, dict)
     found = [str(key) for key in content]
     for entry in content.get("defaults", []):
-        if isinstance(
-            entry, dict
-        ):  # `solver/prox` is part of the solver; `guidance@variants.own.guidance` of a variant
+        if isinstance(entry, dict):  # solver/prox is part of the solver, guidance@variants.own.guidance of a variant
             found += [str(key).removeprefix("override ").strip().lstrip("/").split("/")[0] for key in entry]
         elif group := _group_set_by(str(entry).removeprefix("/experiment/"), folders):
             return group

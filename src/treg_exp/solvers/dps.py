@@ -80,7 +80,7 @@ class DPS(SignalSolver):
             gradient, _, at = leaf_gradient(loss, x_t)
             if move.index % self.text_every == 0:
                 text = policy.update(prior, text, StepState(x_t, move.now, at, at.z_0, problem.misfit))
-            if prior.text is None:  # DDPM's mean has the noise between x_t and the estimate, which a scheduler may clip
+            if prior.text is None:  # DDPM's mean has the noise between x_t and a clipped estimate; CFG++ says its own
                 at = Prediction(at.z_0, move.now.noise_in(x_t, at.z_0))
             x_t = ddim(move, at, self.eta, noise) - gradient
             on_step(StepInfo(move, self.steps, at.z_0, x_t))
