@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from tests.conftest import ROOT
 from tests.test_config import composed
 from treg_exp.cli import main
 from treg_exp.errors import ConfigError
 from treg_exp.experiment import Experiment
+from treg_exp.findings.collection import flat
 from treg_exp.run_layout import read_rows
 from treg_exp.sweeps.search.space import read_space
 
@@ -28,13 +29,9 @@ SHARED = CONF / "experiment/tuning/shared.yaml"
 EVALUATIONS = 50
 
 
-def flat(cfg: DictConfig) -> dict[str, object]:
-    """Values by dotted key."""
-    found: dict[str, object] = {}
-    for key, value in OmegaConf.to_container(cfg).items():
-        inner = flat(cfg[key]) if isinstance(cfg.get(key), DictConfig) else {"": value}
-        found |= {f"{key}.{name}".rstrip("."): each for name, each in inner.items()}
-    return found
+def settings(*overrides: str) -> dict[str, object]:
+    """Composed values by dotted key."""
+    return dict(flat(OmegaConf.to_container(composed(*overrides))))
 
 
 def listed(key: str) -> list[str]:
@@ -84,14 +81,14 @@ def test_at_equal_seconds_every_method_is_compared() -> None:
 @pytest.mark.parametrize("method", TIMED)
 def test_a_timed_method_has_fewer_steps_and_settings_of_its_own_search(method: str) -> None:
     """The keys that its tuning searches, and nothing else."""
-    full, timed = (flat(composed("experiment=single", f"method={name}")) for name in (method, f"timed/{method}"))
+    full, timed = (settings("experiment=single", f"method={name}") for name in (method, f"timed/{method}"))
     searched = OmegaConf.load(CONF / "experiment/tuning" / f"{method}.yaml").hydra.sweeper.params
     for key in full.keys() | timed.keys():
         if full.get(key) != timed.get(key) and key not in searched:
             assert key == "method" or key.split(".")[-1] in FEWER, key
             assert key == "method" or timed[key] < full[key]
     assert timed["method"] == f"{full['method']} (timed)"
-    trial = flat(composed(f"experiment=tuning/{method}", f"method=timed/{method}"))
+    trial = settings(f"experiment=tuning/{method}", f"method=timed/{method}")
     assert {key: trial[key] for key in timed if key.startswith(("method", "solver", "guidance"))} == {
         key: value for key, value in timed.items() if key.startswith(("method", "solver", "guidance"))
     }
