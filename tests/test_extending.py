@@ -27,10 +27,12 @@ OWN = [
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the files of docs/extending.md."""
+    """A folder with the files of docs/extending.md and docs/tasks.md."""
     folder = tmp_path_factory.mktemp("lab")
-    blocks = BLOCK.findall((ROOT / "docs" / "extending.md").read_text())
-    assert len(blocks) == 10
+    blocks = [
+        block for page in ("extending", "tasks") for block in BLOCK.findall((ROOT / f"docs/{page}.md").read_text())
+    ]
+    assert len(blocks) == 11
     for name, text in [*blocks, ("my_lab/__init__.py", "")]:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
@@ -83,6 +85,26 @@ def test_a_prior(lab: Path) -> None:
     target, restored = picture(sample / "target.png"), picture(sample / "empty_prompt" / "reconstruction.png")
     assert np.abs(target - restored)[:, ::4].mean() < 0.05
     assert np.abs(target - restored)[:, 1::4].mean() > 0.1
+
+
+def test_a_mask_and_a_kernel_from_files(lab: Path) -> None:
+    """The left half is measured as it is; a kernel with two taps averages neighbours, wherever it is scaled to."""
+    mask = np.zeros((64, 64), dtype=np.uint8)
+    mask[:, :32] = 255
+    Image.fromarray(mask).save(lab / "mask.png")
+    np.save(lab / "kernel.npy", np.array([[0, 0, 0], [0, 3, 3], [0, 0, 0]]))
+    task = ["task=box_inpainting", "~task.operator.box", "task.noise.sigma=0"]
+    alone = ["solver=pseudo_inverse", "null_text=off", "guidance=conditional", "metrics=residual"]
+    for name, file in (("GivenMask", "mask.png"), ("GivenBlur", "kernel.npy")):
+        own = [*task, f"task.operator._target_=my_lab.given.{name}", f"+task.operator.file={file}"]
+        run(lab, *SMALL, *own, *alone, f"run_dir={name}", "--packages=my_lab")
+        sample = lab / name / "samples" / read_rows(lab / name)[0]["sample_id"]
+        target, measured = picture(sample / "target.png"), picture(sample / "measurement.png")
+        if name == "GivenMask":
+            np.testing.assert_allclose(measured[:, :32], target[:, :32], atol=1 / 255)
+            np.testing.assert_allclose(measured[:, 32:], 0.5, atol=1 / 255)
+        else:
+            np.testing.assert_allclose(measured, (target + np.roll(target, 1, axis=1)) / 2, atol=1.5 / 255)
 
 
 def test_further_processes_know_the_package(lab: Path) -> None:

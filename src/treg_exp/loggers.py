@@ -1,4 +1,4 @@
-"""From the ``logger`` group to the mirrors of a run: W&B's, one of the user's own, or any logger of Lightning."""
+"""From the ``logger`` group to the mirrors of a run: W&B's, one of the user's own, or one of Lightning."""
 
 from __future__ import annotations
 
