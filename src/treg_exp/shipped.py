@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 
 ASSETS = Path(__file__).parent / "assets"
-SHIPPED = ("ambiguity", "emoji64", "emoji_test", "emoji_validation", "gallery", "judge", "lpips")
+SHIPPED = ("ambiguity", "emoji64", "emoji64_pixel", "emoji_test", "emoji_validation", "gallery", "judge", "lpips")
 HASHES = "sha256.txt"
 TEXT_FILES = (".json", ".csv", ".txt")
 

@@ -17,6 +17,8 @@ from treg_exp.priors.folder_files import INDEX, architecture_of, stem_of, weight
 from treg_exp.priors.tiny import TINY, tiny_random
 from treg_exp.priors.tokenizers import SETTINGS, VOCABULARIES, vocabulary_of
 
+NAMES = f"emoji64, emoji64_pixel, {TINY}"  # of priors that ship or are made on first use
+
 
 def prior_path(path: str) -> Path:
     """The folder that a name or path means.
@@ -29,7 +31,7 @@ def prior_path(path: str) -> Path:
         FieldError: no such folder; the message says what to do.
     """
     if not isinstance(path, str) or not path.strip():
-        raise FieldError("path", path, f"must be a folder, or the name of a shipped prior (emoji64, {TINY})")
+        raise FieldError("path", path, f"must be a folder, or the name of a shipped prior ({NAMES})")
     if path == TINY:
         return tiny_random()
     shipped = Path(str(files("treg_exp") / "assets" / path))
@@ -137,7 +139,7 @@ def _no_folder(path: str, folder: Path) -> str:
         )
     message = (
         "no such folder; give a folder in diffusers layout (vae/, unet/, text_encoder/, tokenizer/, scheduler/) or the "
-        f"name of a shipped prior (emoji64, {TINY})"
+        f"name of a shipped prior ({NAMES})"
     )
     if _may_be_of_the_hub(path):
         message += (

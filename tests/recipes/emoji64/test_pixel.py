@@ -10,17 +10,23 @@ import torch
 import torch.nn.functional as F
 
 from tests.recipes.emoji64.conftest import Miniature
+from treg_exp.data.pictures import read_rgb
 from treg_exp.errors import ConfigError, FieldError
+from treg_exp.files import read_json
+from treg_exp.metrics.networks.judge import load_judge
 from treg_exp.noise import KeyedNoise, StreamKey
 from treg_exp.operators.linear.average import AveragePooling
 from treg_exp.priors.diffusers_folder import DiffusersFolder
+from treg_exp.recipes.emoji64.pixel_card import write_pixel_card
 from treg_exp.recipes.emoji64.pixel_export import export_pixel
+from treg_exp.shipped import ASSETS, file_hash
 from treg_exp.solvers.ddrm import DDRM
 from treg_exp.tasks.problems import InverseProblem
 from treg_exp.text.guidance.constant import ConstantGuidance
 from treg_exp.text.policy import TextPolicy
 
 NARROW = {"objective.widths": [16, 32, 32], "objective.versions": 2, "objective.embed_beforehand": False}
+SHIPPED = ASSETS / "emoji64_pixel"
 
 
 @pytest.fixture(scope="module")
@@ -67,13 +73,30 @@ def test_its_export_is_a_prior_of_signals_with_text(pixel: Miniature, tmp_path: 
     assert (found[0] - found[1]).abs().max() > 1e-3  # it is told the text
 
 
-def test_the_shipped_size() -> None:
-    """What the recipe makes stays under 8 MB with its text encoder and tokenizer (1.75 MB)."""
+def test_the_shipped_one() -> None:
+    """It is what the recipe builds, and small; the text encoder is that of the latent prior."""
+    from safetensors import safe_open
+
     from treg_exp.recipes.emoji64.networks import build_pixel_denoiser
 
     count = sum(parameter.numel() for parameter in build_pixel_denoiser().parameters())
-    assert count == 3_094_172
-    assert 2 * count + 1.75e6 < 8e6
+    with safe_open(SHIPPED / "unet/diffusion_pytorch_model.safetensors", "pt") as stored:
+        assert sum(stored.get_tensor(name).numel() for name in stored.keys()) == count  # noqa: SIM118
+    assert sum(file.stat().st_size for file in SHIPPED.rglob("*") if file.is_file()) < 8 * 2**20
+    same = Path("text_encoder/model.safetensors")
+    assert file_hash(SHIPPED / same) == file_hash(ASSETS / "emoji64" / same)
+
+
+def test_its_card(pixel: Miniature, tmp_path: Path) -> None:
+    folder = export_pixel(pixel.stages, tmp_path / "prior")
+    write_pixel_card(pixel.corpus, load_judge(ASSETS / "judge"), pixel.stages.folder("pixel"), folder, samples=8)
+    found = read_json(folder / "figures.json")
+    assert found["all"]["judge_top5"]["n"] == 8
+    assert found["all"]["nearest"]["mean"] > 0.02  # nothing is copied to the pixel
+    card = (folder / "README.md").read_text()
+    assert "960 pictures in 60 steps of 16" in card
+    assert f"| 960 | {found['training'][-1]['val_loss']:.4f} |" in card
+    assert read_rgb(folder / "samples.png").size == (6 * 128, 4 * 128)
 
 
 def test_wrong_values_are_named(fresh: Callable[..., Miniature], tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from treg_exp.stamps import Stamp, stamps_of
 
 FOLDER = Path(__file__).parents[2] / "assets" / "judge"
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
-KNOWN_PRIORS = ("emoji64",)  # whose pictures are those that the judge that ships was trained on
+KNOWN_PRIORS = ("emoji64", "emoji64_pixel")  # whose pictures are those that the judge that ships was trained on
 SIZE = 64  # pixels per side that the image tower was trained on
 
 

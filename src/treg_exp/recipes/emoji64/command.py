@@ -70,7 +70,7 @@ def train_prior(
     elif stage == "export-pixel":
         from treg_exp.recipes.emoji64.pixel_export import export_pixel
 
-        export_pixel(stages, export_dir)
+        export_pixel(stages, export_dir, corpus)
     elif stage == "export-flow":
         from treg_exp.recipes.emoji64.flow_export import export_flow
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from treg_exp.files import read_json
@@ -10,7 +10,7 @@ from treg_exp.recipes.emoji64.corpus import Corpus
 from treg_exp.recipes.emoji64.evaluate import Evaluation, Figures
 from treg_exp.recipes.emoji64.nearest import SAME
 from treg_exp.recipes.emoji64.samples import PAIRS, SHEET_PROMPTS, Sampling
-from treg_exp.recipes.emoji64.sources import ALL_ARTWORKS
+from treg_exp.recipes.emoji64.sources import ALL_ARTWORKS, Artwork
 from treg_exp.recipes.emoji64.trained import TrainedStages
 
 _COMMAND = "treg-exp train-prior --stage figures"
@@ -218,11 +218,9 @@ def _category_table(measured: Evaluation) -> str:
     return "\n".join(lines)
 
 
-def licence_table() -> str:
+def licence_table(artworks: Sequence[Artwork] = ALL_ARTWORKS) -> str:
     """Rows of a Markdown table, one per artwork."""
-    return "\n".join(
-        f"| `{a.style} style` | {a.package} {a.version} | {a.credit} | {a.licence} |" for a in ALL_ARTWORKS
-    )
+    return "\n".join(f"| `{a.style} style` | {a.package} {a.version} | {a.credit} | {a.licence} |" for a in artworks)
 
 
 def training_record(stages: TrainedStages) -> dict[str, dict[str, Any]]:

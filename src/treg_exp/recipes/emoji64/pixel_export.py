@@ -7,21 +7,26 @@ from pathlib import Path
 import torch
 
 from treg_exp.files import write_json
+from treg_exp.metrics.networks.judge import load_judge
 from treg_exp.priors.families.stable_diffusion import PATCH
 from treg_exp.priors.small import training_scheduler
+from treg_exp.recipes.emoji64.corpus import Corpus
 from treg_exp.recipes.emoji64.export import half, replacing, to_export, write_encoder
 from treg_exp.recipes.emoji64.networks import build_pixel_denoiser
+from treg_exp.recipes.emoji64.pixel_card import write_pixel_card
 from treg_exp.recipes.emoji64.trained import TrainedStages
+from treg_exp.shipped import ASSETS
 
 STAGE = "pixel"
 
 
-def export_pixel(stages: TrainedStages, target: Path | None) -> Path:
+def export_pixel(stages: TrainedStages, target: Path | None, corpus: Corpus | None = None) -> Path:
     """Export the averaged weights in half precision: unet, text encoder, tokenizer and scheduler, no autoencoder.
 
     Args:
         stages: where it was trained, in the folder ``pixel``; the text encoder is that of the prior it started from.
         target: folder to replace.
+        corpus: pictures and split, to measure its samples and write a card (minutes on a CPU); None for neither.
 
     Returns:
         The folder, which ``prior=diffusers_dir prior.path=...`` loads.
@@ -48,4 +53,6 @@ def export_pixel(stages: TrainedStages, target: Path | None) -> Path:
         }  # fmt: skip
         told = {PATCH: settings["patch"]} if settings["patch"] > 1 else {}
         write_json(partial / "model_index.json", {"_class_name": "DiffusionPipeline", **parts, **told})
+        if corpus is not None:
+            write_pixel_card(corpus, load_judge(ASSETS / "judge"), folder, partial)
     return target
