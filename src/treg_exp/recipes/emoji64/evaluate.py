@@ -102,7 +102,7 @@ def evaluate(
     pairs = zip(torch.split(decoded, 50), torch.split(truth, 50), strict=True)
     values["autoencoder_lpips"] = torch.cat([load_lpips()(*pair) for pair in pairs])
 
-    prompted = _spread(held_out, samples)
+    prompted = spread(held_out, samples)
     pictures = [corpus.pictures[index] for index in prompted.tolist()]
     sampling = sampling or Sampling()
     captions = [styled_caption(picture.name, picture.style) for picture in pictures]
@@ -110,7 +110,7 @@ def evaluate(
     between: Figures = {}
     for name, encoder in encoders.items():
         text = encoder.text_features(corpus.names)
-        real, fake = (_features(encoder, images) for images in (truth, drawn))
+        real, fake = (features_of(encoder, images) for images in (truth, drawn))
         for prefix, features, indices in (("", real, held_out), ("sample_", fake, prompted)):
             ranks = name_ranks(features, text, corpus.labels[indices])
             values.update({f"{prefix}{name}_{top}": hit for top, hit in hits_of(ranks).items()})
@@ -125,11 +125,13 @@ def evaluate(
     return Evaluation(values, categories, prompted, drawn, nearest, between)
 
 
-def _spread(indices: Tensor, count: int) -> Tensor:
+def spread(indices: Tensor, count: int) -> Tensor:
+    """At most so many of them, at equal distances."""
     return indices[torch.linspace(0, len(indices) - 1, min(count, len(indices))).long()]
 
 
-def _features(encoder: Any, images: Tensor) -> Tensor:
+def features_of(encoder: Any, images: Tensor) -> Tensor:
+    """(B, F) image features, a hundred pictures at a time."""
     return torch.cat([encoder.image_features(part) for part in torch.split(images, 100)])
 
 

@@ -202,10 +202,15 @@ def _figure_table(figures: Figures, sampling: Sampling) -> str:
     lines = ["| figure | value | goal | pictures |", "|---|---|---|---|"]
     for name, (label, form, goal) in _FIGURES.items():
         if name in figures:
-            mean, low, high = (form.format(figures[name][key]) for key in ("mean", "low", "high"))
             label = label.format(guidance=sampling.guidance, steps=sampling.steps)
-            lines.append(f"| {label} | {mean} [{low}, {high}] | {goal} | {figures[name]['n']} |")
+            lines.append(f"| {label} | {with_bounds(figures[name], form)} | {goal} | {figures[name]['n']} |")
     return "\n".join(lines)
+
+
+def with_bounds(figure: Mapping[str, Any], form: str) -> str:
+    """A mean and its bounds in brackets, each printed by ``form``."""
+    mean, low, high = (form.format(figure[key]) for key in ("mean", "low", "high"))
+    return f"{mean} [{low}, {high}]"
 
 
 def _category_table(measured: Evaluation) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,8 +16,8 @@ from treg_exp.priors.prior import Prior
 from treg_exp.recipes.emoji64.captions import styled_caption
 from treg_exp.recipes.emoji64.corpus import Corpus
 from treg_exp.recipes.emoji64.distributions import distances
-from treg_exp.recipes.emoji64.evaluate import Figures
-from treg_exp.recipes.emoji64.modelcard import licence_table
+from treg_exp.recipes.emoji64.evaluate import Figures, features_of, spread
+from treg_exp.recipes.emoji64.modelcard import licence_table, with_bounds
 from treg_exp.recipes.emoji64.nearest import SAME, nearest_training
 from treg_exp.recipes.emoji64.retrieval import hits_of, name_ranks
 from treg_exp.recipes.emoji64.samples import SHEET_PROMPTS, Sampling, contact_sheet
@@ -67,7 +69,7 @@ five. RMSE is in units of [-1, 1]; below {same} two pictures are drawings of the
 
 ![samples](samples.png)
 
-Seeds 0 to 23, none picked out. Prompts row by row: {prompts}.
+All with seed 0, none picked out. Prompts row by row: {prompts}.
 
 ## Known failures
 
@@ -85,21 +87,24 @@ _LABELS = {
 }
 
 
-def write_pixel_card(corpus: Corpus, judge: Judge, training: TrainingFolder, folder: Path, samples: int = 100) -> None:
+def write_pixel_card(
+    corpus: Corpus, judge: Judge, training: TrainingFolder, parameters: int, folder: Path, samples: int = 100
+) -> None:
     """Measure an exported prior of pixels, and write ``README.md``, ``figures.json`` and ``samples.png`` into it.
 
     Args:
         corpus: pictures and split.
         judge: tells what samples show.
         training: of the exported weights.
+        parameters: of the network, as many as there are.
         folder: of the prior.
         samples: how many are measured.
     """
     prior, sampling = load_prior(str(folder), precision="fp32"), Sampling()
-    figures = _figures(prior, sampling, corpus, judge, samples)
+    figures, rows = _figures(prior, sampling, corpus, judge, samples), training.figures()
     save_png(contact_sheet(_draw(prior, list(SHEET_PROMPTS), sampling)), folder / "samples.png")
-    write_json(folder / "figures.json", {"all": figures, "training": training.figures()})
-    write_text(folder / "README.md", _card(corpus, training, sampling, figures))
+    write_json(folder / "figures.json", {"all": figures, "training": rows})
+    write_text(folder / "README.md", _card(corpus, training.settings(), rows, parameters, sampling, figures))
 
 
 @torch.no_grad()
@@ -117,11 +122,11 @@ def _draw(prior: Prior, prompts: list[str], sampling: Sampling, batch: int = 50)
 @torch.no_grad()
 def _figures(prior: Prior, sampling: Sampling, corpus: Corpus, judge: Judge, samples: int) -> Figures:
     held_out = torch.tensor(corpus.split.held_out)
-    prompted = held_out[torch.linspace(0, len(held_out) - 1, min(samples, len(held_out))).long()]
+    prompted = spread(held_out, samples)
     pictures = [corpus.pictures[index] for index in prompted.tolist()]
     drawn = _draw(prior, [styled_caption(picture.name, picture.style) for picture in pictures], sampling)
-    text, real = judge.text_features(corpus.names), judge.image_features(corpus.as_float(held_out))
-    found = judge.image_features(drawn)
+    text = judge.text_features(corpus.names)
+    real, found = (features_of(judge, images) for images in (corpus.as_float(held_out), drawn))
     values = {f"judge_{top}": hit for top, hit in hits_of(name_ranks(found, text, corpus.labels[prompted])).items()}
     ranks = name_ranks(real, text, corpus.labels[held_out])
     values["real_judge_top5"] = hits_of(ranks)["top5"]
@@ -130,11 +135,13 @@ def _figures(prior: Prior, sampling: Sampling, corpus: Corpus, judge: Judge, sam
     return {name: statistics(value.tolist()) for name, value in values.items()} | distances(real, found)
 
 
-def _card(corpus: Corpus, training: TrainingFolder, sampling: Sampling, figures: Figures) -> str:
-    settings, rows = training.settings(), training.figures()
+def _card(
+    corpus: Corpus, settings: Mapping[str, Any], rows: Sequence[Mapping[str, float]], parameters: int,
+    sampling: Sampling, figures: Figures,
+) -> str:  # fmt: skip
     objective, batch = settings["objective"], settings["data"]["batch_size"]
     return _CARD.format(
-        parameters=sum(weights.numel() for weights in training.averaged().values()) / 1e6,
+        parameters=parameters / 1e6,
         widths="/".join(map(str, objective["widths"])),
         prediction=objective["prediction"],
         patch=objective["patch"],
@@ -159,7 +166,7 @@ def _card(corpus: Corpus, training: TrainingFolder, sampling: Sampling, figures:
     )
 
 
-def _curve(rows: list[dict[str, float]], batch: int, points: int = 8) -> str:
+def _curve(rows: Sequence[Mapping[str, float]], batch: int, points: int = 8) -> str:
     """Evenly spread rows of a training, the last one included."""
     chosen = [rows[round(i * (len(rows) - 1) / max(points - 1, 1))] for i in range(min(points, len(rows)))]
     lines = ["| pictures | loss |", "|---|---|"]
@@ -170,6 +177,5 @@ def _table(figures: Figures) -> str:
     lines = ["| figure | value | pictures |", "|---|---|---|"]
     for name, (label, form) in _LABELS.items():
         if name in figures:
-            mean, low, high = (form.format(figures[name][key]) for key in ("mean", "low", "high"))
-            lines.append(f"| {label} | {mean} [{low}, {high}] | {figures[name]['n']} |")
+            lines.append(f"| {label} | {with_bounds(figures[name], form)} | {figures[name]['n']} |")
     return "\n".join(lines)

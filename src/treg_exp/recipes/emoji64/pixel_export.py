@@ -54,5 +54,5 @@ def export_pixel(stages: TrainedStages, target: Path | None, corpus: Corpus | No
         told = {PATCH: settings["patch"]} if settings["patch"] > 1 else {}
         write_json(partial / "model_index.json", {"_class_name": "DiffusionPipeline", **parts, **told})
         if corpus is not None:
-            write_pixel_card(corpus, load_judge(ASSETS / "judge"), folder, partial)
+            write_pixel_card(corpus, load_judge(ASSETS / "judge"), folder, network.num_parameters(), partial)
     return target
