@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -186,23 +186,35 @@ def policy_of(told: Settings) -> TextPolicy:
     return TextPolicy(ConstantGuidance(float(told["guidance_scale"])), FixedNullText(told["negative_prompt"]))
 
 
+@dataclass(frozen=True)
 class Strided(VariancePreserving):
-    """CompVis' timesteps: range(0, T, T // asked) + 1, which may be some more than asked."""
+    """The timesteps of released samplers, which round the stride down where our `leading` spreads them."""
+
+    stride: int = 1
 
     def timesteps(self, steps: int) -> list[int]:
-        stride = next(s for s in range(1, 1001) if len(range(0, len(self.alphas_cumprod), s)) == steps)
-        return [t + self.steps_offset for t in range(0, len(self.alphas_cumprod), stride)][::-1]
+        return [k * self.stride + self.steps_offset for k in reversed(range(steps))]
+
+    @property
+    def all_steps(self) -> int:
+        """Those of CompVis, range(0, T, stride), may be some more than were asked for."""
+        return len(range(0, len(self.alphas_cumprod), self.stride))
 
 
-def strided(prior: Prior, told: Settings) -> tuple[Prior, int]:
-    """The prior with the timesteps that ``num_inference_steps`` asks for, and how many they are."""
-    asked = told["num_inference_steps"]
+def strided(prior: Prior, asked: int) -> tuple[Prior, Strided]:
+    """The prior with a stride of T // ``asked``, and its schedule."""
     schedule = prior.info.schedule
     assert isinstance(schedule, VariancePreserving)
-    stride = len(schedule.alphas_cumprod) // asked
-    steps = len(range(0, len(schedule.alphas_cumprod), stride))
-    if (stated := told.get("actual_number_of_steps", steps)) != steps:
-        raise ValueError(f"actual_number_of_steps {stated}: num_inference_steps {asked} gives {steps}")
-    made = Strided(schedule.alphas_cumprod, schedule.final_alpha, steps_offset=1)
-    assert made.timesteps(steps)[-2] - 1 == stride or steps == 1
-    return replace(prior, info=replace(prior.info, schedule=made)), steps
+    assert schedule.spacing == "leading"
+    given = {field.name: getattr(schedule, field.name) for field in fields(VariancePreserving)}
+    made = Strided(**given, stride=len(schedule.alphas_cumprod) // asked)
+    return replace(prior, info=replace(prior.info, schedule=made)), made
+
+
+def of_compvis(prior: Prior, told: Settings) -> tuple[Prior, int]:
+    """The prior with the timesteps that ``num_inference_steps`` asks for, and how many they are."""
+    asked = told["num_inference_steps"]
+    prior, schedule = strided(prior, asked)
+    if (stated := told.get("actual_number_of_steps", schedule.all_steps)) != schedule.all_steps:
+        raise ValueError(f"actual_number_of_steps {stated}: num_inference_steps {asked} gives {schedule.all_steps}")
+    return prior, schedule.all_steps

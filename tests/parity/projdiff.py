@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tests.parity.cases import Case, compat, operator_of
+from tests.parity.cases import Case, Strided, compat, operator_of, strided
 from treg_exp.noise import ReplayNoise
 from treg_exp.operators.linear.base import LinearOperator
+from treg_exp.operators.nonlinear.intensity import HighDynamicRange
 from treg_exp.operators.spectrum import Spectrum
 from treg_exp.priors.codecs.identity import IdentityCodec
 from treg_exp.priors.embedding import TextEmbedding
@@ -19,11 +20,12 @@ from treg_exp.priors.info import PriorInfo
 from treg_exp.priors.prior import Prior
 from treg_exp.schedule.levels import Level, Prediction
 from treg_exp.schedule.variance_preserving import VariancePreserving
+from treg_exp.solvers.projdiff import ProjDiff
 from treg_exp.tasks.problems import InverseProblem
 from treg_exp.text.policy import TextPolicy
 
-#: Of these, iterations follow from steps and repeats; the words describe what `update` says, and what is built here.
-NOTES = frozenset({"iterations", "iterations_with_noise_branch_early", "toy_denoiser", "projection"})
+#: Words that describe what `update` says and what is built here, and a count of the run.
+NOTES = frozenset({"iterations_with_noise_branch_early", "toy_denoiser", "projection"})
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ def prior_of(case: Case) -> Prior:
     return Prior(info, IdentityCodec(), GaussianDenoiser(case.tensor("prior_mean"), case.tensor("prior_std")))
 
 
-def noise_of(case: Case, solver: object, form: str) -> ReplayNoise:
+def noise_of(case: Case, solver: ProjDiff, schedule: Strided) -> ReplayNoise:
     """Start, start of x_obs, then x_t and x_obs of every turn that drew them."""
     arrays = case.arrays
     records = {("start", 0, 0): arrays["init_noise"]}
@@ -102,10 +104,10 @@ def noise_of(case: Case, solver: object, form: str) -> ReplayNoise:
     x_t = list(arrays["xt_noise"])
     if "xt_noise_counts" in arrays:  # only entries of early directions were drawn, in the order of the coordinates
         flat, x_t = arrays["xt_noise"], []
-        share = early_shares(case)
+        share, levels = early_shares(case), [move.now.alpha**2 for move in schedule.moves(solver.steps)]
         for (k, _), count in zip(turns, arrays["xt_noise_counts"], strict=True):
             row = np.zeros(share.shape, dtype=np.float32)
-            early = share >= np.float32(case_levels(case, solver.steps)[k])
+            early = share >= np.float32(levels[k])
             assert early.sum() == count
             row[early], flat = flat[:count], flat[count:]
             x_t.append(row.reshape(arrays["init_noise"].shape[1:]))
@@ -120,15 +122,10 @@ def early_shares(case: Case) -> np.ndarray:
     return np.where(s > 0, 1 / (1 + (case.told["sigma_0"] / np.maximum(s, 1e-12)) ** 2), 1.0)
 
 
-def case_levels(case: Case, steps: int) -> list[float]:
-    """alpha_bar of every step."""
-    return [move.now.alpha**2 for move in prior_of(case).info.schedule.moves(steps)]
-
-
 def replayed(case: Case) -> torch.Tensor:
     """The last estimate."""
     told = case.told
-    prior = prior_of(case)
+    prior, schedule = strided(prior_of(case), told["num_inference_steps"])
     if "singulars_small" in case.arrays:
         assert told["operator"], "described in words"
         operator = OfficialDeblurring(case.arrays, prior.info.signal_shape)
@@ -138,10 +135,13 @@ def replayed(case: Case) -> torch.Tensor:
     words = told["equivalent_noise_level"]
     form = "spectral" if spectral else "exact" if words.startswith("none") else "uniform"
     solver = replace(
-        compat("projdiff"), form=form, steps=told["num_inference_steps"], repeats=told["repeats_per_step_N"],
+        compat("projdiff_hdr" if isinstance(operator, HighDynamicRange) else "projdiff"),
+        form=form, steps=schedule.all_steps, repeats=told["repeats_per_step_N"],
         step_size=told["step_size"], momentum=told["momentum"],
     )  # fmt: skip
+    if (stated := told["iterations"]) != solver.steps * solver.repeats:
+        raise ValueError(f"iterations {stated}: {solver.steps} timesteps with {solver.repeats} repeats each")
     policy = TextPolicy()
     text = policy.start(prior, [{"prompt": ""}])
     problem = InverseProblem(case.tensor("measurement"), operator, told["sigma_0"], 0.0)
-    return solver.solve(problem, text, prior, policy, noise_of(case, solver, form)).signal
+    return solver.solve(problem, text, prior, policy, noise_of(case, solver, schedule)).signal

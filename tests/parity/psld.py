@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import torch
 
-from tests.parity.cases import Case, compat, operator_of, policy_of, strided
+from tests.parity.cases import Case, compat, of_compvis, operator_of, policy_of
 from treg_exp.noise import ReplayNoise
 from treg_exp.tasks.problems import InverseProblem
 
@@ -19,7 +19,7 @@ BACK = {r"transpose[^;]*(identity|nearest)": "replicate", r"transpose[^;]*adjoin
 def replayed(case: Case) -> torch.Tensor:
     """The decoded last latent in [-1, 1]."""
     told = case.told
-    prior, steps = strided(case.prior, told)
+    prior, steps = of_compvis(case.prior, told)
     operator = operator_of(told["operator"], case.arrays, (3, told["image_size"], told["image_size"]))
     words = str(told["operator"])
     back = next((name for pattern, name in BACK.items() if re.search(pattern, words, re.IGNORECASE)), "adjoint")

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from tests.parity.cases import Case, compat, operator_of, policy_of, strided
+from tests.parity.cases import Case, compat, of_compvis, operator_of, policy_of
 from treg_exp.noise import ReplayNoise
 from treg_exp.numerics.adamw import AdamW
 from treg_exp.solvers.resample import ReSample
@@ -50,7 +50,7 @@ def noise_of(case: Case, solver: ReSample) -> ReplayNoise:
 def replayed(case: Case) -> torch.Tensor:
     """The decoded last latent in [-1, 1]."""
     told = case.told
-    prior, steps = strided(case.prior, told)
+    prior, steps = of_compvis(case.prior, told)
     operator = operator_of(told["operator"], case.arrays, (3, told["image_size"], told["image_size"]))
     base = compat("resample_compat")
     pixel, latent = told["pixel_optimizer"], told["latent_optimizer"]

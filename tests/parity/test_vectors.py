@@ -16,7 +16,7 @@ import pytest
 
 from tests.conftest import DATA
 from tests.parity import daps, latino, projdiff, psld, resample, treg
-from tests.parity.cases import Case, files, operator_of, system_of
+from tests.parity.cases import Case, files, operator_of, strided, system_of
 
 SYSTEMS: dict[str, ModuleType] = {
     "treg": treg, "psld": psld, "daps_latent": daps, "latino_sd15": latino, "resample": resample,
@@ -108,3 +108,22 @@ def test_operators_come_from_the_case() -> None:
     for unknown in ("wavelets", "bicubic downsampling x16: ..., reflection padding (edge pixel not repeated)"):
         with pytest.raises(ValueError, match="not known; add its description"):
             operator_of(unknown, arrays, shape)
+
+
+@pytest.mark.parametrize("asked", [10, 12, 30, 170])
+def test_steps_that_do_not_divide_the_schedule_are_visited_as_released(asked: int) -> None:
+    """TReg's are those of diffusers; CompVis and ProjDiff go through range(0, 1000, 1000 // asked)."""
+    from diffusers import DDIMScheduler
+
+    treg_case = Case.of(SHIPPED / "sr16_plain.json")
+    theirs = DDIMScheduler.from_pretrained(treg_case.folder / "tiny_model", subfolder="scheduler")
+    theirs.set_timesteps(asked)
+    _, schedule = strided(treg_case.prior, asked)
+    assert schedule.timesteps(asked) == theirs.timesteps.tolist()
+    _, schedule = strided(projdiff.prior_of(Case.of(SHIPPED / "peers" / "projdiff_sr4_clean.json")), asked)
+    assert schedule.timesteps(schedule.all_steps) == [*range(0, 1000, 1000 // asked)][::-1]
+
+
+def test_iterations_that_contradict_the_steps_are_refused() -> None:
+    with pytest.raises(ValueError, match="iterations 21: 20 timesteps with 1 repeats each"):
+        replay(SHIPPED / "peers" / "projdiff_sr4_clean.json", iterations=21)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import torch
 
-from tests.parity.cases import Case, Settings, compat, operator_of
+from tests.parity.cases import Case, Settings, compat, operator_of, strided
 from treg_exp.noise import ReplayNoise
 from treg_exp.signals.ranges import to_unit
 from treg_exp.solvers.treg import TReg
@@ -58,5 +58,6 @@ def replayed(case: Case) -> torch.Tensor:
     solver, policy = solver_of(told), policy_of(told)
     operator = operator_of(told["operator"], case.arrays, shape)
     problem = InverseProblem(case.tensor("measurement"), operator, sigma=0.01, lam=solver.lam)
-    text = policy.start(case.prior, [{"prompt": told["prompt"]}])
-    return to_unit(solver.solve(problem, text, case.prior, policy, noise_of(case, solver)).signal)
+    prior, _ = strided(case.prior, solver.steps)
+    text = policy.start(prior, [{"prompt": told["prompt"]}])
+    return to_unit(solver.solve(problem, text, prior, policy, noise_of(case, solver)).signal)
