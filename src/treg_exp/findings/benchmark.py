@@ -34,7 +34,7 @@ class Contest:
     """Methods that restored the same measurements.
 
     Attributes:
-        compared: all of them, by task.
+        compared: all of them, by task: first the baseline, then the others by name.
         pairs: each with the baseline of its task.
         columns: what their numbers mean.
         runs: where they come from.
@@ -59,9 +59,13 @@ def read_contest(folders: Sequence[Path], baseline: str) -> Contest:
         ConfigError: no such method, a folder without runs, or two methods had other measurements of an image.
     """
     collected = collect(folders)
-    compared = methods(collected.runs)
-    pairs = pairings(compared, baseline_of(compared, baseline))
-    for task in dict.fromkeys(method.task for method in compared):
+    found = methods(collected.runs)
+    baselines, tasks = baseline_of(found, baseline), list(dict.fromkeys(method.task for method in found))
+    compared = sorted(
+        found, key=lambda each: (tasks.index(each.task), each is not baselines.get(each.task), each.name.casefold())
+    )
+    pairs = pairings(compared, baselines)
+    for task in tasks:
         _check_same([method for method in compared if method.task == task])
     return Contest(compared, pairs, all_columns(collected.runs), collected.runs, collected.skipped)
 
@@ -91,7 +95,7 @@ def _check_same(compared: Sequence[Method]) -> None:
             if len(known | hashes) > 1:
                 raise ConfigError(
                     f"{task}: {method.name} and {name} had other measurements of {image}; give runs with the same "
-                    "task, task.seed and data"
+                    "task, task.seed and data, made on one kind of machine: another may round differently"
                 )
 
 
