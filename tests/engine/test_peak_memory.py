@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import sys
 
 import pytest
@@ -39,6 +40,21 @@ def test_a_run_begins_a_peak_of_its_own() -> None:
     assert smaller.numel() == 50_000_000
     assert found == now is not None
     assert 0.19 < found - memory._before < 0.3  # of it alone, though the earlier one was larger
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other allocators give memory back by themselves")
+def test_what_an_earlier_run_has_freed_hides_no_peak() -> None:
+    """Blocks between others that are still in use stay with the allocator, until it is told to give them back."""
+    blocks = [torch.ones(4096) for _ in range(20_000)]  # 330 MB
+    kept = blocks[::50]
+    del blocks
+    begin_peak()
+    memory = PeakMemory(CPU)
+    smaller = torch.ones(25_000_000)
+    assert memory.gigabytes is not None
+    assert memory.gigabytes - memory._before > 0.09
+    assert len(kept) == 400
+    assert smaller.numel() == 25_000_000
 
 
 def test_where_the_system_does_not_tell(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
