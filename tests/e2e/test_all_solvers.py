@@ -40,8 +40,8 @@ TASKS = [*NAMES, "edit"]
 EDITORS = {"inversion"}
 
 # What docs/solvers.md says that they need.
-LINEAR = {"adjoint", "pseudo_inverse", "psld", "latino", "latino_compat", "latino_pro"} | {
-    "treg_compat", "ddrm", "ddnm", "flowdps",
+LINEAR = {
+    "adjoint", "pseudo_inverse", "psld", "latino", "latino_compat", "latino_pro", "treg_compat", "ddrm", "ddnm",
 }  # fmt: skip
 SINGULAR_VALUES = {"ddrm", "ddnm"}
 PROJDIFF = {"projdiff", "projdiff_phase", "projdiff_hdr"}

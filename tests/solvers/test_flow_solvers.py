@@ -20,13 +20,16 @@ from tests.solvers.gaussian import (
     solved,
 )
 from treg_exp.errors import FieldError
+from treg_exp.operators.base import Operator
 from treg_exp.operators.linear.average import AveragePooling
 from treg_exp.operators.linear.bicubic import BicubicDownsampling
+from treg_exp.operators.linear.blur import GaussianBlur
 from treg_exp.operators.linear.nothing import Nothing
 from treg_exp.operators.nonlinear.intensity import HighDynamicRange
 from treg_exp.priors.counting import counted
 from treg_exp.schedule.flow import Flow
 from treg_exp.solvers.flair import FLAIR
+from treg_exp.solvers.flow_space import pulled_back
 from treg_exp.solvers.flowdps import FlowDPS
 from treg_exp.tasks.problems import InverseProblem
 
@@ -164,12 +167,27 @@ def test_only_flows_are_taken() -> None:
         solver.check(problem, gaussian_prior(FLOW).info)
 
 
+@pytest.mark.parametrize(
+    ("operator", "pullback"),
+    [
+        (AveragePooling(2, SHAPE), "pinv"), (GaussianBlur(1.0, 5, SHAPE), "adjoint"),
+        (HighDynamicRange(2.0, SHAPE), "none"),
+    ],
+)  # fmt: skip
+def test_a_blur_is_pulled_back_by_its_transpose_an_average_by_its_inverse(operator: Operator, pullback: str) -> None:
+    x = torch.rand(2, *SHAPE, generator=torch.Generator().manual_seed(0))
+    problem = InverseProblem(operator.A(x), operator, 0.0, 0.0)
+    residual = operator.residual(problem.y, 0.5 * x)
+    expected = residual if pullback == "none" else getattr(operator, pullback)(residual)
+    torch.testing.assert_close(pulled_back(problem, 0.5 * x, "auto"), expected, rtol=0, atol=0)
+
+
 def test_a_pullback_needs_a_linear_operator() -> None:
     operator = HighDynamicRange(2.0, SHAPE)
     problem = InverseProblem(torch.zeros(2, *SHAPE), operator, 0.0, 0.0)
     with pytest.raises(FieldError, match="operator=HighDynamicRange: FlowDPS needs a linear operator"):
-        FlowDPS().check(problem, gaussian_prior(FLOW).info)
-    FlowDPS(pullback="none").check(problem, gaussian_prior(FLOW).info)
+        FlowDPS(pullback="pinv").check(problem, gaussian_prior(FLOW).info)
+    FlowDPS().check(problem, gaussian_prior(FLOW).info)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from typing import Literal
 from torch import Tensor
 
 from treg_exp.errors import FieldError
+from treg_exp.operators.base import Operator
 from treg_exp.operators.linear.base import LinearOperator
 from treg_exp.priors.info import PriorInfo
 from treg_exp.schedule.flow import Flow
@@ -14,7 +15,7 @@ from treg_exp.schedule.levels import Move
 from treg_exp.solvers.base import Solver
 from treg_exp.tasks.problems import InverseProblem
 
-Pullback = Literal["none", "pinv", "adjoint"]
+Pullback = Literal["auto", "pinv", "adjoint", "none"]
 
 
 class FlowSolver(Solver):
@@ -32,9 +33,19 @@ class FlowSolver(Solver):
 
 def pulled_back(problem: InverseProblem, x: Tensor, by: Pullback) -> Tensor:
     """The residual y - A x as such, or pulled back to signals: A^+ (y - A x) or A^T (y - A x); differentiable in x."""
-    residual = problem.operator.residual(problem.y, x)
+    operator = problem.operator
+    residual, by = operator.residual(problem.y, x), chosen(operator) if by == "auto" else by
     if by == "none":
         return residual
-    operator = problem.operator
     assert isinstance(operator, LinearOperator), "check() refuses others"
     return operator.pinv(residual) if by == "pinv" else operator.adjoint(residual)
+
+
+def chosen(operator: Operator) -> Pullback:
+    """A^T of what is measured in the shape of the signal, as a blur, A^+ of what is smaller, nothing if not linear.
+
+    A^+ of a blur is mostly noise. Of masks the two are the same.
+    """
+    if not isinstance(operator, LinearOperator):
+        return "none"
+    return "adjoint" if operator.measurement_shape == operator.signal_shape else "pinv"

@@ -38,8 +38,8 @@ class FlowDPS(FlowSolver):
         steps: of the flow.
         step_size: of the gradient steps, in units of the latent; the norm is not squared.
         inner_steps: gradient steps per step of the flow; 0 is the flow alone.
-        pullback: B: ``pinv`` A^+ (official, super-resolution), ``adjoint`` A^T (official, deblurring) or ``none``,
-            which non-linear operators take.
+        pullback: B: ``pinv`` A^+ (official, super-resolution), ``adjoint`` A^T (official, deblurring), ``none``, or
+            ``auto``, which takes the one that suits the operator, see `chosen`.
         fresh: whether z_1' takes new noise; False is deterministic.
         checkpoint: compute the decoder again instead of keeping what the gradient needs.
     """
@@ -47,7 +47,7 @@ class FlowDPS(FlowSolver):
     steps: int = 28
     step_size: float = 15.0
     inner_steps: int = 3
-    pullback: Pullback = "pinv"
+    pullback: Pullback = "auto"
     fresh: bool = True
     checkpoint: bool = False
     needs_gradient = True
@@ -57,7 +57,7 @@ class FlowDPS(FlowSolver):
         check_at_least(self, 0, "step_size")
         check_integers(self, 0, "inner_steps")
         check_choices(self, pullback=Pullback)
-        object.__setattr__(self, "needs_linear", self.pullback != "none")
+        object.__setattr__(self, "needs_linear", self.pullback in ("pinv", "adjoint"))
 
     @torch.no_grad()
     def solve(
