@@ -12,8 +12,8 @@ import torch
 from treg_exp.errors import FieldError, FileError
 from treg_exp.priors.checked_json import is_number, is_whole
 from treg_exp.priors.families.base import Family, Options
-from treg_exp.priors.families.image_tower import tower_network
-from treg_exp.priors.folder import complete_folder, family_of, has_image_encoder, prior_path
+from treg_exp.priors.families.image_tower import check_same_text, tower_home, tower_network
+from treg_exp.priors.folder import complete_folder, complete_tower, family_of, prior_path
 from treg_exp.priors.folder_files import INDEX, configuration_files, weight_files
 from treg_exp.priors.info import PriorInfo
 from treg_exp.priors.network_check import check_network
@@ -34,7 +34,8 @@ class DiffusersFolder(Options):
     Attributes:
         path: a folder in diffusers layout, or a name (``emoji64``, ``tiny_random``), see ``prior_path``.
         precision: ``auto`` (bf16 where it is faster), ``fp32``, ``bf16`` or ``fp16``, of the networks.
-        image_encoder: load ``image_encoder/`` where there is one (text alignment and adaptive negation need it).
+        image_encoder: load ``image_encoder/`` where there is one (text alignment and adaptive negation need it), or
+            that of another prior with the same text encoder: its name or folder.
         open_clip: an open_clip model to use instead of it.
         timestep_spacing: which timesteps a sampler visits, see ``VariancePreserving``; None: what the folder says.
         embedded_guidance: scale that a distilled model is told with its timestep; None is the default of diffusers'
@@ -89,15 +90,23 @@ class DiffusersFolder(Options):
     def _check(self) -> None:
         check_precision(self.precision)
         self._check_options()
-        tower = self.own_image_encoder and self.family.USES_IMAGE_ENCODER
-        complete_folder(self.folder, self.path, self.family, tower)
+        home = self.tower_home
+        complete_folder(self.folder, self.path, self.family, home == self.folder)
+        if home is not None and home != self.folder:
+            complete_tower(home, self.image_encoder)
+            check_same_text(self.folder, home, self.image_encoder)
         _ = self.info
         for part, network in self.networks.items():
             check_network(self.folder, part, network)
         check_tokenizers(self.folder, self.family.tokenizers(self.folder))
 
     def _check_options(self) -> None:
-        for name in ("image_encoder", "vae_slicing", "vae_tiling", "gradient_checkpointing"):
+        if not isinstance(self.image_encoder, bool | str):
+            allowed = "must be true, false, or the name or folder of the prior whose image encoder is taken"
+            raise FieldError("image_encoder", self.image_encoder, allowed)
+        if isinstance(self.image_encoder, str) and not self.family.USES_IMAGE_ENCODER:
+            raise FieldError("image_encoder", self.image_encoder, "this kind of prior has no text tower that fits one")
+        for name in ("vae_slicing", "vae_tiling", "gradient_checkpointing"):
             if not isinstance(getattr(self, name), bool):
                 raise FieldError(name, getattr(self, name), "must be true or false")
         tokens, guidance = self.t5_tokens, self.embedded_guidance
@@ -112,8 +121,16 @@ class DiffusersFolder(Options):
     @property
     def networks(self) -> dict[str, str]:
         """Part -> network, of all that are loaded from the folder."""
-        tower = self.own_image_encoder and self.family.USES_IMAGE_ENCODER and has_image_encoder(self.folder)
-        return {**self.family.networks(self.folder), **(tower_network(self.folder) if tower else {})}
+        found = dict(self.family.networks(self.folder))
+        if (home := self.tower_home) is not None:
+            for part, network in tower_network(home).items():
+                found[part if home == self.folder else str(home / part)] = network  # folder / part is where both lie
+        return found
+
+    @property
+    def tower_home(self) -> Path | None:
+        """The folder of the image tower that is loaded, see the function of this name."""
+        return tower_home(self.folder, self) if self.family.USES_IMAGE_ENCODER else None
 
     @property
     def files(self) -> list[Path]:

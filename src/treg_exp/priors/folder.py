@@ -52,12 +52,12 @@ def complete_folder(folder: Path, path: str, family: Family, image_encoder: bool
         folder: in diffusers layout.
         path: what the user gave, for messages.
         family: its kind.
-        image_encoder: whether ``image_encoder/``, where there is one, will be loaded and has to be complete, too.
+        image_encoder: whether its ``image_encoder/`` will be loaded and has to be complete, too.
 
     Raises:
         FieldError: files are missing; the message lists them and says what to do.
     """
-    if missing := _missing(folder, family, image_encoder and has_image_encoder(folder)):
+    if missing := _missing(folder, family, image_encoder):
         without = "; image_encoder=false goes without its files" if missing[-1].startswith(f"{TOWER}/") else ""
         raise FieldError(
             "path",
@@ -92,9 +92,10 @@ def family_of(folder: Path, path: str) -> Family:
     return next(family for (_, name), family in kinds.items() if name == "UNet2DConditionModel")
 
 
-def has_image_encoder(folder: Path) -> bool:
-    """Whether there is an image tower, complete or not."""
-    return (folder / TOWER).is_dir()
+def complete_tower(home: Path, named: object) -> None:
+    """FieldError unless the image tower of another prior, which ``image_encoder`` names, has all of its files."""
+    if missing := _missing_of_tower(home):
+        raise FieldError("image_encoder", named, f"is not complete, missing {', '.join(missing)}")
 
 
 def _missing(folder: Path, family: Family, tower: bool) -> list[str]:
@@ -107,10 +108,13 @@ def _missing(folder: Path, family: Family, tower: bool) -> list[str]:
             found.append(f"{part}/{VOCABULARIES[0][0]}")
     if not (folder / "scheduler" / "scheduler_config.json").is_file():
         found.append("scheduler/scheduler_config.json")
-    if tower:
-        found += _missing_networks(folder, tower_network(folder))
-        if not (folder / TOWER / PREPROCESSOR).is_file():
-            found.append(f"{TOWER}/{PREPROCESSOR}")
+    return found + (_missing_of_tower(folder) if tower else [])
+
+
+def _missing_of_tower(folder: Path) -> list[str]:
+    found = _missing_networks(folder, tower_network(folder))
+    if not (folder / TOWER / PREPROCESSOR).is_file():
+        found.append(f"{TOWER}/{PREPROCESSOR}")
     return found
 
 

@@ -21,7 +21,7 @@ class Options:
     """How a folder is read and loaded; see ``DiffusersFolder`` for the fields."""
 
     precision: Precision = "auto"
-    image_encoder: bool = True
+    image_encoder: bool | str = True
     open_clip: OpenClipFiles | None = None
     timestep_spacing: Spacing | None = None
     embedded_guidance: float | None = None
@@ -30,18 +30,13 @@ class Options:
     vae_tiling: bool = False
     gradient_checkpointing: bool = False
 
-    @property
-    def own_image_encoder(self) -> bool:
-        """Whether the folder's own ``image_encoder/`` is wanted."""
-        return self.image_encoder and self.open_clip is None
-
 
 class Family(Protocol):
     """One kind of folder in diffusers layout; a module of this package is one.
 
     Attributes:
         DENOISER: folder and class of the denoiser, by which the kind is told.
-        USES_IMAGE_ENCODER: whether the folder's own ``image_encoder/`` is the image tower of its text encoder.
+        USES_IMAGE_ENCODER: whether an ``image_encoder/`` is the image tower of its text encoder.
     """
 
     DENOISER: tuple[str, str]

@@ -1,21 +1,58 @@
-"""The image-text encoder of a prior: open_clip's, or the image tower of its folder."""
+"""The image-text encoder of a prior: open_clip's, or the image tower of its folder or of another one."""
 
 from __future__ import annotations
 
+import filecmp
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from treg_exp.errors import FieldError
 from treg_exp.priors.checked_json import is_list, is_number, read_section
 from treg_exp.priors.families.base import Options
-from treg_exp.priors.folder_files import architecture_of, load_network, read_config
+from treg_exp.priors.folder_files import architecture_of, load_network, read_config, weight_files
 from treg_exp.priors.image_text.folder_clip import IMAGE_TOWERS, FolderClip, feature_width, tower_fields
 from treg_exp.priors.prior import PairedTowers
 
 TOWER, PREPROCESSOR = "image_encoder", "preprocessor_config.json"
+TEXT, TEXT_MODEL = "text_encoder", "transformers.CLIPTextModel"
 CHANNELS = 3
+
+
+def tower_home(folder: Path, options: Options) -> Path | None:
+    """The folder whose ``image_encoder/`` a prior has: its own, that of the prior that is named, or None.
+
+    Raises:
+        FieldError: the one that is named does not exist or has none.
+    """
+    from treg_exp.priors.folder import prior_path
+
+    named = options.image_encoder
+    if options.open_clip is not None or not named:
+        return None
+    if named is True:
+        return folder if (folder / TOWER).is_dir() else None
+    try:
+        home = prior_path(named)
+    except FieldError as error:
+        raise FieldError("image_encoder", named, error.allowed) from None
+    if not (home / TOWER).is_dir():
+        raise FieldError("image_encoder", named, f"has no {TOWER}/")
+    return home
+
+
+def check_same_text(folder: Path, home: Path, named: object) -> None:
+    """FieldError unless two priors have one text encoder: features of an image tower only fit that of its training."""
+    files = [weight_files(each / TEXT, TEXT_MODEL) for each in (folder, home)]
+    (_, own), (_, other) = (found or ("", []) for found in files)
+    if not own or len(own) != len(other) or not all(map(_same_content, own, other)):
+        raise FieldError("image_encoder", named, f"belongs to another {TEXT} than the one in {folder}")
+
+
+def _same_content(one: Path, other: Path) -> bool:
+    return filecmp.cmp(one, other, shallow=False)
 
 
 def tower_network(folder: Path) -> Mapping[str, str]:
@@ -45,10 +82,10 @@ def feature_width_of(folder: Path, options: Options) -> int | None:
     """Width of the image features that a prior in this folder will have; None without an image encoder."""
     if options.open_clip is not None:
         return open_clip_width(options)
-    tower = folder / TOWER
-    if not (options.image_encoder and tower.is_dir()):
+    if (home := tower_home(folder, options)) is None:
         return None
-    _statistics(folder)
+    tower = home / TOWER
+    _statistics(home)
     config = read_config(tower)
     if "image_size" in config:
         config.whole("image_size")
@@ -58,13 +95,13 @@ def feature_width_of(folder: Path, options: Options) -> int | None:
 def load_image_text(
     folder: Path, options: Options, text_encoder: Any, tokenizer: Any, device: torch.device
 ) -> PairedTowers | None:
-    """The open_clip model that is asked for, or the folder's image tower beside the given text tower, or nothing."""
+    """The open_clip model that is asked for, or an image tower beside the given text tower, or nothing."""
     if options.open_clip is not None:
         return load_open_clip(options, device)
-    if not (options.image_encoder and (folder / TOWER).is_dir()):
+    if (home := tower_home(folder, options)) is None:
         return None
-    network = load_network(folder, TOWER, tower_network(folder)[TOWER])
-    return FolderClip(network, text_encoder, tokenizer, *_statistics(folder)).to(device)
+    network = load_network(home, TOWER, tower_network(home)[TOWER])
+    return FolderClip(network, text_encoder, tokenizer, *_statistics(home)).to(device)
 
 
 def _statistics(folder: Path) -> tuple[list[float], list[float]]:

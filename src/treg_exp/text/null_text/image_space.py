@@ -24,7 +24,8 @@ def check_image_features(rule: object, info: PriorInfo) -> None:
         raise FieldError(
             "", type(rule).__name__, "needs image features, and the prior was given no image encoder: its folder has "
             "no image_encoder/, or image_encoder is false; give it an open_clip model of the width of its text "
-            "(docs/stable_diffusion.md), or use a fixed null text"
+            "(docs/stable_diffusion.md) or the image_encoder of a prior with the same text encoder, or use a fixed "
+            "null text"
         )  # fmt: skip
 
 
