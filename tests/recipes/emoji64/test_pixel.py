@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,18 +13,19 @@ import torch.nn.functional as F
 from tests.recipes.emoji64.conftest import Miniature
 from treg_exp.data.pictures import read_rgb
 from treg_exp.errors import ConfigError, FieldError
-from treg_exp.files import read_json
+from treg_exp.files import read_json, write_json
 from treg_exp.metrics.networks.judge import load_judge
 from treg_exp.noise import KeyedNoise, StreamKey
 from treg_exp.operators.linear.average import AveragePooling
 from treg_exp.priors.diffusers_folder import DiffusersFolder
-from treg_exp.recipes.emoji64.pixel_card import write_pixel_card
+from treg_exp.recipes.emoji64.pixel_card import told_trainings, write_pixel_card
 from treg_exp.recipes.emoji64.pixel_export import export_pixel
 from treg_exp.shipped import ASSETS, file_hash
 from treg_exp.solvers.ddrm import DDRM
 from treg_exp.tasks.problems import InverseProblem
 from treg_exp.text.guidance.constant import ConstantGuidance
 from treg_exp.text.policy import TextPolicy
+from treg_exp.training.folder import TrainingFolder
 
 NARROW = {"objective.widths": [16, 32, 32], "objective.versions": 2, "objective.embed_beforehand": False}
 SHIPPED = ASSETS / "emoji64_pixel"
@@ -99,10 +101,25 @@ def test_its_card(pixel: Miniature, tmp_path: Path) -> None:
     found = read_json(folder / "figures.json")
     assert found["all"]["judge_top5"]["n"] == 8
     assert found["all"]["nearest"]["mean"] > 0.02  # nothing is copied to the pixel
+    assert found["all"]["grain"]["mean"] > 3 * found["all"]["real_grain"]["mean"]  # after 60 steps
     card = (folder / "README.md").read_text()
-    assert "960 pictures in 60 steps of 16" in card
-    assert f"| 960 | {found['training'][-1]['val_loss']:.4f} |" in card
+    assert "**960 pictures** in 60 steps of 16" in card
+    assert f"| 960 | {found['trainings'][-1]['losses'][-1][1]:.4f} |" in card
     assert read_rgb(folder / "samples.png").size == (6 * 128, 4 * 128)
+
+
+def test_a_card_tells_what_came_before(pixel: Miniature, tmp_path: Path) -> None:
+    """A training that began with the weights of a prior goes on with what its card tells."""
+    folder, own = tmp_path / "prior", told_trainings(pixel.stages.folder("pixel"))
+    assert [part["pictures"] for part in own] == [960]
+    (folder / "unet").mkdir(parents=True)
+    write_json(folder / "figures.json", {"trainings": own})
+    again = TrainingFolder(tmp_path / "again")
+    shutil.copytree(pixel.stages.folder("pixel").path, again.path)
+    settings = again.settings()
+    settings["objective"]["weights"] = str(folder / "unet" / "diffusion_pytorch_model.safetensors")
+    again.keep(settings)
+    assert told_trainings(again) == own + own
 
 
 def test_wrong_values_are_named(fresh: Callable[..., Miniature], tmp_path: Path) -> None:

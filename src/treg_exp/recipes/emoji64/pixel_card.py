@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 
 from treg_exp.api import Identity, Unconditional, load_prior, measure, restore
-from treg_exp.files import write_json, write_text
+from treg_exp.files import read_json, write_json, write_text
 from treg_exp.metrics.networks.judge import Judge
 from treg_exp.priors.prior import Prior
 from treg_exp.recipes.emoji64.captions import styled_caption
 from treg_exp.recipes.emoji64.corpus import Corpus
 from treg_exp.recipes.emoji64.distributions import distances
 from treg_exp.recipes.emoji64.evaluate import Figures, features_of, spread
+from treg_exp.recipes.emoji64.grain import grain
 from treg_exp.recipes.emoji64.modelcard import licence_table, with_bounds
 from treg_exp.recipes.emoji64.nearest import SAME, nearest_training
 from treg_exp.recipes.emoji64.retrieval import hits_of, name_ranks
@@ -25,6 +26,8 @@ from treg_exp.recipes.emoji64.sources import ARTWORKS
 from treg_exp.reports.summary import statistics
 from treg_exp.signals.image import save_png
 from treg_exp.training.folder import TrainingFolder
+
+FIGURES = "figures.json"
 
 _CARD = """\
 # emoji64_pixel: a small text-to-image prior of pixels
@@ -39,15 +42,15 @@ It saw the same drawings as `emoji64`, far less often, and is no general image m
 | `text_encoder/`, `tokenizer/` | those of `emoji64`, unchanged |
 | `scheduler/` | DDIM, schedule of Stable Diffusion 1.5, clean at its end |
 
-There is no image encoder. Weights are averages over training, stored as float16. Because of the patches no pipeline of
-diffusers draws from it.
+There is no image encoder; `prior=emoji64_pixel` takes that of `emoji64`. Weights are averages over training, stored as
+float16. Because of the patches no pipeline of diffusers draws from it.
 
 ## Training
 
-`{command}`: {pictures:,} pictures in {steps:,} steps of {batch}, {minutes:.0f} minutes on two CPU
-cores, at a rate of {rate:g} that falls to zero over the last {decay:.0%}. Loss on held-out pictures, same noise:
+`treg-exp train-prior --stage pixel`{parts}. `focus` is where training looks most, `snr_range` bounds the weight
+of an error, and losses with other bounds are others. They are those on held-out pictures, always with the same noise.
 
-{curve}
+{trainings}
 
 ## Data and licences
 
@@ -73,9 +76,15 @@ All with seed 0, none picked out. Prompts row by row: {prompts}.
 
 ## Known failures
 
-Samples keep a grain: few of the training's times lie at the low noise where it is decided (`focus` of the recipe).
-Colours and outlines follow the text; what a thing is can rarely be told.
+Samples keep more grain than drawings have, see the table. Colours and outlines follow the text; what a thing is can
+rarely be told.
 """
+
+_PART = """\
+**{pictures:,} pictures** in {steps:,} steps of {batch}, {minutes:.0f} minutes, at a rate of {rate:g} that falls to zero
+over the last {decay:.0%}, `focus={focus}`, `snr_range={snr_range}`:
+
+{curve}"""
 
 _LABELS = {
     "judge_top1": ("name of a sample found by the judge, first", "{:.1%}"),
@@ -83,6 +92,8 @@ _LABELS = {
     "real_judge_top5": ("the same of held-out pictures", "{:.1%}"),
     "nearest": ("RMSE of a sample to the nearest training picture", "{:.3f}"),
     "same": ("samples that are a drawing of the same thing as a training picture", "{:.1%}"),
+    "grain": ("noise on a sample, as a median over its pixels tells it from drawing", "{:.4f}"),
+    "real_grain": ("the same of held-out pictures", "{:.4f}"),
     "frechet": ("Frechet distance of samples to held-out pictures, in the judge's features", "{:.3f}"),
 }
 
@@ -101,21 +112,45 @@ def write_pixel_card(
         samples: how many are measured.
     """
     prior, sampling = load_prior(str(folder), precision="fp32"), Sampling()
-    figures, rows = _figures(prior, sampling, corpus, judge, samples), training.figures()
-    save_png(contact_sheet(_draw(prior, list(SHEET_PROMPTS), sampling)), folder / "samples.png")
-    write_json(folder / "figures.json", {"all": figures, "training": rows})
-    write_text(folder / "README.md", _card(corpus, training.settings(), rows, parameters, sampling, figures))
+    figures, trainings = _figures(prior, sampling, corpus, judge, samples), told_trainings(training)
+    save_png(contact_sheet(_draw(prior, list(SHEET_PROMPTS), sampling).clamp(-1.0, 1.0)), folder / "samples.png")
+    write_json(folder / FIGURES, {"all": figures, "trainings": trainings})
+    write_text(folder / "README.md", _card(corpus, training.settings(), trainings, parameters, sampling, figures))
+
+
+def told_trainings(training: TrainingFolder) -> list[dict[str, Any]]:
+    """What has made the weights of a training, oldest first: itself, and those that its first weights come from.
+
+    These are told by the figures beside the weights, if they are of a prior with a card.
+    """
+    settings, rows = training.settings(), training.figures()
+    first = settings["objective"].get("weights")
+    card = Path(first).parent.with_name(FIGURES) if first else None
+    before = read_json(card)["trainings"] if card and card.is_file() else []
+    batch = settings["data"]["batch_size"]
+    own = {
+        "pictures": int(rows[-1]["step"]) * batch,
+        "steps": int(rows[-1]["step"]),
+        "batch": batch,
+        "minutes": rows[-1]["minutes"],
+        "rate": settings["optimizer"]["rate"],
+        "decay": settings["schedule"]["decay_fraction"],
+        "focus": list(settings["objective"]["focus"]),
+        "snr_range": list(settings["objective"]["snr_range"]),
+        "losses": [[int(row["step"]) * batch, row["val_loss"]] for row in rows],
+    }
+    return [*before, own]
 
 
 @torch.no_grad()
 def _draw(prior: Prior, prompts: list[str], sampling: Sampling, batch: int = 50) -> Tensor:
-    """(B, 3, H, W) in [-1, 1], each sample from a noise of its own."""
+    """(B, 3, H, W), about in [-1, 1], each sample from a noise of its own."""
     parts = []
     for start in range(0, len(prompts), batch):
         texts = prompts[start : start + batch]
         nothing = measure(Identity(prior.info.signal_shape), torch.zeros(len(texts), *prior.info.signal_shape))
         solver = Unconditional(sampling.steps)
-        parts.append(restore(nothing, prior, texts, solver, sampling.guidance, seed=start).clamp(-1.0, 1.0))
+        parts.append(restore(nothing, prior, texts, solver, sampling.guidance, seed=start))
     return torch.cat(parts)
 
 
@@ -124,7 +159,8 @@ def _figures(prior: Prior, sampling: Sampling, corpus: Corpus, judge: Judge, sam
     held_out = torch.tensor(corpus.split.held_out)
     prompted = spread(held_out, samples)
     pictures = [corpus.pictures[index] for index in prompted.tolist()]
-    drawn = _draw(prior, [styled_caption(picture.name, picture.style) for picture in pictures], sampling)
+    raw = _draw(prior, [styled_caption(picture.name, picture.style) for picture in pictures], sampling)
+    drawn = raw.clamp(-1.0, 1.0)
     text = judge.text_features(corpus.names)
     real, found = (features_of(judge, images) for images in (corpus.as_float(held_out), drawn))
     values = {f"judge_{top}": hit for top, hit in hits_of(name_ranks(found, text, corpus.labels[prompted])).items()}
@@ -132,27 +168,22 @@ def _figures(prior: Prior, sampling: Sampling, corpus: Corpus, judge: Judge, sam
     values["real_judge_top5"] = hits_of(ranks)["top5"]
     values["nearest"], _ = nearest_training(drawn, corpus)
     values["same"] = (values["nearest"] < SAME).double()
+    values |= {"grain": grain(raw), "real_grain": grain(corpus.as_float(held_out))}  # clamping would hide it in white
     return {name: statistics(value.tolist()) for name, value in values.items()} | distances(real, found)
 
 
 def _card(
-    corpus: Corpus, settings: Mapping[str, Any], rows: Sequence[Mapping[str, float]], parameters: int,
+    corpus: Corpus, settings: Mapping[str, Any], trainings: Sequence[Mapping[str, Any]], parameters: int,
     sampling: Sampling, figures: Figures,
 ) -> str:  # fmt: skip
-    objective, batch = settings["objective"], settings["data"]["batch_size"]
+    objective = settings["objective"]
     return _CARD.format(
         parameters=parameters / 1e6,
         widths="/".join(map(str, objective["widths"])),
         prediction=objective["prediction"],
         patch=objective["patch"],
-        command="treg-exp train-prior --stage pixel",
-        pictures=int(rows[-1]["step"]) * batch,
-        steps=int(rows[-1]["step"]),
-        batch=batch,
-        minutes=rows[-1]["minutes"],
-        rate=settings["optimizer"]["rate"],
-        decay=settings["schedule"]["decay_fraction"],
-        curve=_curve(rows, batch),
+        parts="" if len(trainings) == 1 else f", in {len(trainings)} parts that begin where the one before ended",
+        trainings="\n\n".join(_PART.format(curve=_curve(part["losses"]), **part) for part in trainings),
         train=len(corpus.split.train),
         held_out=len(corpus.split.held_out),
         licences=licence_table(ARTWORKS),
@@ -166,11 +197,11 @@ def _card(
     )
 
 
-def _curve(rows: Sequence[Mapping[str, float]], batch: int, points: int = 8) -> str:
-    """Evenly spread rows of a training, the last one included."""
-    chosen = [rows[round(i * (len(rows) - 1) / max(points - 1, 1))] for i in range(min(points, len(rows)))]
+def _curve(losses: Sequence[tuple[int, float]], points: int = 8) -> str:
+    """Evenly spread losses of a training, the last one included."""
+    chosen = [losses[round(i * (len(losses) - 1) / max(points - 1, 1))] for i in range(min(points, len(losses)))]
     lines = ["| pictures | loss |", "|---|---|"]
-    return "\n".join([*lines, *(f"| {int(row['step']) * batch:,} | {row['val_loss']:.4f} |" for row in chosen)])
+    return "\n".join([*lines, *(f"| {pictures:,} | {loss:.4f} |" for pictures, loss in chosen)])
 
 
 def _table(figures: Figures) -> str:
