@@ -139,7 +139,7 @@ def replayed(case: Case) -> torch.Tensor:
         form=form, steps=schedule.all_steps, repeats=told["repeats_per_step_N"],
         step_size=told["step_size"], momentum=told["momentum"],
     )  # fmt: skip
-    if (stated := told["iterations"]) != solver.steps * solver.repeats:
+    if (stated := told.get("iterations", solver.steps * solver.repeats)) != solver.steps * solver.repeats:
         raise ValueError(f"iterations {stated}: {solver.steps} timesteps with {solver.repeats} repeats each")
     policy = TextPolicy()
     text = policy.start(prior, [{"prompt": ""}])

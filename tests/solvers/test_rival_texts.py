@@ -128,6 +128,33 @@ def test_a_prompt_climbs_and_stays_in_its_ball(tiny_prior: Prior) -> None:
     torch.testing.assert_close(lengths, torch.full_like(lengths, 0.08), rtol=1e-3, atol=0)
 
 
+def test_each_token_may_have_a_ball_of_its_own(tiny_prior: Prior) -> None:
+    policy = replace(CONDITIONAL, prompt_rule=PromptAscent(step=0.1, radius=0.15, ball="token"))
+    solver = Latino(steps=2, rounds=1, round_steps=4)
+    text = policy.start(tiny_prior, [{"prompt": "a cat"}])
+    moves = replace(solver, steps=4).moves(tiny_prior.info, (3, 64, 64))
+    noise = KeyedNoise([StreamKey(0, "a")])
+    _, after = solver.sampled(moves, posed(1), text, tiny_prior, policy, noise, lambda info: None, 0)
+    lengths = (after.prompt.tokens - text.prompt.tokens)[0, 4:].norm(dim=-1)  # three moves of 0.1
+    assert lengths.max().item() == pytest.approx(0.15, rel=1e-4)
+    assert (after.prompt.tokens - text.prompt.tokens).norm().item() > 0.3
+
+
+def test_a_round_may_go_on_from_the_result_before(tiny_prior: Prior) -> None:
+    policy = replace(CONDITIONAL, prompt_rule=PromptAscent())
+    afresh = Latino(steps=2, rounds=1, round_steps=2)
+    solver = replace(afresh, rounds_from="result")
+    found, other = (solved(each, tiny_prior, posed(1), policy=policy)[0] for each in (solver, afresh))
+    text = policy.start(tiny_prior, [{"prompt": "sample 0"}])
+    noise, moves = KeyedNoise([StreamKey(0, "sample 0")]), solver.moves(tiny_prior.info, (3, 64, 64))
+    z, text = solver.sampled(moves, posed(1), text, tiny_prior, policy, noise, lambda info: None, 0)
+    z, _ = solver.sampled(moves, posed(1), text, tiny_prior, policy, noise, lambda info: None, None, z)
+    torch.testing.assert_close(found, tiny_prior.decode(z), rtol=0, atol=1e-5)
+    assert (found - other).abs().max() > 1e-3
+    with pytest.raises(FieldError, match="rounds_from=result: without rounds there is no result before; set rounds"):
+        Latino(rounds_from="result")
+
+
 @pytest.mark.parametrize(("slot", "option"), [(slot, option) for slot, names in SLOTS.items() for option in names])
 def test_every_rule_of_every_slot_runs_with_every_rival(slot: str, option: str, tiny_prior: Prior) -> None:
     """Refused before any step, or finite and for each sample what it gets alone."""

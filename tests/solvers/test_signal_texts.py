@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -11,6 +13,7 @@ from treg_exp.errors import FieldError
 from treg_exp.priors.as_flow import FlowOfDiffusion
 from treg_exp.priors.diffusers_folder import DiffusersFolder
 from treg_exp.priors.prior import Prior
+from treg_exp.shipped import ASSETS
 from treg_exp.solvers.base import Solver
 from treg_exp.solvers.ddnm import DDNM
 from treg_exp.solvers.ddrm import DDRM
@@ -64,12 +67,22 @@ def test_the_prior_of_pixels_knows_pictures_as_the_one_of_latents_does(pixel: Pr
     assert pixel.info.feature_width == latent.info.feature_width
 
 
+def test_a_folder_may_be_named_relative_to_where_one_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, shipped in (("latents", "emoji64"), ("pixels", "emoji64_pixel")):
+        (tmp_path / name).symlink_to(ASSETS / shipped)
+    monkeypatch.chdir(tmp_path)
+    spec = DiffusersFolder(path="pixels", precision="fp32", image_encoder="latents")
+    assert (tmp_path / "latents" / "image_encoder" / "model.safetensors") in [file.absolute() for file in spec.files]
+    assert spec.load().image_text is not None
+
+
 def test_another_image_encoder_is_refused_where_it_does_not_fit() -> None:
     for named, why in (
         (3, "must be true, false, or the name or folder of the prior"),
         ("nowhere", "image_encoder=nowhere: no such folder"),
         ("emoji64_pixel", "has no image_encoder/"),
-        ("tiny_random", "belongs to another text_encoder than the one in"),
+        ("", "must be true, false, or the name or folder of the prior"),
+        ("tiny_random", "goes with another file of text_encoder weights than the one in .*; image_encoder=false goes"),
     ):
         with pytest.raises(FieldError, match=why):
             DiffusersFolder(path="emoji64_pixel", precision="fp32", image_encoder=named).check()

@@ -47,7 +47,9 @@ def begin_peak() -> None:
     """
     gc.collect()
     with suppress(OSError, AttributeError, TypeError):  # of glibc alone
-        ctypes.CDLL(None).malloc_trim(0)
+        trim = ctypes.CDLL(None).malloc_trim
+        trim.argtypes = [ctypes.c_size_t]
+        trim(0)
     file, word = _BEGIN_ANEW
     with suppress(OSError):
         file.write_text(word)

@@ -101,11 +101,15 @@ class DiffusersFolder(Options):
         check_tokenizers(self.folder, self.family.tokenizers(self.folder))
 
     def _check_options(self) -> None:
-        if not isinstance(self.image_encoder, bool | str):
+        if not isinstance(self.image_encoder, bool | str) or self.image_encoder == "":
             allowed = "must be true, false, or the name or folder of the prior whose image encoder is taken"
             raise FieldError("image_encoder", self.image_encoder, allowed)
         if isinstance(self.image_encoder, str) and not self.family.USES_IMAGE_ENCODER:
-            raise FieldError("image_encoder", self.image_encoder, "this kind of prior has no text tower that fits one")
+            raise FieldError(
+                "image_encoder",
+                self.image_encoder,
+                "this kind of prior has no text encoder that fits one; image_encoder=false goes without",
+            )
         for name in ("vae_slicing", "vae_tiling", "gradient_checkpointing"):
             if not isinstance(getattr(self, name), bool):
                 raise FieldError(name, getattr(self, name), "must be true or false")
@@ -120,11 +124,11 @@ class DiffusersFolder(Options):
 
     @property
     def networks(self) -> dict[str, str]:
-        """Part -> network, of all that are loaded from the folder."""
+        """Part -> network, of all that are loaded; a part of another folder by its whole path."""
         found = dict(self.family.networks(self.folder))
         if (home := self.tower_home) is not None:
             for part, network in tower_network(home).items():
-                found[part if home == self.folder else str(home / part)] = network  # folder / part is where both lie
+                found[part if home == self.folder else str((home / part).absolute())] = network
         return found
 
     @property

@@ -32,7 +32,10 @@ class FlowSolver(Solver):
 
 
 def pulled_back(problem: InverseProblem, x: Tensor, by: Pullback) -> Tensor:
-    """The residual y - A x as such, or pulled back to signals: A^+ (y - A x) or A^T (y - A x); differentiable in x."""
+    """The residual y - A x as such, or pulled back to signals, A^+ (y - A x) or A^T (y - A x), differentiable in x.
+
+    ``auto`` is the one of `chosen`.
+    """
     operator = problem.operator
     residual, by = operator.residual(problem.y, x), chosen(operator) if by == "auto" else by
     if by == "none":
@@ -42,9 +45,10 @@ def pulled_back(problem: InverseProblem, x: Tensor, by: Pullback) -> Tensor:
 
 
 def chosen(operator: Operator) -> Pullback:
-    """A^T of what is measured in the shape of the signal, as a blur, A^+ of what is smaller, nothing if not linear.
+    """A^T where y has the shape of the signal, else A^+; of operators that are not linear neither.
 
-    A^+ of a blur is mostly noise. Of masks the two are the same.
+    That is official for blurs, whose A^+ is mostly noise, and for super-resolution; of masks the two are the same. It
+    goes by the shape alone: a blur that is followed by an average gets A^+, too.
     """
     if not isinstance(operator, LinearOperator):
         return "none"

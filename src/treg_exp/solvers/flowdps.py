@@ -39,7 +39,7 @@ class FlowDPS(FlowSolver):
         step_size: of the gradient steps, in units of the latent; the norm is not squared.
         inner_steps: gradient steps per step of the flow; 0 is the flow alone.
         pullback: B: ``pinv`` A^+ (official, super-resolution), ``adjoint`` A^T (official, deblurring), ``none``, or
-            ``auto``, which takes the one that suits the operator, see `chosen`.
+            ``auto``: ``adjoint`` where y has the signal's shape, else ``pinv``, ``none`` if A is not linear.
         fresh: whether z_1' takes new noise; False is deterministic.
         checkpoint: compute the decoder again instead of keeping what the gradient needs.
     """

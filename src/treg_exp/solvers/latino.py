@@ -27,6 +27,7 @@ from treg_exp.text.state import StepState
 
 Unit = Literal["residual", "residual_per_sigma", "one"]
 Start = Literal["adjoint", "preview"]
+From = Literal["measurement", "result"]
 LEAST = 1e-12  # of gamma: where the estimate fits exactly, nothing pulls it any more
 
 
@@ -80,6 +81,8 @@ class Latino(Solver):
         rounds: shorter runs before, in which the texts move, and after which they stay: LATINO-PRO has 15 and
             prompt_rule=prompt_ascent. They are not reported as steps. 0: texts move in the run itself.
         round_steps: sampling steps of such a run.
+        rounds_from: where every run but the first begins: with the ``measurement`` as the first one does, or with the
+            ``result`` of the run before (released).
     """
 
     steps: int = 8
@@ -92,17 +95,20 @@ class Latino(Solver):
     residual_noise: float = 0.0
     rounds: int = 0
     round_steps: int = 4
+    rounds_from: From = "measurement"
     needs_gradient = True
     tells_next = True
 
     def __post_init__(self) -> None:
         check_steps(self.steps)
-        check_choices(self, start=Start)
+        check_choices(self, start=Start, rounds_from=From)
         if self.spacing is not None and self.spacing not in get_args(Spacing):
             raise FieldError("spacing", self.spacing, f"allowed are {', '.join(get_args(Spacing))}, or null")
         check_at_least(self, 0, "timestep_scaling", "residual_noise", "rounds")
         check_at_least(self, 1, "round_steps")
         check_positive(self, "sigma_data")
+        if self.rounds_from == "result" and not self.rounds:
+            raise FieldError("rounds_from", self.rounds_from, "without rounds there is no result before; set rounds")
         object.__setattr__(self, "needs_linear", self.start == "adjoint")
 
     def check_policy(self, policy: TextPolicy) -> None:
@@ -125,20 +131,22 @@ class Latino(Solver):
         on_step: OnStep = ignore,
     ) -> Restoration:  # fmt: skip
         """See :class:`Solver`."""
+        z: Tensor | None = None
         for turn in range(self.rounds if policy.moves_text else 0):
             moves = replace(self, steps=self.round_steps).moves(prior.info, problem.signal_shape)
-            _, text = self.sampled(moves, problem, text, prior, policy, noise, ignore, turn)
+            z, text = self.sampled(moves, problem, text, prior, policy, noise, ignore, turn, z)
         moves = self.moves(prior.info, problem.signal_shape)
-        z, _ = self.sampled(moves, problem, text, prior, policy, noise, on_step, None)
+        z, _ = self.sampled(moves, problem, text, prior, policy, noise, on_step, None, z)
         return Restoration(prior.decode(z))
 
     def sampled(
         self, moves: list[Move], problem: InverseProblem, text: TextCondition, prior: Prior, policy: TextPolicy,
-        noise: Noise, on_step: OnStep, turn: int | None,
+        noise: Noise, on_step: OnStep, turn: int | None, before: Tensor | None = None,
     ) -> tuple[Tensor, TextCondition]:  # fmt: skip
-        """One run, and its text: that of a round ``turn``, or the last one (None)."""
+        """One run, and its text: that of a round ``turn``, or the last one (None); ``before`` is the result before."""
         inner = 0 if turn is None else 1 + turn  # of the random streams
-        z_t = self.first(problem, prior, moves[0], noise, inner)
+        begins = before if before is not None and self.rounds_from == "result" else self.measured(problem, prior)
+        z_t = moves[0].now.noisy(begins, noise.normal("start", 0, inner, like=begins))
         for move in moves:
             text = policy.prepare(prior, z_t, move.now, text, problem.misfit)
             at = policy.predict(prior, z_t, move.now, text)
@@ -154,15 +162,14 @@ class Latino(Solver):
             on_step(StepInfo(move, len(moves), at.z_0, z_t))
         return z_t, text
 
-    def first(self, problem: InverseProblem, prior: Prior, move: Move, noise: Noise, inner: int) -> Tensor:
-        """What the measurement shows by itself, encoded, at the first level."""
+    def measured(self, problem: InverseProblem, prior: Prior) -> Tensor:
+        """What the measurement shows by itself, encoded."""
         if self.start == "preview":
             x = problem.preview()
         else:
             assert isinstance(problem.operator, LinearOperator), "check() refuses others"
             x = problem.operator.adjoint(problem.y)
-        z = prior.encode(x.clamp(-1, 1))
-        return move.now.noisy(z, noise.normal("start", 0, inner, like=z))
+        return prior.encode(x.clamp(-1, 1))
 
     def consistent(self, problem: InverseProblem, x: Tensor, move: Move, noise: Noise, inner: int) -> Tensor:
         """The proximal step from x, within [-1, 1]."""

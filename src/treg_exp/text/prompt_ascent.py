@@ -17,6 +17,7 @@ from treg_exp.text.condition import TextCondition
 from treg_exp.text.state import StepState
 
 Moves = Literal["step", "round"]
+Ball = Literal["prompt", "token"]
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,8 @@ class PromptAscent:
         decay: factor of it per turn of the solver after turn ``hold`` (released: 0.9).
         hold: last turn, from 0, at full length (released: the factor is decay^(turn - 10), see docs/solvers.md).
         floor: least factor (released: 0.001).
-        radius: of the ball around the prompt's embedding, all tokens together (released: 15, of each token).
+        radius: of the ball around the prompt's embedding (released: 15).
+        ball: what has to stay in it: the ``prompt``, all tokens together, or each ``token`` (released).
         fixed: number of first tokens that stay (released: 4).
         moves: after each ``step``, or once a ``round`` along the gradient of the likelihood of all of its steps, as
             stochastic approximation has it: only for solvers with rounds. The sum is normalised, not its parts (our
@@ -45,6 +47,7 @@ class PromptAscent:
     hold: int = 10
     floor: float = 0.001
     radius: float = 15.0
+    ball: Ball = "prompt"
     fixed: int = 4
     moves: Moves = "step"
     needs_next: ClassVar[bool] = True
@@ -55,7 +58,7 @@ class PromptAscent:
         return self.moves == "round"
 
     def __post_init__(self) -> None:
-        check_choices(self, moves=Moves)
+        check_choices(self, moves=Moves, ball=Ball)
         check_at_least(self, 0, "step", "radius", "hold", "fixed")
         check_shares(self, "decay", "floor")
 
@@ -95,6 +98,6 @@ class PromptAscent:
         rate = self.step * max(self.decay ** max(0, turn - self.hold), self.floor)
         first = text.first_prompt.tokens
         way = text.prompt.tokens - rate * move - first
-        reach = way.flatten(1).norm(dim=1).view(-1, 1, 1)
+        reach = way.norm(dim=-1, keepdim=True) if self.ball == "token" else way.flatten(1).norm(dim=1).view(-1, 1, 1)
         way = way * (self.radius / reach.clamp(min=1e-30)).clamp(max=1.0)
         return text.with_prompt(text.prompt.with_tokens(first + way))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import filecmp
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from treg_exp.priors.families.base import Options
 from treg_exp.priors.folder_files import architecture_of, load_network, read_config, weight_files
 from treg_exp.priors.image_text.folder_clip import IMAGE_TOWERS, FolderClip, feature_width, tower_fields
 from treg_exp.priors.prior import PairedTowers
+from treg_exp.stamps import digest_of
 
 TOWER, PREPROCESSOR = "image_encoder", "preprocessor_config.json"
 TEXT, TEXT_MODEL = "text_encoder", "transformers.CLIPTextModel"
@@ -44,15 +44,14 @@ def tower_home(folder: Path, options: Options) -> Path | None:
 
 
 def check_same_text(folder: Path, home: Path, named: object) -> None:
-    """FieldError unless two priors have one text encoder: features of an image tower only fit that of its training."""
-    files = [weight_files(each / TEXT, TEXT_MODEL) for each in (folder, home)]
-    (_, own), (_, other) = (found or ("", []) for found in files)
-    if not own or len(own) != len(other) or not all(map(_same_content, own, other)):
-        raise FieldError("image_encoder", named, f"belongs to another {TEXT} than the one in {folder}")
-
-
-def _same_content(one: Path, other: Path) -> bool:
-    return filecmp.cmp(one, other, shallow=False)
+    """FieldError unless two priors have the same file of text encoder weights: image features only fit that one."""
+    found = [weight_files(each / TEXT, TEXT_MODEL) for each in (folder, home)]
+    own, other = ([digest_of(file) for file in files[1]] if files else [] for files in found)
+    if not own or own != other:
+        raise FieldError(
+            "image_encoder", named, f"goes with another file of {TEXT} weights than the one in {folder}; "
+            "image_encoder=false goes without"
+        )  # fmt: skip
 
 
 def tower_network(folder: Path) -> Mapping[str, str]:

@@ -47,8 +47,8 @@ float16. Because of the patches no pipeline of diffusers draws from it.
 
 ## Training
 
-`treg-exp train-prior --stage pixel`{parts}. `focus` is where training looks most, `snr_range` bounds the weight
-of an error, and losses with other bounds are others. They are those on held-out pictures, always with the same noise.
+The recipe `emoji64/pixel`{parts}, on two CPU cores. `focus` is where training looks most, `snr_range`
+bounds the weight of an error. Losses are on held-out pictures with fixed noise, comparable only at one `snr_range`.
 
 {trainings}
 
@@ -92,7 +92,7 @@ _LABELS = {
     "real_judge_top5": ("the same of held-out pictures", "{:.1%}"),
     "nearest": ("RMSE of a sample to the nearest training picture", "{:.3f}"),
     "same": ("samples that are a drawing of the same thing as a training picture", "{:.1%}"),
-    "grain": ("noise on a sample, as a median over its pixels tells it from drawing", "{:.4f}"),
+    "grain": ("white noise on a sample (robust estimate)", "{:.4f}"),
     "real_grain": ("the same of held-out pictures", "{:.4f}"),
     "frechet": ("Frechet distance of samples to held-out pictures, in the judge's features", "{:.3f}"),
 }
@@ -121,12 +121,12 @@ def write_pixel_card(
 def told_trainings(training: TrainingFolder) -> list[dict[str, Any]]:
     """What has made the weights of a training, oldest first: itself, and those that its first weights come from.
 
-    These are told by the figures beside the weights, if they are of a prior with a card.
+    These are told by the figures of the prior that the first weights lie in, if it has a card.
     """
     settings, rows = training.settings(), training.figures()
     first = settings["objective"].get("weights")
-    card = Path(first).parent.with_name(FIGURES) if first else None
-    before = read_json(card)["trainings"] if card and card.is_file() else []
+    card = Path(first).absolute().parent.parent / FIGURES if first else None
+    before = read_json(card).get("trainings", []) if card and card.is_file() else []
     batch = settings["data"]["batch_size"]
     own = {
         "pictures": int(rows[-1]["step"]) * batch,
@@ -182,7 +182,7 @@ def _card(
         widths="/".join(map(str, objective["widths"])),
         prediction=objective["prediction"],
         patch=objective["patch"],
-        parts="" if len(trainings) == 1 else f", in {len(trainings)} parts that begin where the one before ended",
+        parts="" if len(trainings) == 1 else ", and `emoji64/pixel_fine` from its weights",
         trainings="\n\n".join(_PART.format(curve=_curve(part["losses"]), **part) for part in trainings),
         train=len(corpus.split.train),
         held_out=len(corpus.split.held_out),
