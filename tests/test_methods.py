@@ -49,7 +49,7 @@ def test_what_a_method_cannot_solve_is_left_out_and_nothing_else(method: str, ta
     out = f"task={task} method={method}" in BENCHMARK.leave_out
     cfg = composed("experiment=benchmark/solvers", f"method={method}", f"task={task}", "data.limit=1")
     if out:
-        with pytest.raises(ConfigError, match="linear|singular values"):
+        with pytest.raises(ConfigError, match=r"linear|singular values"):
             Experiment.from_config(cfg)
     else:
         Experiment.from_config(cfg)
