@@ -27,8 +27,8 @@ from treg_exp.noise import KeyedNoise, StreamKey
 from treg_exp.operators.methods import CG, Descent
 from treg_exp.priors.diffusers_folder import DiffusersFolder
 from treg_exp.priors.embedding import TextEmbedding
-from treg_exp.priors.folder import prior_path
 from treg_exp.priors.image_text.open_clip import shapes_of_model
+from treg_exp.priors.named import prior_path
 from treg_exp.solvers.treg import DataSteps, TReg
 from treg_exp.text.guidance.constant import ConstantGuidance
 from treg_exp.text.null_text.fixed import FixedNullText

@@ -16,7 +16,7 @@ from tests.priors.backbones import write_backbone
 from tests.priors.sampling import load
 from tests.priors.test_folder import check
 from treg_exp.errors import FieldError, FileError
-from treg_exp.priors.folder import prior_path
+from treg_exp.priors.named import prior_path
 from treg_exp.priors.tiny import FILES
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 1234\n"

@@ -13,8 +13,8 @@ from tests.priors.sampling import load
 from treg_exp.errors import FieldError
 from treg_exp.priors.checked_json import Section
 from treg_exp.priors.diffusers_folder import DiffusersFolder
-from treg_exp.priors.folder import prior_path
 from treg_exp.priors.image_text.folder_clip import feature_width
+from treg_exp.priors.named import prior_path
 
 FILE = Path("image_encoder/config.json")
 

@@ -17,7 +17,8 @@ from tests.priors.folders import write_flux, write_pixel, write_sd3, write_wavef
 from tests.priors.sampling import load
 from treg_exp.errors import FieldError
 from treg_exp.priors.diffusers_folder import DiffusersFolder
-from treg_exp.priors.folder import family_of, prior_path
+from treg_exp.priors.folder import family_of
+from treg_exp.priors.named import prior_path
 from treg_exp.schedule.levels import Level
 
 LEVEL = Level(300, 0.7, 0.7)

@@ -22,7 +22,7 @@ from treg_exp.errors import ConfigError
 from treg_exp.experiment import Experiment
 from treg_exp.priors import tiny
 from treg_exp.priors.diffusers_folder import DiffusersFolder
-from treg_exp.priors.folder import prior_path
+from treg_exp.priors.named import prior_path
 from treg_exp.priors.prior import Prior
 from treg_exp.run_layout import read_rows
 from treg_exp.schedule.levels import Level

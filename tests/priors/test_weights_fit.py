@@ -16,7 +16,7 @@ from transformers import CLIPConfig, CLIPModel
 from tests.priors.sampling import load
 from tests.priors.test_folder import WRITERS, check
 from treg_exp.errors import FileError
-from treg_exp.priors.folder import prior_path
+from treg_exp.priors.named import prior_path
 from treg_exp.priors.weights_fit import load_into
 
 Weights = dict[str, Tensor]

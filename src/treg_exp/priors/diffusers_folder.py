@@ -13,9 +13,10 @@ from treg_exp.errors import FieldError, FileError
 from treg_exp.priors.checked_json import is_number, is_whole
 from treg_exp.priors.families.base import Family, Options
 from treg_exp.priors.families.image_tower import check_same_text, tower_home, tower_network
-from treg_exp.priors.folder import complete_folder, complete_tower, family_of, prior_path
+from treg_exp.priors.folder import complete_folder, complete_tower, family_of
 from treg_exp.priors.folder_files import INDEX, configuration_files, weight_files
 from treg_exp.priors.info import PriorInfo
+from treg_exp.priors.named import prior_path
 from treg_exp.priors.network_check import check_network
 from treg_exp.priors.precision import check_precision, number_format
 from treg_exp.priors.prior import Prior

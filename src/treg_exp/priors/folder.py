@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from importlib import import_module
-from importlib.resources import files
 from pathlib import Path
 from pkgutil import iter_modules
 
@@ -13,36 +11,9 @@ from treg_exp.errors import FieldError
 from treg_exp.priors import families
 from treg_exp.priors.families.base import Family
 from treg_exp.priors.families.image_tower import PREPROCESSOR, TOWER, tower_network
-from treg_exp.priors.folder_files import INDEX, architecture_of, stem_of, weight_files
-from treg_exp.priors.tiny import TINY, tiny_random
+from treg_exp.priors.folder_files import architecture_of, stem_of, weight_files
+from treg_exp.priors.named import download_command
 from treg_exp.priors.tokenizers import SETTINGS, VOCABULARIES, vocabulary_of
-
-NAMES = f"emoji64, emoji64_pixel, {TINY}"  # of priors that ship or are made on first use
-
-
-def prior_path(path: str) -> Path:
-    """The folder that a name or path means.
-
-    Args:
-        path: a folder, the name of a prior that ships with the package (``emoji64``), or ``tiny_random``, which is
-            generated on first use (see ``tiny.py``).
-
-    Raises:
-        FieldError: no such folder; the message says what to do.
-    """
-    if not isinstance(path, str) or not path.strip():
-        raise FieldError("path", path, f"must be a folder, or the name of a shipped prior ({NAMES})")
-    if path == TINY:
-        return tiny_random()
-    shipped = Path(str(files("treg_exp") / "assets" / path))
-    folder = shipped if (shipped / INDEX).is_file() else Path(path).expanduser()
-    if not folder.is_dir():
-        raise FieldError("path", path, _no_folder(path, folder))
-    if snapshots := sorted(map(str, folder.glob("snapshots/*/"))):
-        raise FieldError(
-            "path", path, f"is a model in the hub's cache; give one of its snapshots: {', '.join(snapshots)}"
-        )
-    return folder
 
 
 def complete_folder(folder: Path, path: str, family: Family, image_encoder: bool = False) -> None:
@@ -63,7 +34,7 @@ def complete_folder(folder: Path, path: str, family: Family, image_encoder: bool
             "path",
             path,
             f"not a complete diffusers folder, missing {', '.join(missing)}. "
-            f"Download them with {_download('OWNER/MODEL', path)}{without}",
+            f"Download them with {download_command('OWNER/MODEL', path)}{without}",
         )
 
 
@@ -133,37 +104,3 @@ def _instead(part: Path) -> str:
     if other := sorted(file.name for file in part.glob("*.safetensors")):
         return f" (or its .fp16 or .bf16, whole or all shards of an index; there is only {', '.join(other[:3])})"
     return " (its .bin is a pickle and not read)" if any(part.glob("*.bin")) else ""
-
-
-def _no_folder(path: str, folder: Path) -> str:
-    if folder.is_file():
-        return (
-            "is a single file; convert it to a folder with diffusers, "
-            f"StableDiffusionPipeline.from_single_file({path!r}).save_pretrained('FOLDER'), and give the folder"
-        )
-    message = (
-        "no such folder; give a folder in diffusers layout (vae/, unet/, text_encoder/, tokenizer/, scheduler/) or the "
-        f"name of a shipped prior ({NAMES})"
-    )
-    if _may_be_of_the_hub(path):
-        message += (
-            f". Nothing is downloaded on the way: if {path} is a repository of the hub, download it with "
-            f"{_download(path, path.rsplit('/', 1)[-1])}"
-        )
-    elif "/" in path:
-        message += f". To fill it, download a model with {_download('OWNER/MODEL', path)}"
-    return message
-
-
-def _may_be_of_the_hub(path: str) -> bool:
-    """Whether a path reads like OWNER/MODEL and its first part is no folder here, as that of models/sd15 often is."""
-    return re.fullmatch(r"\w[\w.-]*/[\w.-]+", path) is not None and not Path(path).parent.is_dir()
-
-
-def _download(repository: str, folder: str) -> str:
-    """The command, and what to do about gated models."""
-    patterns = " ".join(f"--include '{pattern}'" for pattern in ("*.json", "*.txt", "*/*.safetensors"))
-    return (
-        f"`hf download {repository} {patterns} --local-dir {folder}` (for a gated model accept its "
-        "licence on its page and run `hf auth login` first)"
-    )

@@ -13,6 +13,7 @@ from treg_exp.priors.checked_json import is_list, is_number, read_section
 from treg_exp.priors.families.base import Options
 from treg_exp.priors.folder_files import architecture_of, load_network, read_config, weight_files
 from treg_exp.priors.image_text.folder_clip import IMAGE_TOWERS, FolderClip, feature_width, tower_fields
+from treg_exp.priors.named import prior_path
 from treg_exp.priors.prior import PairedTowers
 from treg_exp.stamps import digest_of
 
@@ -27,8 +28,6 @@ def tower_home(folder: Path, options: Options) -> Path | None:
     Raises:
         FieldError: the one that is named does not exist or has none.
     """
-    from treg_exp.priors.folder import prior_path
-
     named = options.image_encoder
     if options.open_clip is not None or not named:
         return None
