@@ -115,15 +115,15 @@ def test_a_prompt_climbs_and_stays_in_its_ball(tiny_prior: Prior) -> None:
     solver = Latino(steps=2, rounds=2, round_steps=2)
     text = policy.start(tiny_prior, [{"prompt": "a cat"}])
     problem, noise = posed(1), KeyedNoise([StreamKey(0, "a")])
-    moves = replace(solver, steps=2).moves(tiny_prior.info, (3, 64, 64))
-    _, after = solver.sampled(moves, problem, text, tiny_prior, policy, noise, lambda info: None, 0)
+    moves, start = replace(solver, steps=2).moves(tiny_prior.info, (3, 64, 64)), solver.measured(problem, tiny_prior)
+    _, after = solver.sampled(moves, problem, text, tiny_prior, policy, noise, lambda info: None, 0, start)
     way = (after.prompt.tokens - text.prompt.tokens)[0]
     assert way[:4].abs().max() == 0
     assert way.norm() == pytest.approx(0.5, rel=1e-4)
-    _, kept = solver.sampled(moves, problem, after, tiny_prior, policy, noise, lambda info: None, None)
+    _, kept = solver.sampled(moves, problem, after, tiny_prior, policy, noise, lambda info: None, None, start)
     assert kept is after
     free = replace(policy, prompt_rule=PromptAscent())
-    _, after = solver.sampled(moves, problem, text, tiny_prior, free, noise, lambda info: None, 0)
+    _, after = solver.sampled(moves, problem, text, tiny_prior, free, noise, lambda info: None, 0, start)
     lengths = (after.prompt.tokens - text.prompt.tokens)[0, 4:].norm(dim=-1)
     torch.testing.assert_close(lengths, torch.full_like(lengths, 0.08), rtol=1e-3, atol=0)
 
@@ -132,9 +132,9 @@ def test_each_token_may_have_a_ball_of_its_own(tiny_prior: Prior) -> None:
     policy = replace(CONDITIONAL, prompt_rule=PromptAscent(step=0.1, radius=0.15, ball="token"))
     solver = Latino(steps=2, rounds=1, round_steps=4)
     text = policy.start(tiny_prior, [{"prompt": "a cat"}])
-    moves = replace(solver, steps=4).moves(tiny_prior.info, (3, 64, 64))
+    moves, start = replace(solver, steps=4).moves(tiny_prior.info, (3, 64, 64)), solver.measured(posed(1), tiny_prior)
     noise = KeyedNoise([StreamKey(0, "a")])
-    _, after = solver.sampled(moves, posed(1), text, tiny_prior, policy, noise, lambda info: None, 0)
+    _, after = solver.sampled(moves, posed(1), text, tiny_prior, policy, noise, lambda info: None, 0, start)
     lengths = (after.prompt.tokens - text.prompt.tokens)[0, 4:].norm(dim=-1)  # three moves of 0.1
     assert lengths.max().item() == pytest.approx(0.15, rel=1e-4)
     assert (after.prompt.tokens - text.prompt.tokens).norm().item() > 0.3
@@ -147,7 +147,8 @@ def test_a_round_may_go_on_from_the_result_before(tiny_prior: Prior) -> None:
     found, other = (solved(each, tiny_prior, posed(1), policy=policy)[0] for each in (solver, afresh))
     text = policy.start(tiny_prior, [{"prompt": "sample 0"}])
     noise, moves = KeyedNoise([StreamKey(0, "sample 0")]), solver.moves(tiny_prior.info, (3, 64, 64))
-    z, text = solver.sampled(moves, posed(1), text, tiny_prior, policy, noise, lambda info: None, 0)
+    start = solver.measured(posed(1), tiny_prior)
+    z, text = solver.sampled(moves, posed(1), text, tiny_prior, policy, noise, lambda info: None, 0, start)
     z, _ = solver.sampled(moves, posed(1), text, tiny_prior, policy, noise, lambda info: None, None, z)
     torch.testing.assert_close(found, tiny_prior.decode(z), rtol=0, atol=1e-5)
     assert (found - other).abs().max() > 1e-3

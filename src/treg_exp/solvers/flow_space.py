@@ -37,7 +37,9 @@ def pulled_back(problem: InverseProblem, x: Tensor, by: Pullback) -> Tensor:
     ``auto`` is the one of `chosen`.
     """
     operator = problem.operator
-    residual, by = operator.residual(problem.y, x), chosen(operator) if by == "auto" else by
+    residual = operator.residual(problem.y, x)
+    if by == "auto":
+        by = chosen(operator)
     if by == "none":
         return residual
     assert isinstance(operator, LinearOperator), "check() refuses others"

@@ -131,22 +131,22 @@ class Latino(Solver):
         on_step: OnStep = ignore,
     ) -> Restoration:  # fmt: skip
         """See :class:`Solver`."""
-        z: Tensor | None = None
+        z = start = self.measured(problem, prior)
         for turn in range(self.rounds if policy.moves_text else 0):
             moves = replace(self, steps=self.round_steps).moves(prior.info, problem.signal_shape)
             z, text = self.sampled(moves, problem, text, prior, policy, noise, ignore, turn, z)
+            z = z if self.rounds_from == "result" else start
         moves = self.moves(prior.info, problem.signal_shape)
         z, _ = self.sampled(moves, problem, text, prior, policy, noise, on_step, None, z)
         return Restoration(prior.decode(z))
 
     def sampled(
         self, moves: list[Move], problem: InverseProblem, text: TextCondition, prior: Prior, policy: TextPolicy,
-        noise: Noise, on_step: OnStep, turn: int | None, before: Tensor | None = None,
+        noise: Noise, on_step: OnStep, turn: int | None, z: Tensor,
     ) -> tuple[Tensor, TextCondition]:  # fmt: skip
-        """One run, and its text: that of a round ``turn``, or the last one (None); ``before`` is the result before."""
+        """One run from the clean latent ``z``, and its text: that of a round ``turn``, or the last one (None)."""
         inner = 0 if turn is None else 1 + turn  # of the random streams
-        begins = before if before is not None and self.rounds_from == "result" else self.measured(problem, prior)
-        z_t = moves[0].now.noisy(begins, noise.normal("start", 0, inner, like=begins))
+        z_t = moves[0].now.noisy(z, noise.normal("start", 0, inner, like=z))
         for move in moves:
             text = policy.prepare(prior, z_t, move.now, text, problem.misfit)
             at = policy.predict(prior, z_t, move.now, text)

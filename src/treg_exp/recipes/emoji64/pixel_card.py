@@ -182,7 +182,9 @@ def _card(
         widths="/".join(map(str, objective["widths"])),
         prediction=objective["prediction"],
         patch=objective["patch"],
-        parts="" if len(trainings) == 1 else ", and `emoji64/pixel_fine` from its weights",
+        parts=""
+        if len(trainings) == 1
+        else f", in {len(trainings)} trainings, each from the weights of the one before",
         trainings="\n\n".join(_PART.format(curve=_curve(part["losses"]), **part) for part in trainings),
         train=len(corpus.split.train),
         held_out=len(corpus.split.held_out),
