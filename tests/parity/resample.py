@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -31,6 +31,16 @@ def optimiser(told: Mapping[str, Any], base: AdamW) -> AdamW:
     )  # fmt: skip
 
 
+def consistency(update: Iterable[str]) -> dict[str, Any]:
+    """When steps optimise, as the recorded update says it in words: a period, and a share of the steps."""
+    words = " ".join(update)
+    period, split = re.search(r"i % (\d+) == 0", words), re.search(r"split = N//(\d+)", words)
+    if period is None or split is None:
+        raise ValueError("update: must say when a step optimises, as in 'split = N//3' and 'i % 10 == 0'")
+    share = 1 / int(split[1])
+    return {"every": int(period[1]), "free": share, "latent_stage": share}
+
+
 def noise_of(case: Case, solver: ReSample) -> ReplayNoise:
     """z_T; a draw per step, some more where the run travels ahead, then that of the resampling."""
     arrays, records = case.arrays, {("start", 0, 0): case.arrays["z_T"]}
@@ -56,7 +66,7 @@ def replayed(case: Case) -> torch.Tensor:
     pixel, latent = told["pixel_optimizer"], told["latent_optimizer"]
     scale = float(re.match(r"([\d.]+) \* alpha_bar", told["dps_scale"])[1])
     solver = replace(
-        base, steps=steps, eta=told["eta"], gamma=float(told["gamma"]), dps_scale=scale,
+        base, steps=steps, eta=told["eta"], gamma=float(told["gamma"]), dps_scale=scale, **consistency(told["update"]),
         travel=told["time_travel_steps"], pixel=optimiser(pixel, base.pixel), latent=optimiser(latent, base.latent),
     )  # fmt: skip
     stated = told.get("consistency_step_indices")

@@ -92,6 +92,13 @@ def test_statements_that_contradict_the_settings_are_refused(changed: dict[str, 
         replay(SHIPPED / "peers" / "resample_sr4.json", **changed)
 
 
+def test_when_resample_optimises_is_what_the_case_says() -> None:
+    file = SHIPPED / "peers" / "resample_sr4.json"
+    update = [line.replace("i % 10 == 0", "i % 5 == 0") for line in json.loads(file.read_text())["update"]]
+    with pytest.raises(ValueError, match=r"^consistency_step_indices \[20, 10\]: ours are \[25, 20, 15, 10, 5\]"):
+        replay(file, update=update)
+
+
 def test_operators_come_from_the_case() -> None:
     arrays, shape = {"mask": np.ones((64, 64), dtype=np.float32)}, (3, 64, 64)
     told = {

@@ -154,9 +154,9 @@ def refusal(solver: Solver, prior: Prior, problem: Problem) -> str | None:
     return None
 
 
-def problem_of(solver: Solver, prior: Prior, kind: str, neighbours: float = 1.0) -> Problem:
+def problem_of(solver: Solver, prior: Prior, kind: str, neighbours: float = 1.0, count: int = 3) -> Problem:
     """A problem of the kind that the solver solves; all samples but the first are multiplied by ``neighbours``."""
-    x = torch.rand(3, *shape_of(prior), generator=torch.Generator().manual_seed(0)) * 2 - 1
+    x = torch.rand(count, *shape_of(prior), generator=torch.Generator().manual_seed(0)) * 2 - 1
     x[1:] *= neighbours
     if InverseProblem not in solver.problems:
         return EditProblem(x)
@@ -194,6 +194,16 @@ def test_batches_do_not_matter(solver: Solver, prior: Prior, kind: str) -> None:
         alone = solve(solver, prior, problem.of_sample(i), PROMPTS[i : i + 1], ids=IDS[i : i + 1]).signal
         allowed = 1e-4 * max(1.0, float(together[i].abs().max()))  # untrained decoders leave [-1, 1]
         torch.testing.assert_close(alone[0], together[i], rtol=0, atol=allowed)
+
+
+def test_a_batch_of_8_gives_each_what_it_gets_alone(solver: Solver, home: Prior) -> None:
+    problem, names = problem_of(solver, home, "linear", count=8), [f"sample {i}" for i in range(8)]
+    if isinstance(solver, Inversion):
+        solver = replace(solver, steps=2)  # see above
+    together = solve(solver, home, problem, names, ids=names).signal
+    alone = solve(solver, home, problem.of_sample(5), names[5:6], ids=names[5:6]).signal
+    allowed = 1e-4 * max(1.0, float(together[5].abs().max()))
+    torch.testing.assert_close(alone[0], together[5], rtol=0, atol=allowed)
 
 
 def test_neighbours_do_not_matter(solver: Solver, prior: Prior, kind: str) -> None:

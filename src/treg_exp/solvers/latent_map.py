@@ -18,6 +18,7 @@ from treg_exp.schedule.levels import Level, Move
 from treg_exp.schedule.ratios import level_of_ratio
 from treg_exp.solvers.base import OnStep, Restoration, Solver, StepInfo, ignore
 from treg_exp.solvers.latent_dps import LatentDPS
+from treg_exp.solvers.recomputing import recomputing
 from treg_exp.tasks.problems import InverseProblem, Problem
 from treg_exp.text.condition import TextCondition
 from treg_exp.text.match.image_text import ImageTextMatch
@@ -48,6 +49,7 @@ class LatentMAP(Solver):
             are not quite these, see docs/solvers.md.
         refine_from: where it begins, as a share of its steps (released: t0 = 600 of 1000).
         text_every: period in iterations of ``TextPolicy.update``, after which null text and prompt may move.
+        checkpoint: compute again instead of keeping what the descent's gradient needs; ``refine`` has its own.
     """
 
     adam: AdamW = field(default_factory=released_adam)
@@ -57,6 +59,7 @@ class LatentMAP(Solver):
     refine: LatentDPS | None = None
     refine_from: float = 0.6
     text_every: int = 1
+    checkpoint: bool = False
     needs_gradient = True
 
     def __post_init__(self) -> None:
@@ -122,7 +125,8 @@ class LatentMAP(Solver):
             on_step(StepInfo(Move(index, level, level), self.steps, z, z))
 
         start = prior.encode(problem.preview())
-        objective = _Objective(self, problem, text, prior, policy, noise)
+        network = recomputing(prior) if self.checkpoint else prior
+        objective = _Objective(self, problem, text, network, policy, noise)
         z = self.adam.minimise(objective, start, after=report)
         if self.refine is not None:
             moves = self.moves(prior.info, problem.signal_shape)

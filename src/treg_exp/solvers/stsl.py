@@ -36,8 +36,8 @@ class STSL(Solver):
     Attributes:
         steps: sampling steps.
         inner: updates per step.
-        weight: of the measurement (paper: about 1 / sigma^2 on the square).
-        squared: p = 2 (paper), else 1: the step is then as long whatever the residual.
+        weight: of the measurement (paper: about 1 / sigma^2; ours is less).
+        squared: p = 2 (paper), else 1: an update is then as long whatever the residual.
         correction: eta, of the second-order term (paper: 0.02).
         text_every: period in steps of ``TextPolicy.update``, after which null text and prompt may move.
         checkpoint: compute again instead of keeping what the gradient needs.
@@ -46,7 +46,7 @@ class STSL(Solver):
     steps: int = 50
     inner: int = 5
     weight: float = 0.2
-    squared: bool = False
+    squared: bool = True
     correction: float = 0.02
     text_every: int = 1
     checkpoint: bool = False
