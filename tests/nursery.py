@@ -10,7 +10,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,9 +19,10 @@ from typing import Any
 from tests.conftest import ROOT
 
 # Reads lines of JSON. {"call": "module:function", ...} forks a child that calls it, and answers with its process id;
-# {"wait": process id} answers with how it ended. "before" is called in the child first, and imitates a fault.
+# {"wait": process id} answers with how it ended, {"poll": process id} likewise, or with -1 while it runs. "before" is
+# called in the child first, and imitates a fault.
 PROGRAM = """
-import importlib, json, os, signal, sys, traceback
+import atexit, importlib, json, os, signal, sys, traceback
 import torch, lightning, diffusers, transformers
 import treg_exp.app, treg_exp.engine.module, treg_exp.engine.writer, treg_exp.engine.loading
 import treg_exp.program, treg_exp.reports.grid, treg_exp.sweeps.sweeping
@@ -33,26 +34,37 @@ def named(name):
 def child(order):
     sys.stdin.close()
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a test in the background has it ignored
-    for number in (1, 2):
-        os.dup2(os.open(order["output"], os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
+    for number, name in ((1, "output"), (2, "errors")):
+        os.dup2(os.open(order[name], os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
     os.chdir(order["cwd"])
+    if order["env"] is not None:
+        os.environ.clear()
+        os.environ.update(order["env"])
+        sys.path[:0] = filter(None, order["env"].get("PYTHONPATH", "").split(os.pathsep))
     sys.argv[:] = ["run.py"]
     try:
         if order["before"]:
             named(order["before"][0])(*order["before"][1:])
         return named(order["call"])(order["arguments"])
+    except SystemExit as end:
+        return end.code
     except KeyboardInterrupt:
         return 130
     except BaseException:
         traceback.print_exc()
         return 1
     finally:
+        atexit._run_exitfuncs()
         sys.stdout.flush()
 
 for line in sys.stdin:
     order = json.loads(line)
     if "wait" in order:
         print(os.waitpid(order["wait"], 0)[1], flush=True)
+        continue
+    if "poll" in order:
+        pid, how = os.waitpid(order["poll"], os.WNOHANG)
+        print(how if pid else -1, flush=True)
         continue
     if not (pid := os.fork()):
         os._exit(child(order) or 0)
@@ -69,17 +81,25 @@ class Child:
     Attributes:
         pid: its process id.
         output: file of what it prints.
+        errors: file of what it prints as errors, the same one unless asked otherwise.
     """
 
     nursery: Nursery
     pid: int
     output: Path
+    errors: Path
     code: int | None = None
 
     def wait(self) -> int:
         """Its exit code, negative where a signal ended it."""
         if self.code is None:
             self.code = os.waitstatus_to_exitcode(self.nursery.ask(wait=self.pid))
+        return self.code
+
+    def poll(self) -> int | None:
+        """The same, or None while it runs."""
+        if self.code is None and (how := self.nursery.ask(poll=self.pid)) >= 0:
+            self.code = os.waitstatus_to_exitcode(how)
         return self.code
 
     def stop(self, number: int) -> None:
@@ -112,15 +132,18 @@ class Nursery:
         )  # fmt: skip
 
     def start(
-        self, arguments: Sequence[str], call: str = PROGRAM_OF_USERS, before: Before = None, cwd: Path | None = None
-    ) -> Child:
-        """Start something, by default what ``run.py`` does with these arguments."""
+        self, arguments: Sequence[str], call: str = PROGRAM_OF_USERS, before: Before = None, cwd: Path | None = None,
+        env: Mapping[str, str] | None = None, apart: bool = False,
+    ) -> Child:  # fmt: skip
+        """Start something, by default what ``run.py`` does with these arguments; ``apart`` keeps its errors apart."""
         self.started += 1
         output, cwd = self.folder / f"output-{self.started}", cwd or self.folder
+        errors = output.with_name(f"errors-{self.started}") if apart else output
         pid = self.ask(
-            call=call, arguments=list(map(str, arguments)), before=before, output=str(output), cwd=str(cwd)
+            call=call, arguments=list(map(str, arguments)), before=before, output=str(output), errors=str(errors),
+            cwd=str(cwd), env=None if env is None else dict(env),
         )  # fmt: skip
-        return Child(self, pid, output)
+        return Child(self, pid, output, errors)
 
     def run(self, arguments: Sequence[str], before: Before = None) -> Child:
         """Start it and wait for its end."""

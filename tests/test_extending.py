@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests import warm
 from tests.conftest import ROOT
 from treg_exp.configuration.targets import own_packages, target_class
 from treg_exp.errors import ConfigError
@@ -46,7 +46,7 @@ def run(lab: Path, *arguments: str, code: int = 0, packages: str | None = None) 
     if packages:
         environment["TREG_EXP_PACKAGES"] = packages
     command = [sys.executable, str(ROOT / "run.py"), "--config-dir", str(lab / "my_conf"), *arguments]
-    done = subprocess.run(command, cwd=lab, env=environment, capture_output=True, text=True, check=False)
+    done = warm.run(command, cwd=lab, env=environment, check=False)
     assert done.returncode == code, done
     return done.stderr if code else done.stdout
 

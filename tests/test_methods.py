@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
+from tests import warm
 from tests.conftest import ROOT
 from tests.test_config import composed
 from treg_exp.cli import main
@@ -119,7 +119,7 @@ def test_a_timed_method_has_fewer_steps_and_settings_of_its_own_search(method: s
 )
 def test_a_method_and_an_experiment_of_another_one_are_refused(experiment: str, group: str) -> None:
     command = [sys.executable, "run.py", f"experiment={experiment}", "method=daps", "dry_run=true"]
-    told = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
+    told = warm.run(command, check=False)
     assert told.returncode == 2
     assert told.stderr == (
         f"error: method=daps: experiment={experiment} sets {group} itself, which belongs to the method; "
@@ -148,7 +148,7 @@ def test_settings_are_chosen_on_other_pictures_than_they_are_reported_on() -> No
 def test_a_method_takes_as_many_evaluations_as_the_others(method: str, tmp_path: Path) -> None:
     """On super-resolution; within two of the budget."""
     command = [sys.executable, "run.py", "-m", "experiment=benchmark/solvers", f"method={method}", "task=sr_x8"]
-    subprocess.run([*command, "data.limit=1", f"run_dir={tmp_path}"], cwd=ROOT, check=True, capture_output=True)
+    warm.run([*command, "data.limit=1", f"run_dir={tmp_path}"])
     (run,) = (path.parent for path in tmp_path.glob("*/results.csv"))
     (row,) = read_rows(run)
     assert abs(row["nfe"] - EVALUATIONS) <= 2
@@ -156,7 +156,7 @@ def test_a_method_takes_as_many_evaluations_as_the_others(method: str, tmp_path:
 
 def test_a_small_benchmark_from_the_command_to_the_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = [sys.executable, "run.py", "-m", "experiment=benchmark/solvers", "data.limit=2", f"run_dir={tmp_path}"]
-    subprocess.run([*command, "task=colourisation", "method=pseudo_inverse,latino,treg"], cwd=ROOT, check=True)
+    warm.run([*command, "task=colourisation", "method=pseudo_inverse,latino,treg"])
     assert main(["benchmark", str(tmp_path)]) == 0
     page = capsys.readouterr().out
     rows = [

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
 
+from tests import warm
 from tests.conftest import ROOT
 from treg_exp.run_layout import read_rows
 from treg_exp.signals.image import save_png
@@ -20,7 +20,7 @@ DEAF = ["solver=adjoint"]  # looks at no text
 
 
 def call(*command: str, code: int = 0) -> tuple[str, str]:
-    done = subprocess.run([sys.executable, *command], capture_output=True, text=True, timeout=600, check=False)
+    done = warm.run([sys.executable, *command], check=False)
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout, done.stderr
 

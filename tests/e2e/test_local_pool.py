@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import DATA, ROOT
+from tests import warm
+from tests.conftest import DATA
 from tests.proc import gone
 from treg_exp.engine.costs import NOT_REPEATED
 from treg_exp.run_layout import key_of, read_rows, rows_in
@@ -27,10 +27,8 @@ POOL = ["hydra/launcher=local_gpus", "hydra.launcher.slots=2"]
 Numbers = dict[str, dict]
 
 
-def sweep(folder: Path, *more: str) -> subprocess.Popen:
-    return subprocess.Popen(
-        [*COMMAND, f"run_dir={folder}", *more], cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
+def sweep(folder: Path, *more: str) -> warm.Popen:
+    return warm.Popen([*COMMAND, f"run_dir={folder}", *more])
 
 
 def statuses(folder: Path) -> dict[str, dict]:
@@ -48,11 +46,11 @@ def numbers(folder: Path) -> dict[str, Numbers]:
     return found
 
 
-def in_the_middle(folder: Path, program: subprocess.Popen) -> list[int]:
+def in_the_middle(folder: Path, program: warm.Popen) -> list[int]:
     """Wait until two processes of the pool are each in the middle of a job; returns them."""
     end, before = time.monotonic() + 300, {name: len(rows) for name, rows in numbers(folder).items()}
     while time.monotonic() < end:
-        assert program.poll() is None, program.stdout and program.stdout.read()
+        assert program.poll() is None, program.communicate()
         running = {name: status for name, status in statuses(folder).items() if status["state"] == "running"}
         if len(running) == 2 and all(before.get(name, 0) < len(numbers(folder)[name]) < 6 for name in running):
             return [status["pid"] for status in running.values()]
@@ -63,7 +61,7 @@ def in_the_middle(folder: Path, program: subprocess.Popen) -> list[int]:
 @pytest.fixture(scope="module")
 def one_by_one(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Numbers]:
     folder = tmp_path_factory.mktemp("one_by_one") / "sweep"
-    told, _ = sweep(folder).communicate(timeout=600)
+    told = sweep(folder).told()
     found = numbers(folder)
     assert [len(rows) for rows in found.values()] == [6] * 3, told
     return found
@@ -77,7 +75,7 @@ def test_killed_and_interrupted_sweeps_are_continued_to_the_numbers_of_single_jo
     program = sweep(folder, *POOL)
     pids = in_the_middle(folder, program)
     program.send_signal(signal.SIGTERM)
-    told, _ = program.communicate(timeout=120)
+    told = program.told(timeout=120)
     assert program.returncode == 130, told
     assert gone(*pids, seconds=0)
     found = statuses(folder)
@@ -87,7 +85,7 @@ def test_killed_and_interrupted_sweeps_are_continued_to_the_numbers_of_single_jo
     program = sweep(folder, *POOL)
     killed = in_the_middle(folder, program)[0]
     os.kill(killed, signal.SIGKILL)
-    told, _ = program.communicate(timeout=600)
+    told = program.told()
     assert program.returncode == 1, told
     (lost,) = (job for job, status in statuses(folder).items() if status["state"] == "failed")
     assert statuses(folder)[lost]["error"].startswith("the process was ended by SIGKILL")
@@ -97,7 +95,7 @@ def test_killed_and_interrupted_sweeps_are_continued_to_the_numbers_of_single_jo
     assert all(before[job].items() <= after[job].items() for job in before)
 
     program = sweep(folder, *POOL)
-    told, _ = program.communicate(timeout=600)
+    told = program.told()
     assert program.returncode == 0, told
     assert told.count("started") == 1
     assert numbers(folder) == one_by_one
@@ -105,6 +103,7 @@ def test_killed_and_interrupted_sweeps_are_continued_to_the_numbers_of_single_jo
     assert "restoring: 100%" in (folder / lost / "log.txt").read_text()
 
 
+@pytest.mark.slow
 def test_nothing_outlives_a_pool_that_is_killed_and_further_processes_of_a_job_neither(
     one_by_one: dict[str, Numbers], tmp_path: Path
 ) -> None:
@@ -119,7 +118,7 @@ def test_nothing_outlives_a_pool_that_is_killed_and_further_processes_of_a_job_n
     assert gone(*pids, *further)
 
     program = sweep(folder)  # another launcher, and one process for each job
-    told, _ = program.communicate(timeout=600)
+    told = program.told()
     assert program.returncode == 0, told
     assert numbers(folder) == one_by_one
 
@@ -135,9 +134,9 @@ def test_nothing_outlives_a_pool_that_is_killed_and_further_processes_of_a_job_n
     ],
 )
 def test_wrong_settings_are_one_line(given: list[str], told: str, tmp_path: Path) -> None:
-    done = subprocess.run(
+    done = warm.run(
         [*COMMAND, f"run_dir={tmp_path}/r", POOL[0], *(f"hydra.launcher.{each}" for each in given)],
-        cwd=ROOT, env={**os.environ, "CUDA_VISIBLE_DEVICES": ""}, capture_output=True, text=True, check=False,
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": ""}, check=False,
     )  # fmt: skip
     assert done.returncode == 2, done.stderr
     assert len(done.stderr.splitlines()) == 1

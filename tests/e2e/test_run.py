@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests import warm
 from tests.conftest import DATA, ROOT
 from tests.e2e import wandb_file
 from tests.engine.plans import plan_of
@@ -30,8 +31,11 @@ SINGLE = ["experiment=single", "logger=csv", "metrics=residual"]
 TINY = [f"prior.path={DATA}/parity/tiny_model", "data.image_size=64", "null_text=off", "text_match=off", "logger=csv"]
 
 
-def start(*overrides: str, launcher: tuple[str, ...] = (), **kwargs) -> subprocess.Popen:
+def start(*overrides: str, launcher: tuple[str, ...] = (), fresh: bool = False, **kwargs):
+    """With ``fresh`` or a launcher in an interpreter that has imported nothing yet, see tests/warm.py."""
     command = [sys.executable, *launcher, str(ROOT / "run.py"), *overrides]
+    if not (fresh or launcher):
+        return warm.Popen(command, **kwargs)
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a test in the background has it ignored
@@ -55,7 +59,7 @@ def lines(folder: Path) -> int:
     return sum(len(file.read_text().splitlines()) for file in (folder / "rows").glob("*.jsonl"))
 
 
-def wait_for_rows(process: subprocess.Popen, folder: Path, count: int) -> None:
+def wait_for_rows(process, folder: Path, count: int) -> None:
     while len(read_rows(folder) if folder.is_dir() else []) < count:
         assert process.poll() is None, process.communicate()
         time.sleep(0.05)
@@ -64,7 +68,7 @@ def wait_for_rows(process: subprocess.Popen, folder: Path, count: int) -> None:
 @pytest.fixture(scope="module")
 def quickstart(tmp_path_factory) -> tuple[Path, str]:
     folder = tmp_path_factory.mktemp("quickstart") / "run"
-    out, _ = run(*SMALL, f"run_dir={folder}")
+    out, _ = run(*SMALL, f"run_dir={folder}", fresh=True)
     return folder, out
 
 
@@ -344,7 +348,7 @@ def test_the_configuration_of_a_multirun_is_refused_in_one_line() -> None:
     ],
 )
 def test_wrong_input_is_one_line(overrides: list[str], message: str, tmp_path: Path) -> None:
-    out, err = run(*overrides, f"run_dir={tmp_path}/r", code=2)
+    out, err = run(*overrides, f"run_dir={tmp_path}/r", code=2, fresh=True)
     assert err.startswith(message)
     assert err.count("\n") == 1
     assert out == ""
@@ -362,7 +366,7 @@ def test_help_is_quick_and_explains_the_groups() -> None:
     seconds = []
     for _ in range(3):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        out, _ = run("--help")
+        out, _ = run("--help", fresh=True)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     assert min(seconds) < 2

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
+from tests import warm
 from tests.conftest import DATA, ROOT
 from treg_exp.run_layout import RunLayout, key_of, read_rows
 
@@ -39,9 +40,7 @@ class Elsewhere(BasicLauncher):
 
 
 def program(*arguments: str, code: int = 0, tool: tuple[str, ...] = (str(ROOT / "run.py"), "-m"), **kwargs) -> str:
-    done = subprocess.run(
-        [sys.executable, *tool, *arguments], capture_output=True, text=True, check=False, timeout=600, **kwargs
-    )
+    done = warm.run([sys.executable, *tool, *arguments], check=False, **kwargs)
     assert done.returncode == code, f"{done.stdout}\n{done.stderr}"
     return done.stdout + done.stderr
 
@@ -53,7 +52,7 @@ def treg_exp(*arguments: str, code: int = 0, **kwargs) -> str:
 def states(folder: Path) -> dict[str, str]:
     """By what tells the jobs apart."""
     command = [sys.executable, "-m", "treg_exp.cli", "status", str(folder), "--json"]
-    found = json.loads(subprocess.run(command, capture_output=True, text=True, check=False).stdout)
+    found = json.loads(warm.run(command, check=False).stdout)
     return {row["label"]: row["state"] for row in found}
 
 
@@ -106,7 +105,8 @@ def test_finished_jobs_cost_milliseconds(sweep: tuple[Path, str]) -> None:
         "except SystemExit as error: assert not error.code\n"
         "assert 'torch' not in sys.modules"
     )
-    assert "3 finished" in program(*arguments, tool=("-c", code, str(ROOT / "run.py"), "-m"))
+    command = [sys.executable, "-c", code, str(ROOT / "run.py"), "-m", *arguments]
+    assert "3 finished" in subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 def test_a_planned_job_stays_what_it_was(tmp_path: Path) -> None:
@@ -133,11 +133,12 @@ def test_a_planned_job_stays_what_it_was(tmp_path: Path) -> None:
 def test_resume_after_a_kill_continues_by_sample(tmp_path: Path) -> None:
     folder = tmp_path / "sweep"
     command = [sys.executable, str(ROOT / "run.py"), "-m", *TINY, "draws=3", "data.batch_size=1", "seed=0,1"]
-    with subprocess.Popen([*command, "run_dir=sweep"], cwd=tmp_path, stdout=subprocess.DEVNULL) as process:
-        while not any(len(read_rows(run)) >= 2 for run in folder.glob("*")):
-            assert process.poll() is None
-            time.sleep(0.02)
-        process.kill()
+    process = warm.Popen([*command, "run_dir=sweep"], cwd=tmp_path)
+    while not any(len(read_rows(run)) >= 2 for run in folder.glob("*")):
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
     kept = {run.name: read_rows(run) for run in folder.glob("*") if run.is_dir()}
     assert sorted(states(folder).values()) == ["queued", "stale"]
     treg_exp("resume", "sweep", cwd=tmp_path)
@@ -191,15 +192,12 @@ def test_a_sweep_in_every_process_of_a_launcher_is_refused(tmp_path: Path) -> No
 
 def test_an_interrupted_sweep_stops_and_says_how_to_go_on(tmp_path: Path) -> None:
     command = [sys.executable, str(ROOT / "run.py"), "-m", *TINY, "draws=3", "data.batch_size=1", "seed=0,1"]
-    with subprocess.Popen(
-        [*command, "run_dir=sweep"], cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    ) as process:  # fmt: skip
-        while not any(read_rows(run) for run in (tmp_path / "sweep").glob("*")):
-            assert process.poll() is None
-            time.sleep(0.02)
-        process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=60)
+    process = warm.Popen([*command, "run_dir=sweep"], cwd=tmp_path)
+    while not any(read_rows(run) for run in (tmp_path / "sweep").glob("*")):
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "interrupted; the same command continues with what is missing" in said
     assert sorted(states(tmp_path / "sweep").values()) == ["interrupted", "queued"]

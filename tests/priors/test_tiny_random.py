@@ -158,6 +158,10 @@ SHORTER = {  # what makes a solver with inner loops quick, and what one cannot d
     "resample": ["solver.pixel.iterations=2", "solver.latent.iterations=2"],
     "daps": ["solver.mcmc_steps=2"],
     "daps_compat": ["solver.mcmc_steps=2"],
+    "best_of": ["solver.candidates=2", "solver.of.steps=2"],
+    "lmap": ["solver.adam.iterations=3"],
+    "lmap_emoji64": ["solver.adam.iterations=3"],
+    "stsl": ["solver.inner=2"],
     "latino_pro": ["prompt_rule=prompt_ascent", "solver.rounds=1", "solver.round_steps=2"],
 }
 

@@ -134,6 +134,7 @@ def test_a_head_takes_what_the_middle_gives(shipped: Miniature) -> None:
     assert head(torch.zeros(2, 64, 4, 4)).shape == (2, 192, 4, 4)
 
 
+@pytest.mark.slow
 def test_with_every_lever_a_kill_changes_nothing_and_the_export_has_no_head(fresh: FRESH) -> None:
     wishes = {**SHORT, **ALL, "budget.steps": None, "budget.pictures": 24, "sharing.workers": 2}
     unbroken, killed = (fresh(name, start_from=SHIPPED) for name in ("unbroken", "killed"))

@@ -61,6 +61,7 @@ def test_resumed_after_a_kill_equals_unbroken(fresh: FRESH, stage: str) -> None:
         torch.testing.assert_close(value, expected[name], atol=1e-6, rtol=0, msg=name)
 
 
+@pytest.mark.slow
 def test_killed_and_continued_by_the_same_command(fresh: FRESH) -> None:
     """``kill -9`` at some moment of ``run.py mode=fit``; what was trained is what an unbroken training gives."""
     wishes = {**SMALL, "budget.steps": 40, "data.batch_size": 4, "trainer.val_check_interval": 5}

@@ -1,0 +1,92 @@
+"""`python run.py ...` in a process of its own that need not import everything first.
+
+The file is run as the interpreter would run it, in a fork of a process that has the libraries in memory: that saves
+nine of ten seconds. What depends on a fresh interpreter is tested with `subprocess` itself.
+"""
+
+from __future__ import annotations
+
+import atexit
+import runpy
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from functools import cache
+from pathlib import Path
+
+from tests.conftest import ROOT
+from tests.nursery import Nursery, nursery_in
+
+
+@cache
+def nursery() -> Nursery:
+    """One for all tests of this process."""
+    stack = ExitStack()
+    atexit.register(stack.close)
+    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="treg-exp-tests-"))
+    return stack.enter_context(nursery_in(Path(folder)))
+
+
+def run_file(words: Sequence[str]) -> None:
+    """What the interpreter does with ``FILE ARGUMENT...`` or ``-m MODULE ARGUMENT...``; called in the fork."""
+    if words[0] == "-m":
+        sys.argv[:] = words[1:]
+        runpy.run_module(words[1], run_name="__main__", alter_sys=True)
+    else:
+        sys.argv[:] = words
+        runpy.run_path(words[0], run_name="__main__")
+
+
+class Popen:
+    """As much of ``subprocess.Popen`` as the tests use, for a command that begins with ``sys.executable``."""
+
+    def __init__(self, command: Sequence[str], cwd: Path = ROOT, env: Mapping[str, str] | None = None) -> None:
+        self.args = list(map(str, command))
+        assert self.args[0] == sys.executable
+        self.child = nursery().start(self.args[1:], "tests.warm:run_file", cwd=cwd, env=env, apart=True)
+        self.pid = self.child.pid
+
+    @property
+    def returncode(self) -> int | None:
+        """None until it is asked for after the end."""
+        return self.child.code
+
+    def poll(self) -> int | None:
+        """The exit code, or None while it runs."""
+        return self.child.poll()
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal."""
+        self.child.stop(number)
+
+    def kill(self) -> None:
+        """``kill -9``."""
+        self.send_signal(signal.SIGKILL)
+
+    def communicate(self, timeout: float = 600) -> tuple[str, str]:
+        """Wait for the end; what it printed, and its errors."""
+        end = time.monotonic() + timeout
+        while self.poll() is None:
+            if time.monotonic() > end:
+                self.send_signal(signal.SIGKILL)
+                raise subprocess.TimeoutExpired(self.args, timeout, self.child.text)
+            time.sleep(0.02)
+        return self.child.output.read_text(), self.child.errors.read_text()
+
+    def told(self, timeout: float = 600) -> str:
+        """Wait for the end; all that it printed."""
+        return "".join(self.communicate(timeout))
+
+
+def run(
+    command: Sequence[str], cwd: Path = ROOT, env: Mapping[str, str] | None = None, check: bool = True
+) -> subprocess.CompletedProcess[str]:
+    """Like ``subprocess.run`` with captured text."""
+    process = Popen(command, cwd, env)
+    out, err = process.communicate()
+    assert not (check and process.returncode), f"{out}\n{err}"
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
