@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from omegaconf import OmegaConf
 
 from tests.conftest import ROOT
 from tests.priors.sampling import load
@@ -175,7 +174,7 @@ def test_solvers_for_other_priors_say_so_before_any_weights(solver: str) -> None
 #: resample_compat differs from resample in numbers only, and takes a minute.
 @pytest.mark.parametrize("solver", [name for name in SOLVERS if name not in (*OTHER_PRIORS, "resample_compat")])
 def test_every_solver_runs_with_negation_and_all_metrics(solver: str, tmp_path: Path) -> None:
-    steps = ["solver.steps=4"] if "steps" in OmegaConf.load(ROOT / "conf" / "solver" / f"{solver}.yaml") else []
+    steps = ["solver.steps=4"] if "steps" in composed(f"solver={solver}").solver else []
     edits = solver == "inversion"
     more = [*steps, *(["task=edit"] if edits else []), *SHORTER.get(solver, [])]
     chosen = ["experiment=study/treg", "prior=tiny_random", f"solver={solver}", *more, "metrics=default"]
