@@ -16,7 +16,7 @@ demo: $(VENV)/.run
 	$(BIN)/python run.py experiment=quickstart
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow and not gpu"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not gpu"
 
 slow: $(VENV)/.dev
 	$(BIN)/python -m pytest -m "not gpu"

@@ -24,13 +24,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With `--dist loadgroup` a file stays with one worker, and so do all files that need the trained miniature."""
-    trained = {item.path for item in items if "trained" in getattr(item, "fixturenames", ())}
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("trained" if item.path in trained else item.nodeid.split("::")[0]))
-
-
 @pytest.fixture(scope="session")
 def vectors(request: pytest.FixtureRequest) -> Path:
     return Path(request.config.getoption("--vectors"))

@@ -185,6 +185,7 @@ def test_a_job_that_is_requeued_goes_on_and_is_not_submitted_twice(tmp_path: Pat
     assert 2 <= status(folder)["begun_with"] < 18
 
 
+@pytest.mark.slow
 def test_a_time_limit_is_survived_without_the_process_that_submitted(tmp_path: Path) -> None:
     """Slurm's limits are minutes, and it sends the signal up to half a minute earlier than asked for."""
     limit = ("hydra.launcher.timeout_min=1", "hydra.launcher.signal_delay_s=10")

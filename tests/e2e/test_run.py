@@ -196,7 +196,7 @@ def test_an_outside_launcher_may_start_more_processes_than_there_is_work(tmp_pat
     [
         (signal.SIGINT, 1, 130, "interrupted"),
         (signal.SIGINT, 2, 130, "interrupted"),
-        (signal.SIGTERM, 2, 130, "interrupted"),
+        pytest.param(signal.SIGTERM, 2, 130, "interrupted", marks=pytest.mark.slow),
         (signal.SIGKILL, 2, -signal.SIGKILL, "running"),
     ],
 )

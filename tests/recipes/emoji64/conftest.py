@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib.resources import files
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
@@ -115,10 +117,15 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def trained(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Miniature:
-    """All four stages, trained; nobody may train further in its folder."""
-    miniature = Miniature(data_dir, tmp_path_factory.mktemp("trained"))
-    for stage in BUDGETS:
-        miniature.train(stage)
+    """All four stages, trained once for all processes of pytest-xdist; nobody may train further in its folder."""
+    own = tmp_path_factory.getbasetemp()
+    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    miniature, done = Miniature(data_dir, shared / "trained"), shared / "trained.done"
+    with FileLock(shared / "trained.lock"):
+        if not done.exists():
+            for stage in BUDGETS:
+                miniature.train(stage)
+            done.touch()
     return miniature
 
 

@@ -47,6 +47,7 @@ def begun(flow: Miniature) -> Any:
     return flow.objective("flow", **FEW)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("s", [0.1, 0.5, 0.9, 0.97])
 def test_the_teacher_is_the_shipped_prior_as_a_flow(begun: Any, s: float) -> None:
     """Up to s = 0.936, the noisiest level of its table, and beyond."""
@@ -59,6 +60,7 @@ def test_the_teacher_is_the_shipped_prior_as_a_flow(begun: Any, s: float) -> Non
     torch.testing.assert_close(found, at.eps - at.z_0, rtol=0, atol=2e-3)  # times are looked up in a grid of 1000
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_it_hears_the_times_of_a_flow_from_the_start(begun: Any) -> None:
     s = torch.linspace(0.01, 0.99, 99)
@@ -72,6 +74,7 @@ def test_it_hears_the_times_of_a_flow_from_the_start(begun: Any) -> None:
     )  # mean of 1 / sqrt((1 - s)^2 + s^2), sqrt(2) ln(1 + sqrt(2))
 
 
+@pytest.mark.slow
 def test_it_learns(flow: Miniature, begun: Any) -> None:
     """Fitted, it is nearer to the diffusion model than its copy; trained for 50 steps, much nearer."""
     copied = flow.objective("flow", **{**FEW, "objective.fitted_on": 0}).figures()
@@ -82,6 +85,7 @@ def test_it_learns(flow: Miniature, begun: Any) -> None:
     assert trained["val_loss_teacher"] == pytest.approx(copied["val_loss_teacher"])
 
 
+@pytest.mark.slow
 def test_the_data_teach_in_the_last_part_of_the_budget(begun: Any) -> None:
     batch, losses = torch.tensor([0, 4, 9]), []
     for progress in (0.79, 0.8):
@@ -91,6 +95,7 @@ def test_the_data_teach_in_the_last_part_of_the_budget(begun: Any) -> None:
     assert begun.focus == (0.75, 1.5)
 
 
+@pytest.mark.slow
 def test_a_continuation_keeps_what_was_learnt(flow: Miniature) -> None:
     """The last layer is fitted only where nothing was trained yet."""
     trained = flow.objective("flow", True, **FEW)
@@ -99,6 +104,7 @@ def test_a_continuation_keeps_what_was_learnt(flow: Miniature) -> None:
     assert torch.equal(trained.network.conv_out.weight, before)
 
 
+@pytest.mark.slow
 def test_its_export_is_a_flow_with_text(flow: Miniature, tmp_path: Path) -> None:
     folder = export_flow(flow.corpus, flow.stages, tmp_path / "prior")
     spec = DiffusersFolder(path=str(folder), precision="fp32")
