@@ -30,6 +30,14 @@ def vectors(request: pytest.FixtureRequest) -> Path:
 
 
 @pytest.fixture(scope="session")
+def nursery():
+    """See tests/nursery.py."""
+    from tests.nursery import the_nursery
+
+    return the_nursery()
+
+
+@pytest.fixture(scope="session")
 def tiny_prior():
     """The small random diffusers model of the reference vectors, with a linear stand-in for CLIP."""
     from tests.tiny import tiny_prior

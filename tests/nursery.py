@@ -5,22 +5,27 @@ So a start costs a second and not ten, and a child that is killed takes nothing 
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from tests.conftest import ROOT
 
 # Reads lines of JSON. {"call": "module:function", ...} forks a child that calls it, and answers with its process id;
-# {"wait": process id} answers with how it ended, {"poll": process id} likewise, or with -1 while it runs. "before" is
-# called in the child first, and imitates a fault.
+# {"poll": process id} answers with how it ended, or with -1 while it runs. "before" is called in the child first, and
+# imitates a fault.
 PROGRAM = """
 import atexit, importlib, json, os, signal, sys, traceback
 import torch, lightning, diffusers, transformers
@@ -37,10 +42,9 @@ def child(order):
     for number, name in ((1, "output"), (2, "errors")):
         os.dup2(os.open(order[name], os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
     os.chdir(order["cwd"])
-    if order["env"] is not None:
-        os.environ.clear()
-        os.environ.update(order["env"])
-        sys.path[:0] = filter(None, order["env"].get("PYTHONPATH", "").split(os.pathsep))
+    os.environ.clear()
+    os.environ.update(order["env"])
+    sys.path[:0] = filter(None, order["env"].get("PYTHONPATH", "").split(os.pathsep))
     sys.argv[:] = ["run.py"]
     try:
         if order["before"]:
@@ -59,9 +63,6 @@ def child(order):
 
 for line in sys.stdin:
     order = json.loads(line)
-    if "wait" in order:
-        print(os.waitpid(order["wait"], 0)[1], flush=True)
-        continue
     if "poll" in order:
         pid, how = os.waitpid(order["poll"], os.WNOHANG)
         print(how if pid else -1, flush=True)
@@ -90,17 +91,21 @@ class Child:
     errors: Path
     code: int | None = None
 
-    def wait(self) -> int:
-        """Its exit code, negative where a signal ended it."""
-        if self.code is None:
-            self.code = os.waitstatus_to_exitcode(self.nursery.ask(wait=self.pid))
-        return self.code
-
     def poll(self) -> int | None:
-        """The same, or None while it runs."""
+        """Its exit code, negative where a signal ended it; None while it runs."""
         if self.code is None and (how := self.nursery.ask(poll=self.pid)) >= 0:
             self.code = os.waitstatus_to_exitcode(how)
         return self.code
+
+    def wait(self, timeout: float = 600) -> int:
+        """The same at its end, which is forced after some seconds."""
+        end = time.monotonic() + timeout
+        while (code := self.poll()) is None:
+            if time.monotonic() > end:
+                self.stop(signal.SIGKILL)
+                raise subprocess.TimeoutExpired(f"process {self.pid}", timeout, self.text)
+            time.sleep(0.02)
+        return code
 
     def stop(self, number: int) -> None:
         """Send a signal; it may be over already."""
@@ -128,20 +133,23 @@ class Nursery:
     def __post_init__(self) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-c", PROGRAM], cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
+            env=environment(),
         )  # fmt: skip
 
     def start(
         self, arguments: Sequence[str], call: str = PROGRAM_OF_USERS, before: Before = None, cwd: Path | None = None,
         env: Mapping[str, str] | None = None, apart: bool = False,
     ) -> Child:  # fmt: skip
-        """Start something, by default what ``run.py`` does with these arguments; ``apart`` keeps its errors apart."""
+        """Start something, by default what ``run.py`` does with these arguments, in the environment of now.
+
+        ``apart`` keeps its errors apart.
+        """
         self.started += 1
         output, cwd = self.folder / f"output-{self.started}", cwd or self.folder
         errors = output.with_name(f"errors-{self.started}") if apart else output
         pid = self.ask(
             call=call, arguments=list(map(str, arguments)), before=before, output=str(output), errors=str(errors),
-            cwd=str(cwd), env=None if env is None else dict(env),
+            cwd=str(cwd), env=dict(environment() if env is None else env),
         )  # fmt: skip
         return Child(self, pid, output, errors)
 
@@ -158,12 +166,22 @@ class Nursery:
         return int(line)
 
 
-@contextmanager
-def nursery_in(folder: Path) -> Iterator[Nursery]:
-    """A nursery, to its end."""
-    made = Nursery(folder)
-    yield made
-    made.process.stdin.close()
-    with suppress(subprocess.TimeoutExpired):
-        made.process.wait(timeout=60)
-    made.process.send_signal(signal.SIGKILL)
+def environment() -> dict[str, str]:
+    """That of the tests, in which their modules are found."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
+
+
+@cache
+def the_nursery() -> Nursery:
+    """One for all tests of this process, to its end."""
+    made = Nursery(Path(tempfile.mkdtemp(prefix="treg-exp-tests-")))
+
+    def end() -> None:
+        made.process.stdin.close()
+        with suppress(subprocess.TimeoutExpired):
+            made.process.wait(timeout=60)
+        made.process.send_signal(signal.SIGKILL)
+        shutil.rmtree(made.folder, ignore_errors=True)
+
+    atexit.register(end)
+    return made

@@ -6,29 +6,15 @@ nine of ten seconds. What depends on a fresh interpreter is tested with `subproc
 
 from __future__ import annotations
 
-import atexit
 import runpy
 import signal
 import subprocess
 import sys
-import tempfile
-import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
-from functools import cache
 from pathlib import Path
 
 from tests.conftest import ROOT
-from tests.nursery import Nursery, nursery_in
-
-
-@cache
-def nursery() -> Nursery:
-    """One for all tests of this process."""
-    stack = ExitStack()
-    atexit.register(stack.close)
-    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="treg-exp-tests-"))
-    return stack.enter_context(nursery_in(Path(folder)))
+from tests.nursery import the_nursery
 
 
 def run_file(words: Sequence[str]) -> None:
@@ -47,7 +33,7 @@ class Popen:
     def __init__(self, command: Sequence[str], cwd: Path = ROOT, env: Mapping[str, str] | None = None) -> None:
         self.args = list(map(str, command))
         assert self.args[0] == sys.executable
-        self.child = nursery().start(self.args[1:], "tests.warm:run_file", cwd=cwd, env=env, apart=True)
+        self.child = the_nursery().start(self.args[1:], "tests.warm:run_file", cwd=cwd, env=env, apart=True)
         self.pid = self.child.pid
 
     @property
@@ -69,12 +55,7 @@ class Popen:
 
     def communicate(self, timeout: float = 600) -> tuple[str, str]:
         """Wait for the end; what it printed, and its errors."""
-        end = time.monotonic() + timeout
-        while self.poll() is None:
-            if time.monotonic() > end:
-                self.send_signal(signal.SIGKILL)
-                raise subprocess.TimeoutExpired(self.args, timeout, self.child.text)
-            time.sleep(0.02)
+        self.child.wait(timeout)
         return self.child.output.read_text(), self.child.errors.read_text()
 
     def told(self, timeout: float = 600) -> str:

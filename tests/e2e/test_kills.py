@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import DATA
-from tests.nursery import Nursery, nursery_in
+from tests.nursery import Nursery
 from treg_exp.files import whole
 from treg_exp.run_layout import RECONSTRUCTION, RunLayout, key_of, picture, read_rows
 
@@ -22,12 +22,6 @@ COMMAND = [
     f"prior.path={DATA}/parity/tiny_model", "data.image_size=64", "null_text=off", "logger=csv", "experiment=single",
     "metrics=residual", "solver.steps=3", "data.limit=3", "draws=4", "data.batch_size=1", "trainer.accelerator=cpu",
 ]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def nursery(tmp_path_factory: pytest.TempPathFactory):
-    with nursery_in(tmp_path_factory.mktemp("nursery")) as made:
-        yield made
 
 
 def lines(folder: Path) -> list[str]:

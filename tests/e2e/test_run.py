@@ -29,9 +29,10 @@ from treg_exp.run_layout import read_rows
 SMALL = ["solver.steps=4", "draws=1"]
 SINGLE = ["experiment=single", "logger=csv", "metrics=residual"]
 TINY = [f"prior.path={DATA}/parity/tiny_model", "data.image_size=64", "null_text=off", "text_match=off", "logger=csv"]
+Started = subprocess.Popen | warm.Popen
 
 
-def start(*overrides: str, launcher: tuple[str, ...] = (), fresh: bool = False, **kwargs):
+def start(*overrides: str, launcher: tuple[str, ...] = (), fresh: bool = False, **kwargs) -> Started:
     """With ``fresh`` or a launcher in an interpreter that has imported nothing yet, see tests/warm.py."""
     command = [sys.executable, *launcher, str(ROOT / "run.py"), *overrides]
     if not (fresh or launcher):
@@ -59,7 +60,7 @@ def lines(folder: Path) -> int:
     return sum(len(file.read_text().splitlines()) for file in (folder / "rows").glob("*.jsonl"))
 
 
-def wait_for_rows(process, folder: Path, count: int) -> None:
+def wait_for_rows(process: Started, folder: Path, count: int) -> None:
     while len(read_rows(folder) if folder.is_dir() else []) < count:
         assert process.poll() is None, process.communicate()
         time.sleep(0.05)

@@ -137,7 +137,7 @@ def test_resume_after_a_kill_continues_by_sample(tmp_path: Path) -> None:
     while not any(len(read_rows(run)) >= 2 for run in folder.glob("*")):
         assert process.poll() is None
         time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
+    process.kill()
     process.communicate()
     kept = {run.name: read_rows(run) for run in folder.glob("*") if run.is_dir()}
     assert sorted(states(folder).values()) == ["queued", "stale"]

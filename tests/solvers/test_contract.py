@@ -178,32 +178,34 @@ def solve(
     return solver.solve(problem, text, prior, policy, KeyedNoise([StreamKey(seed, i) for i in ids]), **more)
 
 
+def check_alone(
+    solver: Solver, prior: Prior, problem: Any, prompts: Sequence[str], ids: Sequence[str], samples: Sequence[int]
+) -> None:
+    """Some samples of a batch are what they are alone, within 1e-4 of the largest value."""
+    if isinstance(solver, Inversion):
+        solver = replace(solver, steps=2)  # an untrained network amplifies rounding errors on its way up and down
+    together = solve(solver, prior, problem, prompts, ids=ids).signal
+    assert together.shape == (len(ids), *shape_of(prior))
+    assert together.dtype == torch.float32
+    assert together.isfinite().all()
+    for i in samples:
+        alone = solve(solver, prior, problem.of_sample(i), prompts[i : i + 1], ids=ids[i : i + 1]).signal
+        allowed = 1e-4 * max(1.0, float(together[i].abs().max()))  # untrained decoders leave [-1, 1]
+        torch.testing.assert_close(alone[0], together[i], rtol=0, atol=allowed)
+
+
 def test_batches_do_not_matter(solver: Solver, prior: Prior, kind: str) -> None:
     """Results of a batch of 3 equal those of single runs in another order, within 1e-4 of the largest value."""
     problem = problem_of(solver, prior, kind)
     if field := refusal(solver, prior, problem):
         assert (field, kind) in (("operator", "nonlinear"), ("prox", "nonlinear")) or field in FIELDS_OF_PRIORS
         return
-    if isinstance(solver, Inversion):
-        solver = replace(solver, steps=2)  # an untrained network amplifies rounding errors on its way up and down
-    together = solve(solver, prior, problem).signal
-    assert together.shape == (3, *shape_of(prior))
-    assert together.dtype == torch.float32
-    assert together.isfinite().all()
-    for i in (2, 0):
-        alone = solve(solver, prior, problem.of_sample(i), PROMPTS[i : i + 1], ids=IDS[i : i + 1]).signal
-        allowed = 1e-4 * max(1.0, float(together[i].abs().max()))  # untrained decoders leave [-1, 1]
-        torch.testing.assert_close(alone[0], together[i], rtol=0, atol=allowed)
+    check_alone(solver, prior, problem, PROMPTS, IDS, (2, 0))
 
 
 def test_a_batch_of_8_gives_each_what_it_gets_alone(solver: Solver, home: Prior) -> None:
-    problem, names = problem_of(solver, home, "linear", count=8), [f"sample {i}" for i in range(8)]
-    if isinstance(solver, Inversion):
-        solver = replace(solver, steps=2)  # see above
-    together = solve(solver, home, problem, names, ids=names).signal
-    alone = solve(solver, home, problem.of_sample(5), names[5:6], ids=names[5:6]).signal
-    allowed = 1e-4 * max(1.0, float(together[5].abs().max()))
-    torch.testing.assert_close(alone[0], together[5], rtol=0, atol=allowed)
+    names = [f"sample {i}" for i in range(8)]
+    check_alone(solver, home, problem_of(solver, home, "linear", count=8), names, names, (0, 5))
 
 
 def test_neighbours_do_not_matter(solver: Solver, home: Prior) -> None:

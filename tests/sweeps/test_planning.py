@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from hydra._internal.utils import create_config_search_path
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
+from tests import warm
 from tests.conftest import ROOT
 from treg_exp.configuration.identity import config_hash
 from treg_exp.configuration.settings import prepared
@@ -37,16 +37,14 @@ def test_combinations_that_make_no_sense_are_left_out(tmp_path: Path) -> None:
     """The other two are what the sweep says that it would do, and what it plans."""
     command = [sys.executable, "run.py", "-m", *BASE, "seed=0,1", "draws=1,2", "dry_run=true"]
     out = ["hydra.sweeper.leave_out=['seed=1 draws=2','seed=0 draws=2','seed=7']"]
-    result = subprocess.run([*command, *out], capture_output=True, text=True, cwd=ROOT, check=True)
+    result = warm.run([*command, *out])
     assert result.stdout.count("restorations:") == 2
     for wrong, told in (
         ("sed=1", "sed=1: this grid has no such key"),
         ("seed=1 prior=tiny_randon", "prior=tiny_randon: no such option, only "),
         ("draws=1','draws=2", "leaves nothing to do"),
     ):
-        result = subprocess.run(
-            [*command, f"hydra.sweeper.leave_out=['{wrong}']"], capture_output=True, text=True, cwd=ROOT, check=False
-        )
+        result = warm.run([*command, f"hydra.sweeper.leave_out=['{wrong}']"], check=False)
         assert (result.returncode, told in result.stderr) == (2, True), result.stderr
 
 
