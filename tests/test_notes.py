@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from tests.test_config import TINY, composed, experiment
+from tests.test_config import TINY, VARIANTS, composed, experiment
 from treg_exp.app import run
 
 LONG = "a red apple " + "shiny " * 60
@@ -25,6 +25,21 @@ def test_texts_that_are_cut_are_told_once(tmp_path: Path, capsys: pytest.Capture
     assert out.count("note: 2 texts are longer than the ") == 1
     assert out.count(", 'shiny', of 'no a red apple shiny ") == out.count(", 'shiny', of 'a red apple shiny ") == 1
     assert list((tmp_path / "r").glob("*")) == [] or not dry
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (["solver=p2l"], True),
+        (["solver=p2l", "prompt_rule=prompt_tuning"], False),
+        (["solver=best_of", "solver@solver.of=p2l"], True),
+        (["solver=psld"], False),
+    ],
+)
+def test_p2l_without_its_prompt_is_a_note(overrides: list[str], told: bool) -> None:
+    made = experiment("data.limit=1", *overrides, *VARIANTS)
+    note = "is the projection of P2L, which tunes the prompt as well; this run does not, prompt_rule=prompt_tuning does"
+    assert [each.partition(" ")[2] for each in made.notes] == ([note] if told else [])
 
 
 @pytest.mark.parametrize(

@@ -201,7 +201,9 @@ class Experiment:
         texts = dict.fromkeys(text for item in self.items for text in item.texts.values())
         cut = cut_notes(self.prior.info.text_windows, [*null_texts, *texts])
         about_data = filter(None, (self.assumption, left_out(self.source)))
-        return [*about_data, *self.metrics.cautions(self.prior.name), *self.kinships, *cut]
+        policies = (variant.policy for variant in self.variants.values())
+        about_text = dict.fromkeys(caution for policy in policies for caution in self.solver.cautions(policy))
+        return [*about_data, *about_text, *self.metrics.cautions(self.prior.name), *self.kinships, *cut]
 
     @cached_property
     def columns(self) -> Columns:

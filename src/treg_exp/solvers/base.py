@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -127,6 +127,10 @@ class Solver(ABC):
                 "prompt_rule.moves", "round", f"moves at the end of a run, and {type(self).__name__} has no other "
                 "then; take solver=latino_pro, or prompt_rule.moves=step"
             )  # fmt: skip
+
+    def cautions(self, policy: TextPolicy) -> Sequence[str]:
+        """What a user should know of a run with such rules of text, a line each; it stops nothing."""
+        return ()
 
     def check_operator(self, operator: Operator) -> None:
         """Refuse an operator that lacks what the solver takes."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -75,6 +75,10 @@ class BestOf(Solver):
     def check_policy(self, policy: TextPolicy) -> None:
         """See :class:`Solver`."""
         self.of.check_policy(policy)
+
+    def cautions(self, policy: TextPolicy) -> Sequence[str]:
+        """See :class:`Solver`."""
+        return self.of.cautions(policy)
 
     def check_operator(self, operator: Operator) -> None:
         """See :class:`Solver`."""

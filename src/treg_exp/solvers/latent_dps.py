@@ -25,6 +25,7 @@ from treg_exp.solvers.renoising import ddim
 from treg_exp.tasks.problems import InverseProblem
 from treg_exp.text.condition import TextCondition
 from treg_exp.text.policy import TextPolicy
+from treg_exp.text.prompt_rule import FixedPromptRule
 from treg_exp.text.state import StepState
 
 Gluing = Literal["none", "autoencoder", "measurement"]
@@ -97,6 +98,13 @@ class LatentDPS(Solver):
                 "back", self.back, f"repeats the pixels of y, and {type(operator).__name__} measures no smaller "
                 "picture; take normalised, adjoint or pinv"
             )  # fmt: skip
+
+    def cautions(self, policy: TextPolicy) -> Sequence[str]:
+        """See :class:`Solver`."""
+        if not self.project_every or not isinstance(policy.prompt_rule, FixedPromptRule):
+            return ()
+        told = f"solver.project_every={self.project_every} is the projection of P2L, which tunes the prompt as well"
+        return (f"{told}; this run does not, prompt_rule=prompt_tuning does",)
 
     @torch.no_grad()
     def solve(
