@@ -30,7 +30,7 @@ PROGRAM = """
 import atexit, importlib, json, os, signal, sys, traceback
 import torch, lightning, diffusers, transformers
 import treg_exp.app, treg_exp.engine.module, treg_exp.engine.writer, treg_exp.engine.loading
-import treg_exp.program, treg_exp.reports.grid, treg_exp.sweeps.sweeping
+import treg_exp.program, treg_exp.reports.grid, treg_exp.sweeps.sweeping, treg_exp.sweeps.search.study
 
 def named(name):
     module, _, function = name.partition(":")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import re
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
@@ -31,6 +33,12 @@ TINY = [f"prior.path={DATA}/parity/tiny_model", "data.image_size=64", "null_text
 
 def composed(*overrides: str) -> DictConfig:
     """The configuration of one task and variant, unless the overrides name another experiment."""
+    return copy.deepcopy(composed_once(overrides))
+
+
+@lru_cache(maxsize=64)
+def composed_once(overrides: tuple[str, ...]) -> DictConfig:
+    """The same, from memory: a composition takes ten times as long as a copy."""
     if not any(override.startswith("experiment=") for override in overrides):
         overrides = ("experiment=single", *overrides)
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):

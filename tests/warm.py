@@ -53,9 +53,13 @@ class Popen:
         """``kill -9``."""
         self.send_signal(signal.SIGKILL)
 
+    def wait(self, timeout: float = 600) -> int:
+        """Wait for the end; the exit code."""
+        return self.child.wait(timeout)
+
     def communicate(self, timeout: float = 600) -> tuple[str, str]:
         """Wait for the end; what it printed, and its errors."""
-        self.child.wait(timeout)
+        self.wait(timeout)
         return self.child.output.read_text(), self.child.errors.read_text()
 
     def told(self, timeout: float = 600) -> str:

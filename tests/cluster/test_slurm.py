@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
+from tests import warm
 from tests.e2e.test_kills import COMMAND, lines
 from treg_exp.engine.status import read_status
 from treg_exp.run_layout import RECONSTRUCTION, RunLayout, key_of, picture, read_rows
@@ -51,29 +51,22 @@ class Sweep:
     """``run.py -m`` with a launcher of Slurm, as a process; its jobs are folders by a part of their overrides."""
 
     def __init__(self, path: Path, *arguments: str, launcher: str = "slurm") -> None:
-        self.path, self.said = path, path.with_suffix(".said")
+        self.path = path
         command = [sys.executable, "run.py", "-m", f"hydra/launcher={launcher}", *LAUNCHER, *TINY, *arguments]
         lab = path.parent / "patient_lab"
         lab.mkdir(exist_ok=True)
         (lab / "__init__.py").write_text(PATIENT)
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [*sys.path, str(path.parent)]))}
-        self.process = subprocess.Popen(
-            [*command, f"run_dir={path}"],
-            cwd=ROOT,
-            env=environment,
-            stdout=subprocess.DEVNULL,
-            stderr=self.said.open("w"),
-        )
+        self.process = warm.Popen([*command, f"run_dir={path}"], env=environment)
 
     def ended(self, seconds: float = SOON) -> tuple[int, str]:
         """Exit code, and what it has said."""
         try:
-            code = self.process.wait(timeout=seconds)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
+            _, said = self.process.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired as late:
             logs = "\n".join(file.read_text()[-1500:] for file in self.path.glob(".submitit/*log*"))
-            raise AssertionError(f"{self.said.read_text()}\n{logs}") from None
-        return code, self.said.read_text()
+            raise AssertionError(f"{late.output}\n{logs}") from None
+        return self.process.returncode, said
 
     def folder(self, override: str) -> Path:
         jobs = json.loads((self.path / "sweep.json").read_text())["jobs"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +14,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from torch import nn
 
+from tests import warm
 from tests.conftest import ROOT
 from treg_exp.configuration.building import build
 from treg_exp.configuration.command_line import prepared_arguments
@@ -220,7 +220,7 @@ def test_hostile_files_of_a_config_dir(name: str, tmp_path: Path) -> None:
     folder = evil_folder(tmp_path, name)
     command = [sys.executable, str(ROOT / "run.py"), "--config-dir", str(folder), "experiment=evil", "data.limit=1"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([*sys.path, str(tmp_path)])}
-    done = subprocess.run(command, cwd=tmp_path / "work", capture_output=True, text=True, env=environment, check=False)
+    done = warm.run(command, cwd=tmp_path / "work", env=environment, check=False)
     assert (done.returncode, done.stdout) == (2, ""), done
     assert done.stderr.startswith("error: ")
     assert done.stderr.count("\n") == 1

@@ -125,6 +125,7 @@ def test_draws_of_a_waveform_have_a_mean(inputs: Path, tmp_path: Path) -> None:
     assert (folder / "posterior.png").is_file()
 
 
+@pytest.mark.slow
 def test_a_killed_run_continues_with_the_same_numbers(inputs: Path, tmp_path: Path) -> None:
     many = ["data.batch_size=1", "solver.steps=20", "draws=3", *hidden(inputs)]
     process = start(*command(inputs, tmp_path / "stopped", *many))

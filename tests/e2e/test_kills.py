@@ -64,7 +64,11 @@ def stop_until_done(nursery: Nursery, folder: Path, signals: Sequence[int], *mor
 
 
 @pytest.mark.parametrize(
-    "signals", [[signal.SIGKILL] * 4, [signal.SIGINT, signal.SIGKILL]], ids=["killed", "interrupted too"]
+    "signals",
+    [
+        pytest.param([signal.SIGKILL] * 4, id="killed"),
+        pytest.param([signal.SIGINT, signal.SIGKILL], id="interrupted too", marks=pytest.mark.slow),
+    ],
 )
 def test_nothing_is_lost_and_nothing_is_doubled(nursery: Nursery, tmp_path: Path, signals: list[int]) -> None:
     folder = tmp_path / "r"

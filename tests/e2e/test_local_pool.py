@@ -67,11 +67,11 @@ def one_by_one(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Numbers]:
     return found
 
 
-def test_killed_and_interrupted_sweeps_are_continued_to_the_numbers_of_single_jobs(
+@pytest.mark.slow
+def test_an_interrupted_sweep_is_continued_to_the_numbers_of_single_jobs(
     one_by_one: dict[str, Numbers], tmp_path: Path
 ) -> None:
     folder = tmp_path / "sweep"
-
     program = sweep(folder, *POOL)
     pids = in_the_middle(folder, program)
     program.send_signal(signal.SIGTERM)
@@ -81,7 +81,17 @@ def test_killed_and_interrupted_sweeps_are_continued_to_the_numbers_of_single_jo
     found = statuses(folder)
     assert [status["state"] for status in found.values()] == ["interrupted"] * 2
     before = numbers(folder)
+    program = sweep(folder, *POOL)
+    told = program.told()
+    assert program.returncode == 0, told
+    assert numbers(folder) == one_by_one
+    assert all(before[job].items() <= one_by_one[job].items() for job in before)
 
+
+def test_a_sweep_of_which_a_job_is_killed_is_continued_to_the_numbers_of_single_jobs(
+    one_by_one: dict[str, Numbers], tmp_path: Path
+) -> None:
+    folder = tmp_path / "sweep"
     program = sweep(folder, *POOL)
     killed = in_the_middle(folder, program)[0]
     os.kill(killed, signal.SIGKILL)
@@ -92,7 +102,6 @@ def test_killed_and_interrupted_sweeps_are_continued_to_the_numbers_of_single_jo
     assert f"error: failed: {folder / lost} " in told
     assert told.count("finished after") == 2
     after = numbers(folder)
-    assert all(before[job].items() <= after[job].items() for job in before)
 
     program = sweep(folder, *POOL)
     told = program.told()

@@ -196,7 +196,7 @@ def test_an_outside_launcher_may_start_more_processes_than_there_is_work(tmp_pat
     ("stop", "processes", "code", "state"),
     [
         (signal.SIGINT, 1, 130, "interrupted"),
-        (signal.SIGINT, 2, 130, "interrupted"),
+        pytest.param(signal.SIGINT, 2, 130, "interrupted", marks=pytest.mark.slow),
         pytest.param(signal.SIGTERM, 2, 130, "interrupted", marks=pytest.mark.slow),
         (signal.SIGKILL, 2, -signal.SIGKILL, "running"),
     ],
@@ -349,7 +349,8 @@ def test_the_configuration_of_a_multirun_is_refused_in_one_line() -> None:
     ],
 )
 def test_wrong_input_is_one_line(overrides: list[str], message: str, tmp_path: Path) -> None:
-    out, err = run(*overrides, f"run_dir={tmp_path}/r", code=2, fresh=True)
+    as_users_start_it = overrides == ["steps=20"]
+    out, err = run(*overrides, f"run_dir={tmp_path}/r", code=2, fresh=as_users_start_it)
     assert err.startswith(message)
     assert err.count("\n") == 1
     assert out == ""

@@ -105,7 +105,13 @@ if rank == 0: open(sys.argv[4])
 
 
 @pytest.mark.parametrize(
-    ("what", "codes"), [("done", [0, 0]), ("refused", [2, 1]), ("lost", [1, 5]), ("stopped", [-signal.SIGINT, 0])]
+    ("what", "codes"),
+    [
+        pytest.param("done", [0, 0], marks=pytest.mark.slow),  # as tests/e2e does with torchrun
+        pytest.param("refused", [2, 1], marks=pytest.mark.slow),
+        ("lost", [1, 5]),
+        ("stopped", [-signal.SIGINT, 0]),
+    ],
 )
 def test_the_first_process_goes_on_after_the_last_and_notices_a_lost_one(
     tmp_path: Path, what: str, codes: list[int]

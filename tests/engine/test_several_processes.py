@@ -53,6 +53,7 @@ def test_an_uneven_share_of_the_work(alone: tuple[Path, dict], tmp_path: Path) -
     assert signals(tmp_path / "r") == signals(folder)
 
 
+@pytest.mark.slow
 def test_more_processes_than_what_is_left(alone: tuple[Path, dict], tmp_path: Path) -> None:
     """A run of one process, continued with more of them than there is work."""
     folder, rows = alone

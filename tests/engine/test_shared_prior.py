@@ -64,10 +64,10 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
     ("order", "times"),
     [
         (("one", "other"), 1),
-        (("other", "one"), 1),
-        (("one", "one", "other", "one"), 1),
+        pytest.param(("other", "one"), 1, marks=pytest.mark.slow),
+        pytest.param(("one", "one", "other", "one"), 1, marks=pytest.mark.slow),
         (("one", "half"), 2),
-        (("half", "one", "half"), 3),
+        pytest.param(("half", "one", "half"), 3, marks=pytest.mark.slow),
     ],
 )
 def test_jobs_of_one_process_give_what_they_give_alone(

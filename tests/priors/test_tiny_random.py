@@ -171,8 +171,18 @@ def test_solvers_for_other_priors_say_so_before_any_weights(solver: str) -> None
         Experiment.from_config(composed("experiment=single", "prior=tiny_random", f"solver={solver}", "data.limit=1"))
 
 
-#: resample_compat differs from resample in numbers only, and takes a minute.
-@pytest.mark.parametrize("solver", [name for name in SOLVERS if name not in (*OTHER_PRIORS, "resample_compat")])
+#: These differ from another one in numbers only.
+VERSIONS = ("resample_compat", "daps_compat", "latino_compat", "lmap_emoji64", "ldps", "gml_dps")
+
+
+@pytest.mark.parametrize(
+    "solver",
+    [
+        pytest.param(name, marks=pytest.mark.slow if name in VERSIONS else ())
+        for name in SOLVERS
+        if name not in OTHER_PRIORS
+    ],
+)
 def test_every_solver_runs_with_negation_and_all_metrics(solver: str, tmp_path: Path) -> None:
     steps = ["solver.steps=4"] if "steps" in composed(f"solver={solver}").solver else []
     edits = solver == "inversion"

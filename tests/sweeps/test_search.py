@@ -15,22 +15,30 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from tests.conftest import ROOT
-from tests.sweeps.programs import TINY, Nursery
+from tests import warm
+from tests.conftest import DATA, ROOT
 from treg_exp.engine.status import read_status
 from treg_exp.run_layout import key_of, read_rows
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks a process that has imported torch")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks")
+TINY = [
+    f"prior.path={DATA}/parity/tiny_model", "data.image_size=64", "null_text=off", "logger=csv", "experiment=single",
+    "metrics=residual", "solver.steps=3", "data.limit=3", "data.batch_size=1", "trainer.accelerator=cpu",
+]  # fmt: skip
 SEARCH = ["-m", *TINY, "hydra/sweeper=optuna_search", "hydra/launcher=in_process", "hydra.sweeper.sampler=random"]
 RESIDUAL = "hydra.sweeper.objectives={residual:minimize}"
 SCALE = "guidance.scale=interval(1,8)"
 
 
-@pytest.fixture(scope="module")
-def nursery(tmp_path_factory: pytest.TempPathFactory):
-    made = Nursery(tmp_path_factory.mktemp("nursery"))
-    yield made
-    made.close()
+def start(*arguments: str) -> warm.Popen:
+    return warm.Popen([sys.executable, "run.py", *arguments])
+
+
+def run(*arguments: str) -> tuple[int | None, str]:
+    """Exit code, and what was printed."""
+    program = start(*arguments)
+    said = program.told()
+    return program.returncode, said
 
 
 def trials(folder: Path) -> list[dict[str, str]]:
@@ -58,15 +66,15 @@ def until(condition, seconds: float = 120) -> None:
         time.sleep(0.01)
 
 
-def test_the_same_command_goes_on_and_overwrites_nothing(nursery: Nursery, tmp_path: Path) -> None:
+def test_the_same_command_goes_on_and_overwrites_nothing(tmp_path: Path) -> None:
     folder = tmp_path / "s"
-    code, said = nursery.run(*SEARCH, SCALE, RESIDUAL, n_trials(2), f"run_dir={folder}")
+    code, said = run(*SEARCH, SCALE, RESIDUAL, n_trials(2), f"run_dir={folder}")
     assert code == 0, said
     first = trials(folder)
     kept = {file: file.read_bytes() for file in folder.glob("*/rows/*")}
     assert [trial["state"] for trial in first] == ["finished"] * 2
     assert len(kept) == 2
-    code, said = nursery.run(*SEARCH, SCALE, RESIDUAL, n_trials(4), f"run_dir={folder}", "hydra.sweeper.n_jobs=3")
+    code, said = run(*SEARCH, SCALE, RESIDUAL, n_trials(4), f"run_dir={folder}", "hydra.sweeper.n_jobs=3")
     assert code == 0, said
     assert "2 finished of 4 trials" in said
     found = trials(folder)
@@ -83,25 +91,25 @@ def test_the_same_command_goes_on_and_overwrites_nothing(nursery: Nursery, tmp_p
     planned = json.loads((folder / "sweep.json").read_text())["jobs"]
     assert [job["id"] for job in planned] == [trial["folder"] for trial in found]
     python, program, *overrides = shlex.split(best.command)
-    code, said = nursery.run(*overrides, f"run_dir={folder / best.folder}")
+    code, said = run(*overrides, f"run_dir={folder / best.folder}")
     assert (python, program, code) == ("python", "run.py", 0), said
     assert "nothing to do" in said  # it is the same run
 
 
-def test_what_a_killed_search_has_computed_is_kept(nursery: Nursery, tmp_path: Path) -> None:
+def test_what_a_killed_search_has_computed_is_kept(tmp_path: Path) -> None:
     folder = tmp_path / "s"
     command = [*SEARCH, SCALE, RESIDUAL, n_trials(3), f"run_dir={folder}", "data.limit=6"]
     kept: dict[Path, list[str]] = {}
     # In the middle of the first trial, and of the second.
     for rows, how, code, state in (2, signal.SIGKILL, -9, "stale"), (9, signal.SIGINT, 130, "interrupted"):
-        program = nursery.start(*command)
+        program = start(*command)
         until(lambda rows=rows: sum(len(lines(run.parent)) for run in folder.glob("*/rows")) >= rows)
         os.kill(program.pid, how)
-        assert program.wait() == code, program.said
+        assert program.wait() == code, program.told()
         assert all(lines(run)[: len(before)] == before for run, before in kept.items())
         kept = {run.parent: lines(run.parent) for run in folder.glob("*/rows")}
         assert [read_status(run).state for run in kept].count(state) == 1
-    code, said = nursery.run(*command)
+    code, said = run(*command)
     assert code == 0, said
     assert "continuing" in said
     found = trials(folder)
@@ -113,14 +121,14 @@ def test_what_a_killed_search_has_computed_is_kept(nursery: Nursery, tmp_path: P
     assert len({trial["folder"] for trial in found}) == 3
 
 
-def test_two_workers_share_one_study(nursery: Nursery, tmp_path: Path) -> None:
+def test_two_workers_share_one_study(tmp_path: Path) -> None:
     folder = tmp_path / "s"
     command = [*SEARCH, SCALE, RESIDUAL, n_trials(5), f"run_dir={folder}"]
-    workers = [nursery.start(*command) for _ in range(2)]
-    codes = [worker.wait() for worker in workers]
-    assert codes == [0, 0], [worker.said for worker in workers]
-    assert all("job 1 of 1" in worker.said for worker in workers)  # both had something to do
-    assert nursery.run(*command)[0] == 0
+    workers = [start(*command) for _ in range(2)]
+    said = [worker.told() for worker in workers]
+    assert [worker.returncode for worker in workers] == [0, 0], said
+    assert all("job 1 of 1" in each for each in said)  # both had something to do
+    assert run(*command)[0] == 0
     found = trials(folder)
     assert [trial["trial"] for trial in found] == [str(number) for number in range(5)]
     assert {trial["state"] for trial in found} == {"finished"}
@@ -129,14 +137,14 @@ def test_two_workers_share_one_study(nursery: Nursery, tmp_path: Path) -> None:
     assert not list((folder / ".workers").iterdir())
 
 
-def test_a_run_that_does_worse_ends_early(nursery: Nursery, tmp_path: Path) -> None:
+def test_a_run_that_does_worse_ends_early(tmp_path: Path) -> None:
     folder = tmp_path / "s"
     command = [
         *SEARCH, "solver.steps=2,4,3,1", "hydra.sweeper.objectives={nfe:minimize}", "hydra.sweeper.sampler=grid",
         "hydra.sweeper.pruner=median", "hydra.sweeper.pruner_after_trials=1", "hydra.sweeper.pruner_after_samples=2",
         f"run_dir={folder}",
     ]  # fmt: skip
-    code, said = nursery.run(*command)
+    code, said = run(*command)
     assert code == 0, said
     found = trials(folder)
     assert [trial["state"] for trial in found] == ["finished", "pruned", "pruned", "finished"]
@@ -146,16 +154,16 @@ def test_a_run_that_does_worse_ends_early(nursery: Nursery, tmp_path: Path) -> N
     assert read_status(pruned).state == "pruned"
     assert json.loads((pruned / "status.json").read_text())["exit_code"] == 0
     assert [best.trial for best in OmegaConf.load(folder / "best.yaml").best] == [3]
-    assert "error" not in nursery.run(*command)[1]  # it is no failure, and left alone
+    assert "error" not in run(*command)[1]  # it is no failure, and left alone
     assert len(lines(pruned)) == 2
-    code, said = nursery.run(*TINY, "solver.steps=4", f"run_dir={pruned}")  # outside the search
+    code, said = run(*TINY, "solver.steps=4", f"run_dir={pruned}")  # outside the search
     assert code == 0, said
     assert (len(lines(pruned)), read_status(pruned).state) == (3, "finished")
 
 
-def test_two_objectives_have_a_front(nursery: Nursery, tmp_path: Path) -> None:
+def test_two_objectives_have_a_front(tmp_path: Path) -> None:
     folder = tmp_path / "s"
-    code, said = nursery.run(
+    code, said = run(
         *SEARCH, "solver.steps=1,2,4", "guidance.scale=1,8", "hydra.sweeper.sampler=grid", f"run_dir={folder}",
         "hydra.sweeper.objectives={own/residual:minimize,nfe:minimize}",
     )  # fmt: skip
@@ -171,11 +179,11 @@ def test_two_objectives_have_a_front(nursery: Nursery, tmp_path: Path) -> None:
     assert f"Pareto front, {len(front)} trials" in said
 
 
-def test_a_trial_may_be_several_runs_and_their_mean(nursery: Nursery, tmp_path: Path) -> None:
+def test_a_trial_may_be_several_runs_and_their_mean(tmp_path: Path) -> None:
     folder = tmp_path / "s"
     command = [*SEARCH, "guidance.scale=1,4", "hydra.sweeper.sampler=grid", RESIDUAL, f"run_dir={folder}"]
     over = ["hydra.sweeper.average_over={seed: '0,1,2'}"]
-    code, said = nursery.run(*command, *over)
+    code, said = run(*command, *over)
     assert code == 0, said
     found = trials(folder)
     assert [trial["guidance.scale"] for trial in found] == ["1", "4"]
@@ -187,22 +195,22 @@ def test_a_trial_may_be_several_runs_and_their_mean(nursery: Nursery, tmp_path: 
     (best,) = OmegaConf.load(folder / "best.yaml").best
     assert best.overrides[-1] == f"guidance.scale={found[int(best.trial)]['guidance.scale']}"
     assert len(best.folders) == 3
-    code, said = nursery.run(*command, "hydra.sweeper.average_over={seed: '0,1'}")  # another search
+    code, said = run(*command, "hydra.sweeper.average_over={seed: '0,1'}")  # another search
     assert code == 2, said
     assert "holds a search with space seed: mean over 0, 1, 2, this one has seed: mean over 0, 1" in said
-    code, said = nursery.run(*command, *over, "seed=0,1")
+    code, said = run(*command, *over, "seed=0,1")
     assert code == 2, said
     assert "seed=0,1: hydra.sweeper.average_over.seed says which ones" in said
 
 
-def test_a_trial_that_fails_ends_no_search_and_is_tried_again(nursery: Nursery, tmp_path: Path) -> None:
+def test_a_trial_that_fails_ends_no_search_and_is_tried_again(tmp_path: Path) -> None:
     folder = tmp_path / "s"
     command = [*SEARCH, "solver.steps=2,0,1", RESIDUAL, "hydra.sweeper.sampler=grid", f"run_dir={folder}"]
-    code, said = nursery.run(*command)
+    code, said = run(*command)
     assert code == 2, said
     assert [trial["state"] for trial in trials(folder)] == ["finished", "failed", "finished"]
     assert "solver.steps=0" in trials(folder)[1]["error"]
-    code, said = nursery.run(*command)
+    code, said = run(*command)
     assert code == 2, said
     assert [(trial["trial"], trial["state"]) for trial in trials(folder)] == [
         ("0", "finished"), ("2", "finished"), ("3", "failed"),
@@ -218,32 +226,30 @@ def test_a_trial_that_fails_ends_no_search_and_is_tried_again(nursery: Nursery, 
     ],
     ids=["objective", "option", "pruner"],
 )
-def test_wrong_input_is_refused_before_anything_is_written(
-    nursery: Nursery, tmp_path: Path, wrong: list[str], told: str
-) -> None:
+def test_wrong_input_is_refused_before_anything_is_written(tmp_path: Path, wrong: list[str], told: str) -> None:
     folder = tmp_path / "s"
-    code, said = nursery.run(*SEARCH, SCALE, n_trials(2), f"run_dir={folder}", *wrong)
+    code, said = run(*SEARCH, SCALE, n_trials(2), f"run_dir={folder}", *wrong)
     assert (code, told in said) == (2, True), said
     assert not folder.exists()
 
 
-def test_dry_run_writes_nothing(nursery: Nursery, tmp_path: Path) -> None:
+def test_dry_run_writes_nothing(tmp_path: Path) -> None:
     folder = tmp_path / "s"
     command = [*SEARCH, SCALE, "solver.steps=range(1,4)", RESIDUAL, n_trials(3), f"run_dir={folder}"]
-    code, said = nursery.run(*command, "dry_run=true")
+    code, said = run(*command, "dry_run=true")
     assert code == 0, said
     assert not folder.exists()
     told = [line for line in said.splitlines() if line.startswith("trial ")]
     assert len(told) == 3
     assert "minimize own/residual" in said
     assert "network evaluations" in said
-    code, said = nursery.run(*command)
+    code, said = run(*command)
     assert [
         line.partition("  (")[0] for line in said.splitlines() if " guidance.scale=" in line and line[0] == "t"
     ] == told
 
 
-def test_the_example_of_wandb_gives_commands_that_run(nursery: Nursery) -> None:
+def test_the_example_of_wandb_gives_commands_that_run() -> None:
     """Its server is not here: the arguments are made as its agent makes them."""
     from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
 
@@ -255,15 +261,15 @@ def test_the_example_of_wandb_gives_commands_that_run(nursery: Nursery) -> None:
     arguments = create_sweep_command_args({"args": tried})["args_no_hyphens"]
     command = [part for chunk in sweep["command"][3:] for part in (arguments if "args_" in chunk else [chunk])]
     tiny = [part for part in TINY if part.partition("=")[0] in ("prior.path", "data.image_size", "null_text")]
-    code, said = nursery.run(*command, *tiny, "dry_run=true")
+    code, said = run(*command, *tiny, "dry_run=true")
     assert code == 0, said
     assert "TReg, 50 steps" in said
     assert "restorations: 24" in said
 
 
-def test_a_finished_search_is_looked_through_without_torch(nursery: Nursery, tmp_path: Path) -> None:
+def test_a_finished_search_is_looked_through_without_torch(tmp_path: Path) -> None:
     command = [*SEARCH, SCALE, RESIDUAL, n_trials(1), f"run_dir={tmp_path / 's'}"]
-    assert nursery.run(*command)[0] == 0
+    assert run(*command)[0] == 0
     again = f"""
 import runpy, sys
 sys.argv = ["run.py", *{command}]
@@ -278,7 +284,7 @@ print(sorted({{"torch", "lightning"}} & set(sys.modules)))
     assert "best trial" in told.stdout
 
 
-def test_a_search_waits_for_its_jobs(nursery: Nursery, tmp_path: Path) -> None:
+def test_a_search_waits_for_its_jobs(tmp_path: Path) -> None:
     command = [*SEARCH, SCALE, RESIDUAL, n_trials(1), f"run_dir={tmp_path / 's'}"]
-    code, said = nursery.run(*command, "hydra/launcher=slurm", "hydra.launcher.wait=false")
+    code, said = run(*command, "hydra/launcher=slurm", "hydra.launcher.wait=false")
     assert (code, "hydra.launcher.wait=false: not with a search" in said) == (2, True), said

@@ -105,7 +105,9 @@ def test_disagreement_is_zero_for_the_same_direction_and_one_for_orthogonal_ones
     assert disagreement(here, 3.0 * here[:, :, :1, :1]).item() == pytest.approx(0.0)
 
 
-@pytest.mark.parametrize(("target", "shape"), [("pooled", (128, 1, 1)), ("spatial", (192, 4, 4))])
+@pytest.mark.parametrize(
+    ("target", "shape"), [("pooled", (128, 1, 1)), pytest.param("spatial", (192, 4, 4), marks=pytest.mark.slow)]
+)
 def test_alignment_adds_a_gradient_of_the_middle_and_is_learnt(
     shipped: Miniature, target: str, shape: tuple[int, ...]
 ) -> None:
@@ -155,6 +157,7 @@ def test_with_every_lever_a_kill_changes_nothing_and_the_export_has_no_head(fres
     assert torch.equal(other.network.conv_in.weight, exported.conv_in.weight)
 
 
+@pytest.mark.slow
 def test_annealing_stands_beside_the_long_training(fresh: FRESH, tmp_path: Path) -> None:
     miniature = fresh(start_from=SHIPPED)
     short: dict[str, Any] = {"budget.steps": None, "budget.pictures": 16, "data.batch_size": 4}
@@ -172,6 +175,7 @@ def test_annealing_stands_beside_the_long_training(fresh: FRESH, tmp_path: Path)
     assert torch.equal(kept, annealed["state_dict"]["network.conv_in.weight"].half().float())
 
 
+@pytest.mark.slow
 def test_the_recipe_for_a_gpu_from_one_file_to_a_prior_in_parts(shipped: Miniature, tmp_path: Path) -> None:
     file = pack(shipped.corpus, tmp_path / "drawings.npz")
     carried = Miniature(file, tmp_path / "gpu", SHIPPED)

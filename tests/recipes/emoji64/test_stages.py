@@ -142,6 +142,7 @@ def test_widths_are_settings(fresh: FRESH) -> None:
     assert miniature.stages.autoencoder().config.block_out_channels == (8, 8, 16)
 
 
+@pytest.mark.slow
 def test_a_training_can_start_from_an_exported_prior(trained: Miniature, prior: Path, fresh: FRESH) -> None:
     again = fresh(start_from=prior)
     for stage, part in (("autoencoder", "decoder.conv_in"), ("clip", "text_encoder.encoder.layers.0.mlp.fc1")):

@@ -121,6 +121,7 @@ def test_the_teacher_is_guided_and_an_empty_prompt_is_not(student: Any) -> None:
         assert torch.equal(value, student.teacher.state_dict()[name])
 
 
+@pytest.mark.slow
 def test_a_training_comes_nearer_to_the_teacher_and_leaves_a_prior(fresh: FRESH, tmp_path: Path) -> None:
     """Also with an interruption, which changes nothing: the average that it aims at is taken up again."""
     miniature, interrupted = (fresh(name, start_from=SHIPPED) for name in ("unbroken", "interrupted"))
