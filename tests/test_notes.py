@@ -32,7 +32,7 @@ def test_texts_that_are_cut_are_told_once(tmp_path: Path, capsys: pytest.Capture
     [
         (["solver=p2l"], True),
         (["solver=p2l", "prompt_rule=prompt_tuning"], False),
-        (["solver=best_of", "solver@solver.of=p2l"], True),
+        (["solver=best_of", "solver@solver.of=p2l", "prior.path=emoji64"], True),
         (["solver=psld"], False),
     ],
 )
