@@ -13,8 +13,10 @@ from PIL import Image
 
 from tests.conftest import ROOT
 from treg_exp import api
-from treg_exp.api import BicubicDownsampling, ImageTextMatch, TReg, measure, restore
+from treg_exp.api import BicubicDownsampling, ImageTextMatch, PromptTuning, TReg, measure, restore
+from treg_exp.numerics.adamw import AdamW
 from treg_exp.operators.linear.source_sum import SourceSum
+from treg_exp.solvers.latent_dps import LatentDPS
 
 
 def readme_example() -> str:
@@ -48,6 +50,16 @@ def test_batches_and_prompts(tiny_prior) -> None:
     assert (both[1] - same[1]).abs().max() > 1e-4
     with pytest.raises(ValueError, match="prompt=3: one text, or one for each of the 2"):
         restore(problem, tiny_prior, ["a", "b", "c"], solver)
+
+
+def test_p2l_without_its_prompt_is_a_warning_and_with_it_another_result(tiny_prior) -> None:
+    x = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    problem = measure(BicubicDownsampling(factor=8, signal_shape=(3, 64, 64)), x, sigma=0.02)
+    solver = LatentDPS(steps=3, project_every=2)
+    with pytest.warns(UserWarning, match="^project_every=2 is P2L's projection, but no rule tunes the prompt"):
+        plain = restore(problem, tiny_prior, "a cat", solver)
+    tuned = restore(problem, tiny_prior, "a cat", solver, prompt_rule=PromptTuning(AdamW(lr=0.1, iterations=1)))
+    assert (tuned - plain).abs().max() > 1e-3
 
 
 def test_the_text_match_and_the_weight_of_text_reach_the_solver(tiny_prior) -> None:

@@ -38,8 +38,14 @@ def test_texts_that_are_cut_are_told_once(tmp_path: Path, capsys: pytest.Capture
 )
 def test_p2l_without_its_prompt_is_a_note(overrides: list[str], told: bool) -> None:
     made = experiment("data.limit=1", *overrides, *VARIANTS)
-    note = "is the projection of P2L, which tunes the prompt as well; this run does not, prompt_rule=prompt_tuning does"
-    assert [each.partition(" ")[2] for each in made.notes] == ([note] if told else [])
+    note = "project_every=8 is P2L's projection, but no rule tunes the prompt as P2L does (prompt_rule=prompt_tuning)"
+    assert made.notes == ([note] if told else [])
+
+
+def test_a_note_about_some_variants_names_them() -> None:
+    tuned = ["+prompt_rule@variants.counterfactual.prompt_rule=prompt_tuning"]
+    (note,) = experiment("data.limit=1", "solver=p2l", *VARIANTS, *tuned).notes
+    assert note.startswith("own, no_text: project_every=8 is P2L's projection, but ")
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,8 @@ from treg_exp.text.null_text.base import NullText
 from treg_exp.text.null_text.fixed import FixedNullText
 from treg_exp.text.null_text.negation import AdaptiveNegation
 from treg_exp.text.policy import TextPolicy
+from treg_exp.text.prompt_rule import FixedPromptRule, PromptRule
+from treg_exp.text.prompt_tuning import PromptTuning
 
 __all__ = [
     "CG",
@@ -61,6 +63,7 @@ __all__ = [
     "GaussianBlur",
     "Identity",
     "ImageTextMatch",
+    "PromptTuning",
     "TReg",
     "Unconditional",
     "load_image",
@@ -121,6 +124,7 @@ def restore(
     *,
     text_match: TextMatch | None = None,
     text_weight: float = 1.0,
+    prompt_rule: PromptRule | None = None,
 ) -> Tensor:
     """Restored signals (B, *signal_shape) in [-1, 1] units, not clamped.
 
@@ -135,9 +139,11 @@ def restore(
         on_step: called after every step.
         text_match: what else pulls towards the prompt, such as ``ImageTextMatch()``; None is nothing.
         text_weight: how much guidance and text match count: 0 is the null text alone, 1 as they are.
+        prompt_rule: how the prompt moves, such as ``PromptTuning()``; None is not at all.
 
     Warns:
-        UserWarning: a text is longer than what the prior reads of it.
+        UserWarning: a text is longer than what the prior reads of it, or a solver lacks a rule of text that its paper
+            has (see ``Solver.cautions``).
 
     Raises:
         FieldError: the number of prompts does not fit, or prior and operator lack what the rules and the solver need.
@@ -149,12 +155,13 @@ def restore(
     policy = TextPolicy(
         ConstantGuidance(guidance) if isinstance(guidance, int | float) else guidance,
         FixedNullText(null_text) if isinstance(null_text, str) else null_text,
+        prompt_rule=prompt_rule or FixedPromptRule(),
         text_match=text_match or NoTextMatch(),
         weight=text_weight,
     )
-    for note in cut_notes(prior.info.text_windows, [policy.null_text.text, *prompts]):
-        warnings.warn(note, stacklevel=2)
     solver, texts = solver or TReg(), [{"prompt": text} for text in prompts]
+    for note in (*cut_notes(prior.info.text_windows, [policy.null_text.text, *prompts]), *solver.cautions(policy)):
+        warnings.warn(note, stacklevel=2)
     policy.check(prior.info, texts)
     solver.check_policy(policy)
     solver.check(problem, prior.info)

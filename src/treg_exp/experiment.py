@@ -195,15 +195,23 @@ class Experiment:
         return problem.operator.assumption
 
     @property
+    def cautions(self) -> list[str]:
+        """What the solver has to say about rules of text; with the variants, unless it is about all of them."""
+        found: dict[str, list[str]] = {}
+        for name, variant in self.variants.items():
+            for caution in self.solver.cautions(variant.policy):
+                found.setdefault(caution, []).append(name)
+        everywhere = len(self.variants)
+        return [text if len(names) == everywhere else f"{', '.join(names)}: {text}" for text, names in found.items()]
+
+    @property
     def notes(self) -> list[str]:
         """What a user should know before the run, and what stops nothing (see what it calls)."""
         null_texts = (variant.policy.null_text.text for variant in self.variants.values())
         texts = dict.fromkeys(text for item in self.items for text in item.texts.values())
         cut = cut_notes(self.prior.info.text_windows, [*null_texts, *texts])
         about_data = filter(None, (self.assumption, left_out(self.source)))
-        policies = (variant.policy for variant in self.variants.values())
-        about_text = dict.fromkeys(caution for policy in policies for caution in self.solver.cautions(policy))
-        return [*about_data, *about_text, *self.metrics.cautions(self.prior.name), *self.kinships, *cut]
+        return [*about_data, *self.cautions, *self.metrics.cautions(self.prior.name), *self.kinships, *cut]
 
     @cached_property
     def columns(self) -> Columns:

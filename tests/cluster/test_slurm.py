@@ -63,9 +63,9 @@ class Sweep:
         """Exit code, and what it has said."""
         try:
             _, said = self.process.communicate(timeout=seconds)
-        except subprocess.TimeoutExpired as late:
+        except subprocess.TimeoutExpired:
             logs = "\n".join(file.read_text()[-1500:] for file in self.path.glob(".submitit/*log*"))
-            raise AssertionError(f"{late.output}\n{logs}") from None
+            raise AssertionError(f"{self.process.child.errors.read_text()}\n{logs}") from None
         return self.process.returncode, said
 
     def folder(self, override: str) -> Path:

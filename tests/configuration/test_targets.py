@@ -215,7 +215,7 @@ def test_hostile_settings_of_hydra(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["a callback", "a logging factory", "the environment", "a solver", "a logger"])
 def test_hostile_files_of_a_config_dir(name: str, tmp_path: Path) -> None:
-    """The whole program: Hydra acts on its settings before `run.py` sees them."""
+    """The whole program, though imported beforehand: Hydra acts on its settings before `run.py` sees them."""
     (tmp_path / "work").mkdir()
     folder = evil_folder(tmp_path, name)
     command = [sys.executable, str(ROOT / "run.py"), "--config-dir", str(folder), "experiment=evil", "data.limit=1"]

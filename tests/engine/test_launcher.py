@@ -107,10 +107,10 @@ if rank == 0: open(sys.argv[4])
 @pytest.mark.parametrize(
     ("what", "codes"),
     [
-        pytest.param("done", [0, 0], marks=pytest.mark.slow),  # as tests/e2e does with torchrun
-        pytest.param("refused", [2, 1], marks=pytest.mark.slow),
+        ("done", [0, 0]),
+        ("refused", [2, 1]),
         ("lost", [1, 5]),
-        ("stopped", [-signal.SIGINT, 0]),
+        pytest.param("stopped", [-signal.SIGINT, 0], marks=pytest.mark.slow),
     ],
 )
 def test_the_first_process_goes_on_after_the_last_and_notices_a_lost_one(

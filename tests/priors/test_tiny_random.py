@@ -171,7 +171,7 @@ def test_solvers_for_other_priors_say_so_before_any_weights(solver: str) -> None
         Experiment.from_config(composed("experiment=single", "prior=tiny_random", f"solver={solver}", "data.limit=1"))
 
 
-#: These differ from another one in numbers only.
+#: These differ from another one in a value or two.
 VERSIONS = ("resample_compat", "daps_compat", "latino_compat", "lmap_emoji64", "ldps", "gml_dps")
 
 

@@ -1,4 +1,4 @@
-"""What every solver in conf/solver has to fulfil, on every kind of prior and operator; a new YAML enters by itself."""
+"""What every solver in conf/solver has to fulfil, on every kind of prior; a new YAML enters by itself."""
 
 from __future__ import annotations
 
@@ -199,6 +199,7 @@ def test_batches_do_not_matter(solver: Solver, prior: Prior) -> None:
 
 
 def test_batches_of_a_nonlinear_operator_do_not_matter(solver: Solver, home: Prior) -> None:
+    """On one prior: what differs between priors does not depend on the operator."""
     problem = problem_of(solver, home, "nonlinear")
     if field := refusal(solver, home, problem):
         assert field in ("operator", "prox")

@@ -3,13 +3,13 @@
     PYTHONPATH=docs/results/scripts python run.py --packages official_ways experiment=single task=sr_x8 metrics=judge \
       data=emoji_validation data.limit=16 method=psld solver._target_=official_ways.SampledCode run_dir=runs/sampled
 
-Noise here comes from one generator, so these runs, unlike others, depend on batches.
+Noise comes from one generator with a fixed seed: these runs, unlike others, depend on batches.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -25,14 +25,21 @@ from treg_exp.tasks.problems import InverseProblem
 from treg_exp.text.condition import TextCondition
 from treg_exp.text.prompt_tuning import PromptTuning
 
+GENERATOR = torch.Generator().manual_seed(0)
+
 
 def fresh(like: Tensor) -> Tensor:
-    """Noise from PyTorch's generator, which a run seeds."""
-    return torch.randn_like(like)
+    """Standard normal numbers."""
+    return torch.randn(like.shape, generator=GENERATOR)
 
 
 class SampledCode(LatentDPS):
-    """PSLD whose encoder draws from its posterior."""
+    """PSLD or GML-DPS whose encoder draws from its posterior."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        assert self.gluing != "none", "nothing is encoded without gluing"
+        assert self.gamma, "nothing is encoded with gamma=0"
 
     def loss(self, problem: InverseProblem, prior: Prior, z_0: Tensor, x: Tensor) -> Tensor:
         """See :class:`LatentDPS`."""
@@ -41,15 +48,23 @@ class SampledCode(LatentDPS):
 
 
 class NoisyPrediction(LatentDPS):
-    """PSLD that adds noise to A(x) before it is compared with y."""
+    """LDPS, GML-DPS or PSLD that add noise to A(x) before it is compared with y, but not in the gluing."""
 
     def loss(self, problem: InverseProblem, prior: Prior, z_0: Tensor, x: Tensor) -> Tensor:
         """See :class:`LatentDPS`."""
-        return super().loss(replace(problem, y=problem.y - problem.sigma * fresh(problem.y)), prior, z_0, x)
+        noisy = problem.operator.residual(problem.y, x) - problem.sigma * fresh(problem.y)
+        value = self.omega * norms(noisy)
+        if self.gluing == "none":
+            return value
+        return value + self.gamma * norms(prior.encode(self.glued(problem, x)) - z_0)
 
 
 class ClippedProjection(LatentDPS):
     """P2L whose projection begins with an estimate in [-1, 1]."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        assert self.project_every, "there is no projection with project_every=0"
 
     def projected(self, problem: InverseProblem, x: Tensor) -> Tensor:
         """See :class:`LatentDPS`."""
@@ -67,6 +82,8 @@ class BackProjected(InverseProblem):
 class FromBackProjection(STSL):
     """STSL that begins with A^T y."""
 
+    needs_linear = True
+
     def solve(self, problem: InverseProblem, *more: Any, **named: Any) -> Restoration:
         """See :class:`Solver`."""
         back = BackProjected(problem.y, problem.operator, problem.sigma, problem.lam)
@@ -75,7 +92,7 @@ class FromBackProjection(STSL):
 
 @dataclass(frozen=True)
 class OneAdam(PromptTuning):
-    """P2L's prompt with one optimiser for the whole run."""
+    """P2L's prompt with one Adam for the whole run; of its fields the rate, betas, eps and iterations count."""
 
     kept: dict[str, Any] = field(default_factory=dict)
 

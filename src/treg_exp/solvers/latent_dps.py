@@ -25,7 +25,7 @@ from treg_exp.solvers.renoising import ddim
 from treg_exp.tasks.problems import InverseProblem
 from treg_exp.text.condition import TextCondition
 from treg_exp.text.policy import TextPolicy
-from treg_exp.text.prompt_rule import FixedPromptRule
+from treg_exp.text.prompt_rule import PreparingPromptRule
 from treg_exp.text.state import StepState
 
 Gluing = Literal["none", "autoencoder", "measurement"]
@@ -101,10 +101,11 @@ class LatentDPS(Solver):
 
     def cautions(self, policy: TextPolicy) -> Sequence[str]:
         """See :class:`Solver`."""
-        if not self.project_every or not isinstance(policy.prompt_rule, FixedPromptRule):
+        tunes = isinstance(policy.prompt_rule, PreparingPromptRule) and policy.reads_prompt
+        if not self.project_every or tunes:
             return ()
-        told = f"solver.project_every={self.project_every} is the projection of P2L, which tunes the prompt as well"
-        return (f"{told}; this run does not, prompt_rule=prompt_tuning does",)
+        told = f"project_every={self.project_every} is P2L's projection, but no rule tunes the prompt as P2L does"
+        return (f"{told} (prompt_rule=prompt_tuning)",)
 
     @torch.no_grad()
     def solve(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -82,6 +83,10 @@ class LatentMAP(Solver):
                 self.refine.check(problem, info)
             except FieldError as error:
                 raise error if error.field in ("problem", "operator") else error.at("refine") from error
+
+    def cautions(self, policy: TextPolicy) -> Sequence[str]:
+        """See :class:`Solver`; those of the solver that goes on."""
+        return self.refine.cautions(policy) if self.refine is not None else ()
 
     def check_policy(self, policy: TextPolicy) -> None:
         """See :class:`Solver`; a text match must pull where the prior is asked."""
