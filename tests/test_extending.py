@@ -107,6 +107,7 @@ def test_a_mask_and_a_kernel_from_files(lab: Path) -> None:
             np.testing.assert_allclose(measured, (target + np.roll(target, 1, axis=1)) / 2, atol=1.5 / 255)
 
 
+@pytest.mark.slow
 def test_further_processes_know_the_package(lab: Path) -> None:
     run(
         lab,

@@ -66,7 +66,7 @@ def stop_until_done(nursery: Nursery, folder: Path, signals: Sequence[int], *mor
 @pytest.mark.parametrize(
     "signals",
     [
-        pytest.param([signal.SIGKILL] * 4, id="killed"),
+        pytest.param([signal.SIGKILL] * 4, id="killed", marks=pytest.mark.slow),
         pytest.param([signal.SIGINT, signal.SIGKILL], id="interrupted too", marks=pytest.mark.slow),
     ],
 )

@@ -288,6 +288,7 @@ def test_multirun_makes_one_folder_and_one_wandb_run_per_job(tmp_path: Path) -> 
     assert {f["group"] for f in found} == {"sweep"}
 
 
+@pytest.mark.slow
 def test_jobs_of_a_multirun_may_need_different_numbers_of_processes(tmp_path: Path) -> None:
     sweep = ["-m", "data.limit=2,1", "experiment=single", *TINY, "data.batch_size=1", "solver.steps=2"]
     out, _ = run(*sweep, "trainer.devices=2", "trainer.accelerator=cpu", cwd=tmp_path)

@@ -130,6 +130,7 @@ def test_a_planned_job_stays_what_it_was(tmp_path: Path) -> None:
     assert {OmegaConf.load(RunLayout(job.parent).config).seed for job in folder.glob("*/job.yaml")} == {0, 1}
 
 
+@pytest.mark.slow
 def test_resume_after_a_kill_continues_by_sample(tmp_path: Path) -> None:
     folder = tmp_path / "sweep"
     command = [sys.executable, str(ROOT / "run.py"), "-m", *TINY, "draws=3", "data.batch_size=1", "seed=0,1"]

@@ -43,6 +43,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
     return folder, without_clock(go(folder, *RUN))
 
 
+@pytest.mark.slow
 def test_an_uneven_share_of_the_work(alone: tuple[Path, dict], tmp_path: Path) -> None:
     """Five restorations in three processes."""
     folder, rows = alone

@@ -77,6 +77,7 @@ def test_a_sweep_that_is_deleted_ends_in_one_line(nursery: Nursery, tmp_path: Pa
         states(folder)
 
 
+@pytest.mark.slow
 def test_a_job_that_is_deleted_is_planned_and_made_anew(nursery: Nursery, tmp_path: Path) -> None:
     """In the middle it costs this job alone; to delete its folder is the way to make one anew."""
     folder = tmp_path / "s"

@@ -83,6 +83,7 @@ def test_a_denoiser_can_be_trained_on_an_exported_prior_alone(prior: Path, fresh
     assert (told["unet"]["steps"], told["unet"]["batch"]) == (2, 8)
 
 
+@pytest.mark.slow
 def test_figures_can_be_measured_again(
     trained: Miniature, prior: Path, fresh: FRESH, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

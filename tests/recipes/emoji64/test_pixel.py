@@ -93,6 +93,7 @@ def test_the_shipped_one() -> None:
     assert file_hash(SHIPPED / same) == file_hash(ASSETS / "emoji64" / same)
 
 
+@pytest.mark.slow
 def test_its_card(pixel: Miniature, tmp_path: Path) -> None:
     folder = export_pixel(pixel.stages, tmp_path / "prior")
     write_pixel_card(
