@@ -63,12 +63,9 @@ def stop_until_done(nursery: Nursery, folder: Path, signals: Sequence[int], *mor
     return stopped
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    "signals",
-    [
-        pytest.param([signal.SIGKILL] * 4, id="killed", marks=pytest.mark.slow),
-        pytest.param([signal.SIGINT, signal.SIGKILL], id="interrupted too", marks=pytest.mark.slow),
-    ],
+    "signals", [[signal.SIGKILL] * 4, [signal.SIGINT, signal.SIGKILL]], ids=["killed", "interrupted too"]
 )
 def test_nothing_is_lost_and_nothing_is_doubled(nursery: Nursery, tmp_path: Path, signals: list[int]) -> None:
     folder = tmp_path / "r"

@@ -3,11 +3,12 @@
     python docs/results/scripts/last_projection.py runs/solvers
 
 One run per line: PSNR and LPIPS as restored and after the projection, and the difference of the latter from TReg. Saved
-pictures are rounded to 8 bits, which changes less than 0.01 dB below 40 dB.
+pictures are rounded to 8 bits, an error of 59 dB: it changes 0.01 dB at 33 dB, and less below.
 """
 
 import sys
 from pathlib import Path
+from statistics import fmean
 
 import torch
 from omegaconf import OmegaConf
@@ -16,6 +17,7 @@ from treg_exp.data.pictures import read_rgb, to_tensor
 from treg_exp.experiment import Experiment
 from treg_exp.metrics.fidelity import psnr
 from treg_exp.metrics.networks.lpips import load_lpips
+from treg_exp.operators.discrepancy import rmse
 from treg_exp.reports.summary import paired
 from treg_exp.run_layout import RECONSTRUCTION, RunLayout, key_of, picture, read_rows
 from treg_exp.solvers.treg import TReg
@@ -32,7 +34,7 @@ def projected(folder: Path) -> list[dict]:
         saved = to_tensor(read_rgb(picture(RunLayout(folder).restoration(key_of(row), 1), RECONSTRUCTION)))[None]
         x = solver.last_projection(problem, saved)
         target = sample.target[None]
-        residual = problem.operator.residual(problem.y, x).square().mean().sqrt() / problem.sigma
+        residual = rmse(problem.operator, problem.y, x) / problem.sigma
         with torch.no_grad():
             values = {"psnr": psnr(x, target), "lpips": distance(x, target.float()), "residual": residual}
         found.append({"sample_id": row["sample_id"], **{name: float(value) for name, value in values.items()}})
@@ -41,7 +43,7 @@ def projected(folder: Path) -> list[dict]:
 
 def mean(rows: list[dict], name: str) -> float:
     """Of a column."""
-    return sum(row[name] for row in rows) / len(rows)
+    return fmean(row[name] for row in rows)
 
 
 runs: dict[tuple[str, str], tuple[list[dict], list[dict]]] = {}
