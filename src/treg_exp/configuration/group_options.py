@@ -31,21 +31,33 @@ def install_nested_options(arguments: Sequence[str]) -> None:
     if hasattr(listed, "__wrapped__") or not {a.partition("=")[0] for a in arguments} & set(ASKING):
         return
 
+    @functools.cache  # Hydra asks three times for a group, and copies its whole configuration to answer
+    def options(loader: Any, group: str, kind: Any, config_name: str | None, overrides: tuple[str, ...]) -> list[str]:
+        return listed(loader, group, kind, config_name, list(overrides))
+
     @functools.wraps(listed)
-    def with_nested(self: Any, group_name: str, results_filter: Any = ObjectType.CONFIG, **asked: Any) -> list[str]:
-        found = listed(self, group_name, results_filter, **asked)
+    def with_nested(
+        self: Any,
+        group_name: str,
+        results_filter: Any = ObjectType.CONFIG,
+        config_name: str | None = None,
+        overrides: Sequence[str] | None = None,
+    ) -> list[str]:
+        asked = (config_name, tuple(overrides or ()))
+        found = list(options(self, group_name, results_filter, *asked))
         if not group_name or group_name.split("/")[0] == "hydra" or results_filter is None:
             return found
         roots = [Path(source.path) for source in self.get_sources() if source.scheme() == "file"]
-        folders = listed(self, group_name, ObjectType.GROUP, **asked)
+        folders = options(self, group_name, ObjectType.GROUP, *asked)
         own = [name for name in folders if is_own_group(group_name, name, roots)]
         if results_filter is ObjectType.GROUP:
             return own
-        parts = {name: with_nested(self, f"{group_name}/{name}", **asked) for name in folders if name not in own}
-        nested = [f"{name}/{option}" for name, options in parts.items() for option in options]
+        sorting = [name for name in folders if name not in own]
+        parts = {name: with_nested(self, f"{group_name}/{name}", ObjectType.CONFIG, *asked) for name in sorting}
+        nested = [f"{name}/{option}" for name, inner in parts.items() for option in inner]
         return [name for name in found + nested if name.rpartition("/")[2] != PART]
 
-    ConfigLoaderImpl.get_group_options = with_nested  # type: ignore[method-assign,assignment]
+    ConfigLoaderImpl.get_group_options = with_nested  # type: ignore[method-assign]
 
 
 def is_own_group(group: str, name: str, roots: Sequence[Path]) -> bool:
