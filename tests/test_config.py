@@ -18,6 +18,7 @@ from treg_exp.configuration.targets import target_class
 from treg_exp.errors import ConfigError
 from treg_exp.experiment import Experiment
 from treg_exp.operators.methods import CG
+from treg_exp.solvers.last_projection import LastProjection, Projected
 from treg_exp.solvers.treg import DataSteps, TReg
 
 from .conftest import DATA, ROOT
@@ -61,6 +62,7 @@ def never_load_weights(monkeypatch: pytest.MonkeyPatch) -> None:
 WRONG = {
     "task.noise.sigma=-1": r"task\.noise\.sigma=-1: noise level must be >= 0",
     "task.operator.factor=7": r"^task\.operator\.factor=7: ",
+    "last_step.residual=0": r"^last_step\.residual=0: must be > 0, or null for the ridge alone$",
     "solver.steps=0": r"solver\.steps=0: must be an integer >= 1",
     "solver.steps=many": r"solver\.steps=many: must be an integer",
     "solver.encoder=mode": r"solver\.encoder=mode: allowed are mean, sample",
@@ -148,6 +150,8 @@ def test_wrong_values_are_named_in_one_line(override: str) -> None:
     folder = ["data=folder", "data.image_size=64", f"data.path={ROOT}/src/treg_exp/assets/emoji_test/images"]
     if path in ("data.path", "data.fit", "data.manifest"):
         more = folder
+    elif path.startswith("last_step."):
+        more = ["last_step=projection"]
     elif path.startswith("null_text."):
         more = ["prior=tiny_random", "prior.path=tiny_random", "null_text=negation"]
     with pytest.raises(ConfigError, match=WRONG[override]) as caught:
@@ -403,6 +407,20 @@ def test_the_debug_preset_fits_every_solver() -> None:
     assert experiment("debug=default", "solver=best_of", "prior.path=emoji64").solver.steps == 4 * 4
     with pytest.raises(ConfigError, match=r"^solver\.stepps: .*PseudoInverse takes no such value"):
         experiment("debug=default", "solver=pseudo_inverse", "+solver.stepps=3")
+
+
+def test_a_last_step_stands_after_any_solver_and_off_leaves_the_run_what_it_was() -> None:
+    off, on = (experiment("solver=ldps", f"last_step={option}") for option in ("off", "projection"))
+    assert "last_step" not in off.config
+    assert {**on.identity, "last_step": None} == {**off.identity, "last_step": None}
+    assert on.solver == Projected(off.solver, LastProjection())
+    assert "LatentDPS and a last projection, 999 steps" in on.title
+    closer = experiment("solver=ldps", "last_step=projection", "solver/prox@last_step.prox=cg", "last_step.residual=2")
+    assert closer.solver.last_step == LastProjection(prox=CG(), residual=2.0)
+    with pytest.raises(ConfigError, match=r"^last_step\.prox=CG: solves linear .*prox@last_step\.prox=exact or"):
+        experiment("task=phase_retrieval", "last_step=projection", "solver/prox@last_step.prox=cg")
+    with pytest.raises(ConfigError, match=r"^last_step=LastProjection: meets a measurement, and a signal to edit has"):
+        experiment("experiment=edit", "last_step=projection")
 
 
 def test_an_experiments_values_of_a_solver_reach_the_one_that_is_run_several_times() -> None:

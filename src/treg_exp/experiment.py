@@ -37,6 +37,7 @@ from treg_exp.priors.stacked import info_for_signals
 from treg_exp.priors.texts.window import cut_notes
 from treg_exp.signals.media import medium
 from treg_exp.solvers.base import OnStep, Solver
+from treg_exp.solvers.last_projection import LastProjection, Projected
 from treg_exp.sources import SIZES, build_source, signal_shape
 from treg_exp.tasks.base import Task, group_of
 from treg_exp.tasks.problems import InverseProblem, Problem
@@ -101,6 +102,8 @@ class Experiment:
             prior.check()
             info = prior.info
         solver: Solver = build(cfg.solver, "solver", Solver)
+        if "last_step" in cfg:
+            solver = Projected(solver, build(cfg.last_step, "last_step", LastProjection))
         variants, places = build_variants(cfg, solver)
         with errors_at("data", _plain(cfg.data)):
             source = subset(build_source(cfg.data, info), data.limit, data.offset)
@@ -155,7 +158,7 @@ class Experiment:
         for name, (_, problem) in self.first_problems.items():
             info = info_for_signals(self.prior.info, problem.signal_shape)
             place = f"task.tasks.{name}" if name else "task"
-            named = {"problem": place, "operator": f"{place}.operator", "prior": "prior"}
+            named = {"problem": place, "operator": f"{place}.operator", "prior": "prior", "last_step": "last_step"}
             with errors_at("solver", renamed={**named, **size}):
                 self.solver.check(problem, info)
         return self
@@ -225,9 +228,8 @@ class Experiment:
     @cached_property
     def title(self) -> str:
         """Task, solver and prior in one line."""
-        solver = type(self.solver).__name__
         steps = f", {self.solver.steps} steps" if self.solver.steps else ""
-        return f"{self.task.title} - {solver}{steps} - prior {self.prior.name}"
+        return f"{self.task.title} - {self.solver.title}{steps} - prior {self.prior.name}"
 
     def open_folder(self) -> None:
         """Create or continue the run folder; what is damaged there counts as not done."""

@@ -20,7 +20,7 @@ from treg_exp.experiment import Experiment
 CONF = ROOT / "conf"
 GROUPS = (
     "task", "solver", "solver/prox", "guidance", "null_text", "prompt", "prompt_rule", "text_match", "metrics",
-    "logger", "trainer", "data", "prior",
+    "last_step", "logger", "trainer", "data", "prior",
 )  # fmt: skip
 WRONG = ("abc", "", None, True, [], [1, "a"], {"a": 1}, -1, 0, 0.5, 1e308, -1e308, 1e-200, 10**12, math.nan, math.inf)
 SECONDS = 10  # that one value may take; a check takes 0.1

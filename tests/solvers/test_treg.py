@@ -14,6 +14,7 @@ from treg_exp.operators.nonlinear.phase import PhaseRetrieval
 from treg_exp.priors.counting import counted
 from treg_exp.schedule.levels import Level, Move
 from treg_exp.solvers.base import BEFORE_PROJECTION
+from treg_exp.solvers.last_projection import LastProjection
 from treg_exp.solvers.treg import DataSteps, TReg
 from treg_exp.tasks.problems import InverseProblem
 from treg_exp.text.guidance.constant import ConstantGuidance
@@ -96,12 +97,12 @@ def test_without_noise_there_is_nothing_to_stop_at(tiny_prior) -> None:
     """The last projection is the one of the other steps, and so is that of a non-linear task."""
     with_target, without = (run(tiny_prior, TReg(steps=6, final_residual=target))[0] for target in (1.0, None))
     assert torch.equal(with_target, without)
-    solver, x = TReg(), torch.rand(1, 3, 16, 16) * 2 - 1
+    x = torch.rand(1, 3, 16, 16) * 2 - 1
     operator = PhaseRetrieval(1.0, (3, 16, 16))
     problem = InverseProblem(operator.A(x) + 0.3, operator, 0.05, 0.1)
     start = 0.5 * x
-    expected = operator.prox(problem.y, start, 0.1, solver.prox).clamp(-1, 1)
-    assert torch.equal(solver.last_projection(problem, start), expected)
+    expected = operator.prox(problem.y, start, 0.1).clamp(-1, 1)
+    assert torch.equal(LastProjection()(problem, start), expected)
 
 
 def test_the_signal_before_the_last_projection_is_returned_as_well(tiny_prior) -> None:

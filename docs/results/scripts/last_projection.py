@@ -20,19 +20,19 @@ from treg_exp.metrics.networks.lpips import load_lpips
 from treg_exp.operators.discrepancy import rmse
 from treg_exp.reports.summary import paired
 from treg_exp.run_layout import RECONSTRUCTION, RunLayout, key_of, picture, read_rows
-from treg_exp.solvers.treg import TReg
+from treg_exp.solvers.last_projection import LastProjection
 
 
 def projected(folder: Path) -> list[dict]:
     """A row for each picture of a run: PSNR, LPIPS and residual in sigma after TReg's last projection."""
-    experiment, solver, found = Experiment.from_config(OmegaConf.load(folder / "config.yaml")), TReg(), []
+    experiment, project, found = Experiment.from_config(OmegaConf.load(folder / "config.yaml")), LastProjection(), []
     places, distance = {sample: i for i, sample in enumerate(experiment.source.ids)}, load_lpips()
     for row in read_rows(folder):
         sample = experiment.source[places[row["sample_id"]]]
         problem = experiment.task.pose([sample], experiment.signal_shape, torch.device("cpu"))
         assert problem.fingerprint(0) == row["measurement"], "another measurement than that of the run"
         saved = to_tensor(read_rgb(picture(RunLayout(folder).restoration(key_of(row), 1), RECONSTRUCTION)))[None]
-        x = solver.last_projection(problem, saved)
+        x = project(problem, saved)
         target = sample.target[None]
         residual = rmse(problem.operator, problem.y, x) / problem.sigma
         with torch.no_grad():

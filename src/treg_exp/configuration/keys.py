@@ -13,6 +13,7 @@ from treg_exp.configuration.trajectory import TrajectorySettings
 from treg_exp.errors import ConfigError, FieldError, nearest
 
 PIECES = ("prior", "data", "task", "solver", "prompt", "guidance", "null_text", "prompt_rule", "text_match")
+OPTIONAL = ("last_step",)  # pieces that nothing needs; one without values is as if it were not there
 COLLECTIONS = ("texts", "variants", "metrics", "logger", "trainer", "trajectory")  # may be empty, and so left out
 SETTINGS = ("seed", "draws", "text_weight", "run_dir", "dry_run", "mode", "method")
 FIT = ("recipe", "run_dir", "dry_run", "mode")
@@ -29,6 +30,7 @@ UNREAD_BY_FIT = {
     "texts": {},
     "variants": {},
     "trajectory": asdict(TrajectorySettings()),
+    "last_step": {},
 }
 
 
@@ -50,7 +52,7 @@ def check_keys(cfg: DictConfig) -> list[str]:
     mode = values.get("mode", "predict")
     if mode not in MODES:
         raise ConfigError(f"mode={mode}: no such mode; it is one of {', '.join(MODES)}")
-    known = FIT if mode == "fit" else (*PIECES, *COLLECTIONS, *SETTINGS)
+    known = FIT if mode == "fit" else (*PIECES, *OPTIONAL, *COLLECTIONS, *SETTINGS)
     helpers = [key for key in values if key not in known and _is_referred_to(str(key), values)]
     for key, value in values.items():
         if key in known or key in helpers or (mode == "fit" and value == UNREAD_BY_FIT.get(key, ...)):

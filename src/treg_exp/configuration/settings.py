@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from treg_exp.configuration.building import parameters
-from treg_exp.configuration.keys import check_keys, with_collections
+from treg_exp.configuration.keys import OPTIONAL, check_keys, with_collections
 from treg_exp.configuration.places import errors_at, one_line
 from treg_exp.configuration.targets import target_class
 from treg_exp.configuration.value_types import check_types
@@ -206,7 +206,8 @@ def resolved(cfg: DictConfig) -> DictConfig:
         values: Any = OmegaConf.to_container(cfg, resolve=True)
     except OmegaConfBaseException as error:
         raise ConfigError(_unresolved(error, cfg)) from None
-    values = {key: value for key, value in values.items() if key not in helpers}
+    left_out = {*helpers, *(key for key in OPTIONAL if not values.get(key))}
+    values = {key: value for key, value in values.items() if key not in left_out}
     check_numbers(values)
     if values.get("mode") != "fit":
         values = with_collections(values)

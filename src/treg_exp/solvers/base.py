@@ -92,6 +92,11 @@ class Solver(ABC):
     needs_gradient: ClassVar[bool] = False
     tells_next: ClassVar[bool] = False
 
+    @property
+    def title(self) -> str:
+        """What a run is called by."""
+        return type(self).__name__
+
     def check(self, problem: Problem, info: PriorInfo) -> None:
         """Refuse a problem that the solver cannot solve with such a prior; called before any weights are loaded.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,12 +13,11 @@ from treg_exp.errors import FieldError
 from treg_exp.field_checks import check_integers
 from treg_exp.noise import CandidateNoise, Noise
 from treg_exp.numerics.per_sample import beside
-from treg_exp.operators.base import Operator
 from treg_exp.priors.info import PriorInfo
 from treg_exp.priors.prior import Prior
-from treg_exp.schedule.levels import Move
 from treg_exp.solvers.base import OnStep, Restoration, Solver, StepInfo, ignore
 from treg_exp.solvers.treg import TReg
+from treg_exp.solvers.wrapper import Wrapper
 from treg_exp.tasks.problems import Problem
 from treg_exp.text.condition import TextCondition
 from treg_exp.text.image_text_score import ImageTextScore
@@ -29,7 +28,7 @@ CHOSEN, CHOSEN_SCORE = "candidate", "candidate_score"
 
 
 @dataclass(frozen=True)
-class BestOf(Solver):
+class BestOf(Wrapper):
     """Solves a batch several times with independent noise, and keeps for each sample the try with the highest score.
 
     The first try is what ``of`` gives alone. The others draw from streams of their own, which belong to the same seed,
@@ -37,7 +36,7 @@ class BestOf(Solver):
     picture as it is saved, clamped to [-1, 1].
 
     Attributes:
-        of: the solver of each try. What it can solve and needs is what this one can and needs.
+        of: the solver of each try.
         candidates: number of tries; time and evaluations grow with it, memory does not.
         score: of a picture and its prompt.
     """
@@ -45,7 +44,6 @@ class BestOf(Solver):
     of: Solver = field(default_factory=TReg)
     candidates: int = 4
     score: ImageTextScore = field(default_factory=ImageTextScore)
-    reads_prompt = True
 
     def __post_init__(self) -> None:
         check_integers(self, 1, "candidates")
@@ -55,9 +53,9 @@ class BestOf(Solver):
             raise FieldError(
                 "of", type(self.of).__name__, "draws no random numbers, so all tries would be the same; take another"
             )
-        for name in ("problems", "roles", "keeps_masked", "needs_linear", "needs_gradient", "tells_next"):
-            object.__setattr__(self, name, getattr(self.of, name))
+        super().__post_init__()
         object.__setattr__(self, "steps", self.candidates * self.of.steps)
+        object.__setattr__(self, "reads_prompt", True)  # by the score
 
     def check(self, problem: Problem, info: PriorInfo) -> None:
         """See :class:`Solver`; the score needs pictures and an encoder of them."""
@@ -71,22 +69,6 @@ class BestOf(Solver):
             self.score.check(info)
         except FieldError as error:
             raise error.at("score") from error
-
-    def check_policy(self, policy: TextPolicy) -> None:
-        """See :class:`Solver`."""
-        self.of.check_policy(policy)
-
-    def cautions(self, policy: TextPolicy) -> Sequence[str]:
-        """See :class:`Solver`."""
-        return self.of.cautions(policy)
-
-    def check_operator(self, operator: Operator) -> None:
-        """See :class:`Solver`."""
-        self.of.check_operator(operator)
-
-    def moves(self, info: PriorInfo, signal_shape: tuple[int, ...]) -> list[Move]:
-        """Those of one try."""
-        return self.of.moves(info, signal_shape)
 
     @torch.no_grad()
     def solve(

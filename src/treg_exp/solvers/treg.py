@@ -9,10 +9,8 @@ import torch
 from torch import Tensor
 
 from treg_exp.errors import FieldError
-from treg_exp.field_checks import check_at_least, check_choices, check_positive
+from treg_exp.field_checks import check_at_least, check_choices
 from treg_exp.noise import Noise
-from treg_exp.operators.discrepancy import at_residual
-from treg_exp.operators.in_range import prox_in_range
 from treg_exp.operators.methods import Exact, ProxMethod
 from treg_exp.priors.info import PriorInfo
 from treg_exp.priors.prior import Prior
@@ -29,6 +27,7 @@ from treg_exp.solvers.base import (
     first_latent,
     ignore,
 )
+from treg_exp.solvers.last_projection import LastProjection, check_last
 from treg_exp.tasks.problems import InverseProblem
 from treg_exp.text.condition import TextCondition
 from treg_exp.text.policy import TextPolicy
@@ -98,11 +97,9 @@ class TReg(Solver):
             with the null text alone.
         dps_scale: step size rho of ``dps``; None is sqrt(ab_prev) (released code).
         final_projection: one last proximal step in image space: the autoencoder's round trip alone leaves a residual.
-        final_residual: RMSE(y - A x) / sigma at which it stops on a linear task, by a ridge of its own for each sample,
-            unless that of the other steps ends within 10 % of it; what is below before it is only clamped. None takes
-            the ridge of the other steps, as does every noiseless or non-linear task.
-        final_iterations: ADMM iterations that keep this last step within [-1, 1], see ``prox_in_range``; 0 clamps it
-            afterwards, and so does every number on a non-linear task.
+        final_residual: where it stops, in sigma; this, ``final_iterations`` and ``final_penalty`` are those of
+            ``LastProjection``.
+        final_iterations: of ADMM.
         final_penalty: of ADMM, in units of ||A||^2.
         alpha_shift: 1 shifts the alpha table against the timestep as the released code does, see
             ``VariancePreserving``.
@@ -137,11 +134,7 @@ class TReg(Solver):
         check_choices(self, encoder=Encoder, blend=Blend, renoise=Renoise, off_window=OffWindow)
         if self.dps_scale is not None and not self.dps_scale >= 0:
             raise FieldError("dps_scale", self.dps_scale, "must be >= 0, or null for sqrt(alpha_bar_prev)")
-        if self.final_residual is not None and not self.final_residual > 0:
-            raise FieldError("final_residual", self.final_residual, "must be > 0, or null for the ridge of other steps")
-        if not 0 <= self.final_iterations <= 100_000:
-            raise FieldError("final_iterations", self.final_iterations, "must be in [0, 100000]")
-        check_positive(self, "final_penalty")
+        check_last(self, "final_")
         if self.alpha_shift not in (0, 1):
             raise FieldError("alpha_shift", self.alpha_shift, "must be 0 or 1")
 
@@ -183,29 +176,14 @@ class TReg(Solver):
         x = prior.decode(at.z_0)  # the last Tweedie estimate, before any blend
         if not self.final_projection:
             return Restoration(x)
-        return Restoration(self.last_projection(problem, x), extras={BEFORE_PROJECTION: x})
+        projection = LastProjection(self.lam, self.prox, self.final_residual, self.final_iterations, self.final_penalty)
+        return Restoration(projection(problem, x), extras={BEFORE_PROJECTION: x})
 
     def project(self, problem: InverseProblem, x: Tensor, move: Move) -> Tensor:
         """Proximal step in signal space: argmin ||y - A x_y||^2 + lam ||x_y - x||^2."""
-        lam = self.ridge(problem) * float(1 - move.now.signal_share) ** -self.lam_power
+        lam = problem.lam if self.lam is None else self.lam
+        lam *= float(1 - move.now.signal_share) ** -self.lam_power
         return problem.operator.prox(problem.y, x, lam, self.prox)
-
-    def last_projection(self, problem: InverseProblem, x: Tensor) -> Tensor:
-        """The proximal step for the signal that is returned: within [-1, 1], and no closer to y than its noise."""
-        operator, y = problem.operator, problem.y
-        iterations = self.final_iterations if operator.linear else 0
-
-        def step(lam: float | Tensor) -> Tensor:
-            return prox_in_range(operator, y, x, lam, self.prox, iterations, self.final_penalty)
-
-        # Without noise there is nothing to stop at, and on a non-linear task the residual need not follow lambda.
-        if not self.final_residual or not problem.sigma > 0 or not operator.linear:
-            return step(self.ridge(problem))
-        return at_residual(operator, y, x, self.final_residual * problem.sigma, step, self.ridge(problem))
-
-    def ridge(self, problem: InverseProblem) -> float:
-        """Weight lam of the proximal step."""
-        return problem.lam if self.lam is None else self.lam
 
     def encode(self, prior: Prior, x_y: Tensor, move: Move, noise: Noise) -> Tensor:
         """Latent of the data-consistent signal."""

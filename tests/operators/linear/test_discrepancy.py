@@ -14,7 +14,7 @@ from treg_exp.operators.linear.base import LinearOperator
 from treg_exp.operators.linear.masking import Identity
 from treg_exp.operators.linear.nothing import Nothing
 from treg_exp.operators.methods import CG, Descent, Exact
-from treg_exp.solvers.treg import TReg
+from treg_exp.solvers.last_projection import LastProjection
 from treg_exp.tasks.inverse import InverseTask
 from treg_exp.tasks.problems import InverseProblem
 
@@ -41,8 +41,8 @@ def estimates(x: Tensor, x0: Tensor) -> Tensor:
 )
 @pytest.mark.parametrize("prox", [Exact(), CG(5, 1e-4)], ids=["exact", "cg"])
 def test_it_ends_at_the_noise(problem: InverseProblem, estimates: Tensor, prox: Exact | CG) -> None:
-    solver, operator, sigma = TReg(prox=prox), problem.operator, problem.sigma
-    ended = solver.last_projection(problem, estimates)
+    project, operator, sigma = LastProjection(prox=prox), problem.operator, problem.sigma
+    ended = project(problem, estimates)
     assert ended.shape == estimates.shape
     assert float(ended.abs().max()) <= 1
     if not problem.measured:
@@ -56,7 +56,7 @@ def test_it_ends_at_the_noise(problem: InverseProblem, estimates: Tensor, prox: 
         else:
             assert 0.9 <= after[i] <= 1.1, (float(before[i]), float(after[i]))
         single = InverseProblem(problem.y[part], operator[i], sigma, problem.lam)
-        torch.testing.assert_close(solver.last_projection(single, estimates[part]), ended[part], rtol=0, atol=1e-5)
+        torch.testing.assert_close(project(single, estimates[part]), ended[part], rtol=0, atol=1e-5)
 
 
 def test_a_weight_per_sample_is_that_of_each_alone(operator: LinearOperator, x0: Tensor, y: Tensor) -> None:
@@ -117,4 +117,4 @@ def test_the_search_ends_after_its_evaluations() -> None:
 def test_nothing_measured_is_clamped() -> None:
     operator, x = Nothing(SHAPE), 2 * torch.randn(2, *SHAPE)
     problem = InverseProblem(operator.A(x), operator, 0.01, 0.0)
-    assert torch.equal(TReg().last_projection(problem, x), x.clamp(-1, 1))
+    assert torch.equal(LastProjection()(problem, x), x.clamp(-1, 1))
