@@ -20,7 +20,7 @@ from treg_exp.run_layout import read_rows
 BLOCK = re.compile(r"```(?:python|yaml)\n# (my_\w+/[\w/]+\.\w+)\n(.*?)```", re.DOTALL)
 SMALL = ["experiment=single", "prior=tiny_random", "data.limit=2", "logger=csv"]
 OWN = [
-    "solver=projected", "solver.steps=3", "guidance=cfg_plus_plus", "guidance.scale=0.5", "task=columns",
+    "solver=fitted", "solver.steps=3", "guidance=cfg_plus_plus", "guidance.scale=0.5", "task=columns",
     "metrics=residual",    "+metrics.mae._target_=my_lab.metrics.MeanAbsoluteError",
 ]  # fmt: skip
 
@@ -70,14 +70,14 @@ def test_solver_guidance_operator_and_metric(lab: Path) -> None:
 
 def test_a_solver_with_gradients(lab: Path) -> None:
     """Without a YAML file of its own; a step takes prompt and null text, and a gradient through both."""
-    own = ["solver=projected", "solver._target_=my_lab.dps.DPS", "solver.steps=3", "task=sr_x8", "guidance.scale=2"]
+    own = ["solver=fitted", "solver._target_=my_lab.dps.DPS", "solver.steps=3", "task=sr_x8", "guidance.scale=2"]
     run(lab, *SMALL, *own, "metrics=residual", "run_dir=g", "--packages=my_lab")
     assert [(row["nfe"], row["nfe_backward"]) for row in read_rows(lab / "g")] == [(6, 6)] * 2
 
 
 def test_a_prior(lab: Path) -> None:
     """The mean of N(0, 1/4) under the measurement: known columns nearly as measured, the others nearly grey."""
-    own = ["prior=gaussian", "prompt=empty", "null_text=off", "solver=projected", "task=columns", "metrics=residual"]
+    own = ["prior=gaussian", "prompt=empty", "null_text=off", "solver=fitted", "task=columns", "metrics=residual"]
     run(lab, *SMALL, *own, "run_dir=p", "--packages=my_lab")
     rows = read_rows(lab / "p")
     assert [row["nfe"] for row in rows] == [20, 20]
@@ -131,9 +131,9 @@ def test_the_package_is_no_part_of_the_identity(lab: Path) -> None:
 
 
 def test_without_its_name_a_package_is_refused(lab: Path) -> None:
-    said = run(lab, *SMALL, "solver=projected", "run_dir=none", code=2)
+    said = run(lab, *SMALL, "solver=fitted", "run_dir=none", code=2)
     assert said == (
-        "error: solver._target_=my_lab.solvers.Projected: not allowed; a package of your own is allowed by --packages "
+        "error: solver._target_=my_lab.solvers.Fitted: not allowed; a package of your own is allowed by --packages "
         "NAME or TREG_EXP_PACKAGES=NAME in the environment, see docs/extending.md\n"
     )
     assert not (lab / "none").exists()
@@ -150,7 +150,7 @@ def test_without_its_name_a_package_is_refused(lab: Path) -> None:
             "error: solver._target_=my_lab.solvers.Project: my_lab.solvers has no class Project; did you mean",
         ),
         (
-            ["--packages", "my_lab", "solver=projected", "solver.steps=0"],
+            ["--packages", "my_lab", "solver=fitted", "solver.steps=0"],
             "error: solver.steps=0: must be an integer >= 1\n",
         ),
         (["--packages", "my_lab", "task=columns", "task.operator.n=7"], "error: task.operator.n=7: must divide the "),

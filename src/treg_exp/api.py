@@ -35,6 +35,7 @@ from treg_exp.priors.stacked import for_signals
 from treg_exp.priors.texts.window import cut_notes
 from treg_exp.signals.image import save_png
 from treg_exp.solvers.base import OnStep, Solver, ignore
+from treg_exp.solvers.last_projection import LastProjection, Projected
 from treg_exp.solvers.treg import DataSteps, TReg
 from treg_exp.solvers.unconditional import Unconditional
 from treg_exp.tasks.inverse import InverseTask
@@ -63,6 +64,8 @@ __all__ = [
     "GaussianBlur",
     "Identity",
     "ImageTextMatch",
+    "LastProjection",
+    "Projected",
     "PromptTuning",
     "TReg",
     "Unconditional",
@@ -132,7 +135,8 @@ def restore(
         problem: B measurements, see :func:`measure`; of several sources each is a signal of the prior.
         prior: the diffusion model, see :func:`load_prior`.
         prompt: one text, or one per measurement.
-        solver: the algorithm; None is ``TReg()``.
+        solver: the algorithm; None is ``TReg()``. ``Projected(solver)`` moves its results onto the measurement, as TReg
+            does itself.
         guidance: scale or rule.
         null_text: a fixed null text, or a rule such as ``AdaptiveNegation()``.
         seed: of the solver's random streams.

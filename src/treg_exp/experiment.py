@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from treg_exp.configuration.building import build
 from treg_exp.configuration.identity import identity, run_dir
+from treg_exp.configuration.keys import OPTIONAL
 from treg_exp.configuration.names import check_name, check_names, check_sample_ids
 from treg_exp.configuration.places import errors_at
 from treg_exp.configuration.settings import DataSettings, RunSettings, check_count, prepared, settings
@@ -158,7 +159,8 @@ class Experiment:
         for name, (_, problem) in self.first_problems.items():
             info = info_for_signals(self.prior.info, problem.signal_shape)
             place = f"task.tasks.{name}" if name else "task"
-            named = {"problem": place, "operator": f"{place}.operator", "prior": "prior", "last_step": "last_step"}
+            named = {"problem": place, "operator": f"{place}.operator", "prior": "prior"}
+            named |= {key: key for key in OPTIONAL if key in self.config}
             with errors_at("solver", renamed={**named, **size}):
                 self.solver.check(problem, info)
         return self
@@ -167,7 +169,8 @@ class Experiment:
     def kinships(self) -> list[str]:
         """What to know of judges that are relatives of what guides; see ``Measures.check``, which may refuse them."""
         pieces = {f"variants.{name}": variant.policy for name, variant in self.variants.items()}
-        of_run = {"prior": self.prior, "solver": self.solver, **pieces}
+        solver = self.solver.of if "last_step" in self.config and isinstance(self.solver, Projected) else self.solver
+        of_run = {"prior": self.prior, "solver": solver, **pieces}
         return self.metrics.check(self.prior.info.medium, (*COSTS, *OF_BATCH), of_run)
 
     @cached_property

@@ -45,6 +45,21 @@ def test_sets_and_draws(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert list(columns["scored_by"]) == list(summary["scored_by"]) == [next(iter(rows.values()))["scored_by"]]
 
 
+def test_a_last_step_brings_any_solver_to_the_noise_and_is_continued(tmp_path: Path) -> None:
+    off, on, settings = tmp_path / "off", tmp_path / "on", ["solver=ldps", "data.limit=2", "experiment=single"]
+    before = {key: row["residual"] for key, row in go(off, *settings).items()}
+    rows = go(on, *settings, "last_step=projection")
+    assert {key: row["residual_before"] for key, row in rows.items()} == before
+    assert [row["residual"] for row in rows.values()] == pytest.approx([1, 1], abs=0.1)
+    assert min(before.values()) > 3
+    file = on / "rows" / "rank-0.jsonl"
+    file.write_text(file.read_text().splitlines()[0] + "\n")
+    again = go(on, *settings, "last_step=projection")
+    assert [again[key]["psnr"] for key in rows] == pytest.approx([row["psnr"] for row in rows.values()], rel=1e-5)
+    with pytest.raises(ConfigError, match="last_step"):
+        go(on, *settings)
+
+
 def test_a_run_that_other_versions_continue_says_so(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -46,6 +46,20 @@ def test_a_setting_of_runs_crosses_the_text_of_variants(tmp_path: Path) -> None:
     assert len(found) == 6
 
 
+def test_what_is_left_out_where_it_is_off_is_a_level_of_its_own(tmp_path: Path) -> None:
+    """Else runs with and without a last step would be averaged, as one method."""
+    last = {"last_step": {"_target_": "treg_exp.solvers.last_projection.LastProjection", "residual": 1.0}}
+    for scale in (1, 3, 5):
+        for name, more in (("off", {}), ("on", last)):
+            quality = 10.0 * scale + bool(more)
+            run(tmp_path / f"{name}{scale}", lambda i, q=quality: {"psnr": q + i}, guidance__scale=scale, **more)
+    compared = methods(collect([tmp_path]).runs)
+    names = {f"last_step={step} guidance.scale={scale}" for scale in (1, 3, 5) for step in ("off", "LastProjection")}
+    assert {method.name for method in compared} == names
+    assert pairs(compared) == [("guidance.scale", "last_step._target_")]
+    assert len(cells(compared, "psnr", *pairs_of(factors(compared))[0])) == 6
+
+
 def test_settings_of_variants_are_factors(tmp_path: Path) -> None:
     """Text and scale cross within one run; the six variants themselves, which say both, cross with nothing."""
     variants = {

@@ -20,6 +20,7 @@ ADVICE: Mapping[str, str] = {
     "null_text": "null_text=fixed and null_text=off need none",
     "text_match.open_clip": "text_match=off needs none",
     "solver.prox": "choose it with solver/prox=exact or solver/prox=descent",
+    "last_step": "last_step=off needs none",
     "last_step.prox": "choose it with solver/prox@last_step.prox=exact or solver/prox@last_step.prox=descent",
     "solver.of.prox": "choose it with solver/prox@solver.of.prox=exact or solver/prox@solver.of.prox=descent",
 }

@@ -19,6 +19,8 @@ from treg_exp.sweeps.manifest import MANIFEST
 from treg_exp.sweeps.overview import Line, is_run, lines
 
 SEED = "seed"
+#: What a configuration leaves out where it is off: beside runs that have it, it is a level like any other.
+LEFT_OUT = {"last_step._target_": "off"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,7 +160,7 @@ def _read(line: Line) -> Run:
     return Run(
         path=line.folder,
         state=line.status.state,
-        settings=dict(flat(read_json(layout.identity))),
+        settings={**LEFT_OUT, **dict(flat(read_json(layout.identity)))},
         columns=_columns(line.folder),
         rows=rows,
         drawn=_drawn(layout.posterior, damage),

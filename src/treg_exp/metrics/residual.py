@@ -30,7 +30,7 @@ def residual(signal: Tensor, problem: InverseProblem) -> Tensor:
 
 
 class Residual(Metric):
-    """See :func:`residual`; None where nothing is measured, and before a last projection where the solver has none."""
+    """See :func:`residual`; None where nothing is measured, and before a last projection where there was none."""
 
     columns: Mapping[str, Column] = {
         "residual": Column(
@@ -42,7 +42,7 @@ class Residual(Metric):
         "residual_before": Column(
             "residual\nbefore",
             higher_is_better=False,
-            note="residual before: the same before the solver's last projection onto the measurement.",
+            note="residual before: the same before the last projection onto the measurement.",
         ),
     }
     media = None

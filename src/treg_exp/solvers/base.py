@@ -78,6 +78,7 @@ class Solver(ABC):
         keeps_masked: True for solvers that leave what the mask of an edit protects as it is.
         needs_linear: True for solvers that take an adjoint or a pseudo-inverse.
         needs_gradient: True for solvers that take a proximal step or a gradient of the data term.
+        projects: True for solvers that end with a projection onto the measurement, and return what was before it.
         tells_next: True for solvers that tell rules of text the latent of the next step, ``StepState.z_next``.
     """
 
@@ -90,6 +91,7 @@ class Solver(ABC):
     keeps_masked: ClassVar[bool] = False
     needs_linear: ClassVar[bool] = False
     needs_gradient: ClassVar[bool] = False
+    projects: ClassVar[bool] = False
     tells_next: ClassVar[bool] = False
 
     @property

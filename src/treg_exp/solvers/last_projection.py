@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from treg_exp.errors import FieldError
 from treg_exp.field_checks import check_positive
 from treg_exp.noise import Noise
+from treg_exp.numerics.per_sample import beside
 from treg_exp.operators.discrepancy import at_residual
 from treg_exp.operators.in_range import prox_in_range
 from treg_exp.operators.methods import CG, Exact, ProxMethod
@@ -62,9 +65,9 @@ class LastProjection:
         check_last(self)
 
     def check(self, problem: Problem) -> None:
-        """FieldError for a problem without a measurement, or with one that no proximal step gets near."""
+        """FieldError for an edit, or a measurement that no proximal step gets near."""
         if not isinstance(problem, InverseProblem):
-            raise FieldError("", "LastProjection", f"meets a measurement, and {problem.name} has none; leave it out")
+            raise FieldError("", "LastProjection", f"meets a measurement, and {problem.name} has none")
         kind = type(problem.operator).__name__
         if not problem.operator.differentiable:
             raise FieldError("", "LastProjection", f"needs the gradient of the data term, and {kind} has none")
@@ -72,7 +75,14 @@ class LastProjection:
             raise FieldError("prox", "CG", f"solves linear equations, and {kind} is non-linear; take descent")
 
     def __call__(self, problem: InverseProblem, x: Tensor) -> Tensor:
-        """The projected signals, (B, *signal_shape) float32 in [-1, 1], of ``x`` of that shape."""
+        """The projected signals, (B, *signal_shape) float32 in [-1, 1], of ``x`` of that shape.
+
+        A sample with a value that is not finite comes back as it is: clamped it would look like a result.
+        """
+        finite = x.flatten(1).isfinite().all(1)
+        return torch.where(beside(finite, x), self._projected(problem, x), x)
+
+    def _projected(self, problem: InverseProblem, x: Tensor) -> Tensor:
         operator, y, lam = problem.operator, problem.y, problem.lam if self.lam is None else self.lam
         iterations = self.iterations if operator.linear else 0
 
@@ -97,10 +107,19 @@ class Projected(Wrapper):
     of: Solver
     last_step: LastProjection = field(default_factory=LastProjection)
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "needs_gradient", True)  # of the data term, for the proximal step
+
     @property
     def title(self) -> str:
         """See :class:`Solver`."""
-        return f"{self.of.title} and a last projection"
+        return self.of.title if self.of.projects else f"{self.of.title} and a last projection"
+
+    def cautions(self, policy: TextPolicy) -> Sequence[str]:
+        """See :class:`Solver`; a projection that the other solver has by itself is none."""
+        own = "has a last projection of its own, so last_step changes nothing"
+        return [*self.of.cautions(policy), *([f"{self.of.title} {own}"] if self.of.projects else [])]
 
     def check(self, problem: Problem, info: PriorInfo) -> None:
         """See :class:`Solver`; the projection needs a measurement, and the gradient of its data term."""
@@ -110,13 +129,14 @@ class Projected(Wrapper):
         except FieldError as error:
             raise error.at("last_step") from error
 
+    @torch.no_grad()
     def solve(
         self, problem: Any, text: TextCondition, prior: Prior, policy: TextPolicy, noise: Noise,
         on_step: OnStep = ignore,
     ) -> Restoration:  # fmt: skip
         """See :class:`Solver`; the extras have the signal before the projection."""
         found = self.of.solve(problem, text, prior, policy, noise, on_step)
-        if BEFORE_PROJECTION in found.extras:
+        if self.of.projects:
             return found
-        x = found.signal.detach()
+        x = found.signal
         return replace(found, signal=self.last_step(problem, x), extras={**found.extras, BEFORE_PROJECTION: x})

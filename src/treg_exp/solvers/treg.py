@@ -97,9 +97,9 @@ class TReg(Solver):
             with the null text alone.
         dps_scale: step size rho of ``dps``; None is sqrt(ab_prev) (released code).
         final_projection: one last proximal step in image space: the autoencoder's round trip alone leaves a residual.
-        final_residual: where it stops, in sigma; this, ``final_iterations`` and ``final_penalty`` are those of
-            ``LastProjection``.
-        final_iterations: of ADMM.
+        final_residual: RMSE(y - A x) / sigma at which it stops on a linear task; None is the ridge of the other steps.
+            See ``LastProjection`` for this and the next two.
+        final_iterations: of ADMM, which keep it within [-1, 1]; 0 clamps it afterwards.
         final_penalty: of ADMM, in units of ||A||^2.
         alpha_shift: 1 shifts the alpha table against the timestep as the released code does, see
             ``VariancePreserving``.
@@ -125,6 +125,7 @@ class TReg(Solver):
     tells_next = True
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "projects", self.final_projection)
         check_steps(self.steps)
         check_order(self.order)
         if self.lam is not None and not self.lam >= 0:

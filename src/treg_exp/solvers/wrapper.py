@@ -12,7 +12,7 @@ from treg_exp.text.policy import TextPolicy
 
 SAME = (
     "steps", "problems", "roles", "uses_text", "reads_prompt", "uses_noise", "keeps_masked", "needs_linear",
-    "needs_gradient", "tells_next",
+    "needs_gradient", "tells_next", "projects",
 )  # fmt: skip
 
 
