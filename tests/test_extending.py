@@ -146,8 +146,8 @@ def test_without_its_name_a_package_is_refused(lab: Path) -> None:
         (["--packages", "../x"], "error: ../x: is no name of a package, as my_lab or my_lab.solvers; "),
         (["--packages", "my_lab", "solver._target_=my_lab.x.Y"], "error: solver._target_=my_lab.x.Y: there is no "),
         (
-            ["--packages", "my_lab", "solver._target_=my_lab.solvers.Project"],
-            "error: solver._target_=my_lab.solvers.Project: my_lab.solvers has no class Project; did you mean",
+            ["--packages", "my_lab", "solver._target_=my_lab.solvers.Fited"],
+            "error: solver._target_=my_lab.solvers.Fited: my_lab.solvers has no class Fited; did you mean",
         ),
         (
             ["--packages", "my_lab", "solver=fitted", "solver.steps=0"],
