@@ -60,10 +60,8 @@ def read_contest(folders: Sequence[Path], baseline: str) -> Contest:
     """
     collected = collect(folders)
     found = methods(collected.runs)
-    baselines, tasks = baseline_of(found, baseline), list(dict.fromkeys(method.task for method in found))
-    compared = sorted(
-        found, key=lambda each: (tasks.index(each.task), each is not baselines.get(each.task), each.name.casefold())
-    )
+    baselines, tasks = baseline_of(found, baseline), sorted({method.task for method in found})
+    compared = sorted(found, key=lambda each: (each.task, each is not baselines.get(each.task), each.name.casefold()))
     pairs = pairings(compared, baselines)
     for task in tasks:
         _check_same([method for method in compared if method.task == task])
