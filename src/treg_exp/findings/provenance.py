@@ -90,7 +90,7 @@ def fingerprint(value: Any) -> str:
 def said(runs: Sequence[Run], pairs: Sequence[Pairing]) -> list[str]:
     """Whether the runs of a task had the same measurements, and all the same weights, in a sentence each."""
     found = []
-    for task in dict.fromkeys(run.task for run in runs):
+    for task in sorted({run.task for run in runs}):
         own = {_measured(run) for run in runs if run.task == task}
         compared = [pair for pair in pairs if pair.method.task == task]
         if own == {"unknown"}:
