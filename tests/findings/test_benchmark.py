@@ -52,7 +52,7 @@ def test_who_loses_is_said(tmp_path: Path) -> None:
     assert cells(told, "DAPS", "sr_x8")[1][1].endswith("** (0 %)")
 
 
-def test_the_baseline_comes_first_and_the_others_by_name(tmp_path: Path) -> None:
+def test_tasks_stand_by_name_and_in_each_the_baseline_first(tmp_path: Path) -> None:
     for folder, name in (("1", "psld"), ("2", "FLAIR"), ("3", "TReg"), ("4", "DAPS")):
         for task in ("sr_x8", "deblur"):
             run(tmp_path / task / folder, lambda i: {"psnr": 20.0 + i}, method=name, task__name=task)
@@ -60,7 +60,7 @@ def test_the_baseline_comes_first_and_the_others_by_name(tmp_path: Path) -> None
         (method.task, method.name)
         for method in read_contest([tmp_path / "sr_x8", tmp_path / "deblur"], "TReg").compared
     ]
-    assert found == [(task, name) for task in ("sr_x8", "deblur") for name in ("TReg", "DAPS", "FLAIR", "psld")]
+    assert found == [(task, name) for task in ("deblur", "sr_x8") for name in ("TReg", "DAPS", "FLAIR", "psld")]
 
 
 def test_fewer_images_are_compared_and_told(tmp_path: Path) -> None:
