@@ -30,7 +30,7 @@ UNREAD_BY_FIT = {
     "texts": {},
     "variants": {},
     "trajectory": asdict(TrajectorySettings()),
-    "last_step": {},
+    **{key: {} for key in OPTIONAL},
 }
 
 

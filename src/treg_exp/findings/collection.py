@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from treg_exp.configuration.keys import OPTIONAL
 from treg_exp.errors import ConfigError, FileError
 from treg_exp.files import read_json
 from treg_exp.metrics.column import Columns
@@ -20,7 +21,7 @@ from treg_exp.sweeps.overview import Line, is_run, lines
 
 SEED = "seed"
 #: What a configuration leaves out where it is off: beside runs that have it, it is a level like any other.
-LEFT_OUT = {"last_step._target_": "off"}
+LEFT_OUT = {f"{key}._target_": "off" for key in OPTIONAL}
 
 
 @dataclass(frozen=True, eq=False)

@@ -137,11 +137,15 @@ class Operator(ABC):
         with self._precision(y.device):
             return self._prox_by(method, y, x0, lam)
 
+    def check_prox(self, method: object, instead: str = "descent") -> None:
+        """FieldError where ``method`` cannot solve a proximal step of this operator; ``instead`` is what to take."""
+        if isinstance(method, CG) and not self.linear:
+            kind = type(self).__name__
+            raise FieldError("prox", "CG", f"solves linear equations, and {kind} is non-linear; take {instead}")
+
     def _prox_by(self, method: ProxMethod, y: Tensor, x0: Tensor, lam: float | Tensor) -> Tensor:
         """``prox`` of checked batches in full precision; ``lam`` is a number or (B, 1, ..., 1)."""
-        if isinstance(method, CG):
-            kind = type(self).__name__
-            raise FieldError("prox", "CG", f"solves linear equations, and {kind} is non-linear; take Exact or Descent")
+        self.check_prox(method, "Exact or Descent")
         return self._prox_descent(y, x0, lam, method if isinstance(method, Descent) else Descent())
 
     def _prox_descent(self, y: Tensor, x0: Tensor, lam: float | Tensor, method: Descent) -> Tensor:

@@ -12,7 +12,6 @@ from torch import Tensor
 from treg_exp.errors import FieldError
 from treg_exp.noise import Noise
 from treg_exp.operators.base import Operator
-from treg_exp.operators.methods import CG
 from treg_exp.priors.info import PriorInfo
 from treg_exp.priors.prior import Prior
 from treg_exp.schedule.levels import Move
@@ -152,8 +151,7 @@ class Solver(ABC):
                 "operator", kind, f"{own} needs the gradient of the data term, and this one has none as configured (a "
                 "step function), see its fields; change them or choose a solver that needs none"
             )  # fmt: skip
-        if isinstance(getattr(self, "prox", None), CG) and not operator.linear:
-            raise FieldError("prox", "CG", f"solves linear equations, and {kind} is non-linear; take descent")
+        operator.check_prox(getattr(self, "prox", None))
 
     def moves(self, info: PriorInfo, signal_shape: tuple[int, ...]) -> list[Move]:
         """The steps that the solver takes downwards, checked."""

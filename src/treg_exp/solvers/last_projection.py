@@ -15,7 +15,7 @@ from treg_exp.noise import Noise
 from treg_exp.numerics.per_sample import beside
 from treg_exp.operators.discrepancy import at_residual
 from treg_exp.operators.in_range import prox_in_range
-from treg_exp.operators.methods import CG, Exact, ProxMethod
+from treg_exp.operators.methods import Exact, ProxMethod
 from treg_exp.priors.info import PriorInfo
 from treg_exp.priors.prior import Prior
 from treg_exp.solvers.base import BEFORE_PROJECTION, OnStep, Restoration, Solver, ignore
@@ -71,8 +71,7 @@ class LastProjection:
         kind = type(problem.operator).__name__
         if not problem.operator.differentiable:
             raise FieldError("", "LastProjection", f"needs the gradient of the data term, and {kind} has none")
-        if isinstance(self.prox, CG) and not problem.operator.linear:
-            raise FieldError("prox", "CG", f"solves linear equations, and {kind} is non-linear; take descent")
+        problem.operator.check_prox(self.prox)
 
     def __call__(self, problem: InverseProblem, x: Tensor) -> Tensor:
         """The projected signals, (B, *signal_shape) float32 in [-1, 1], of ``x`` of that shape.
@@ -83,7 +82,7 @@ class LastProjection:
         return torch.where(beside(finite, x), self._projected(problem, x), x)
 
     def _projected(self, problem: InverseProblem, x: Tensor) -> Tensor:
-        operator, y, lam = problem.operator, problem.y, problem.lam if self.lam is None else self.lam
+        operator, y, lam = problem.operator, problem.y, problem.ridge(self.lam)
         iterations = self.iterations if operator.linear else 0
 
         def step(lam: float | Tensor) -> Tensor:

@@ -170,5 +170,4 @@ class LatentDPS(Solver):
 
     def projected(self, problem: InverseProblem, x: Tensor) -> Tensor:
         """The proximal step of P2L."""
-        lam = problem.lam if self.lam is None else self.lam
-        return problem.operator.prox(problem.y, x, lam, self.prox)
+        return problem.operator.prox(problem.y, x, problem.ridge(self.lam), self.prox)

@@ -165,7 +165,7 @@ class _Run:
         """The projection of signals, or the proximal step of the extension."""
         lam = 0.0
         if self.prior.info.factor != 1:
-            lam = self.problem.lam if self.solver.lam is None else self.solver.lam
+            lam = self.problem.ridge(self.solver.lam)
         elif has_projection(self.problem.operator) and isinstance(self.solver.prox, Exact):
             return self.solver.projection.onto(self.problem, x)
         return self.problem.operator.prox(self.problem.y, x, lam, self.solver.prox)

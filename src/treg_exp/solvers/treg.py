@@ -182,8 +182,7 @@ class TReg(Solver):
 
     def project(self, problem: InverseProblem, x: Tensor, move: Move) -> Tensor:
         """Proximal step in signal space: argmin ||y - A x_y||^2 + lam ||x_y - x||^2."""
-        lam = problem.lam if self.lam is None else self.lam
-        lam *= float(1 - move.now.signal_share) ** -self.lam_power
+        lam = problem.ridge(self.lam) * float(1 - move.now.signal_share) ** -self.lam_power
         return problem.operator.prox(problem.y, x, lam, self.prox)
 
     def encode(self, prior: Prior, x_y: Tensor, move: Move, noise: Noise) -> Tensor:

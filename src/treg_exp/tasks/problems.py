@@ -45,6 +45,10 @@ class InverseProblem:
         """Whether anything is."""
         return self.y[0].numel() > 0
 
+    def ridge(self, lam: float | None) -> float:
+        """A solver's weight of the proximal term; None is that of the measurement."""
+        return self.lam if lam is None else lam
+
     def empty_signal(self) -> Tensor:
         """(B, *signal_shape) on the device of y: its shape matters, not its values."""
         return self.y.new_empty(self.batch_size, *self.signal_shape)
